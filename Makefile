@@ -1,0 +1,30 @@
+# make book    run the notebooks and build the book (PROFILE=demo, small or paper; JOBS notebooks at a time)
+# make test    check the code's style and run the tests
+# make clean   remove what was built, and keep what was trained
+
+PYTHON ?= python3
+PROFILE ?= demo
+JOBS ?= 2
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: book test clean
+
+book: $(INSTALLED)
+	@$(BIN)/armlib book --profile $(PROFILE) --jobs $(JOBS)
+
+test: $(INSTALLED)
+	@$(BIN)/ruff check
+	@$(BIN)/python -m pytest -q
+
+clean:
+	@rm -rf book/_build build .pytest_cache .ruff_cache
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "armlib needs Python 3.11 or newer, but \
+	$(PYTHON) is Python %d.%d; name another with: make PYTHON=python3.12" % v[:2])'
+	@echo "Installing the pinned packages into .venv (once; several minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu,book,test]'
+	@touch $@

@@ -1,0 +1,196 @@
+"""The last layer for [CLS] alone: an exact saving where only the first token's vector leaves the encoder.
+
+With ``cls`` pooling, the query, output and feed-forward parts of the last layer are needed for one token of each text.
+The keys and values of the other tokens are needed only inside sums, so their projections move to the other side of
+them: for head h, with hidden states x_j of the tokens and q_h the query of [CLS],
+
+    score_j = q_h . (K_h x_j + k_h) = (K_h^T q_h) . x_j + q_h . k_h
+    context = sum_j p_j (V_h x_j + v_h) = V_h (sum_j p_j x_j) + (sum_j p_j) v_h
+
+which replaces two matrix products a token by two a text. The sum of p_j is 1 except under attention dropout. The key
+bias k_h shifts all scores of a head alike and so changes nothing, but its (zero) gradient is kept, so that the
+optimiser sees the parameters that it would see without this module.
+
+`enable` swaps the class of the layer object; parameters, their names and the state dictionary are untouched, and
+copying and pickling work as for the stock layer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers.models.bert.modeling_bert import BertLayer
+from transformers.models.distilbert.modeling_distilbert import TransformerBlock
+from transformers.models.mpnet.modeling_mpnet import MPNetEncoder, MPNetLayer
+from transformers.models.roberta.modeling_roberta import RobertaLayer
+
+
+class Projections(NamedTuple):
+    """The six linear maps of an encoder layer, whatever its architecture calls them."""
+
+    query: nn.Linear
+    key: nn.Linear
+    value: nn.Linear
+    output: nn.Linear
+    widen: nn.Linear
+    narrow: nn.Linear
+
+
+def projections(layer: nn.Module) -> Projections:
+    """The linear maps of a layer of DistilBERT, BERT, RoBERTa or MPNet.
+
+    Raises:
+        TypeError: the layer is of another architecture.
+    """
+    if isinstance(layer, TransformerBlock):
+        inner = layer.attention
+        return Projections(inner.q_lin, inner.k_lin, inner.v_lin, inner.out_lin, layer.ffn.lin1, layer.ffn.lin2)
+    if isinstance(layer, MPNetLayer):
+        inner = layer.attention.attn
+        return Projections(inner.q, inner.k, inner.v, inner.o, layer.intermediate.dense, layer.output.dense)
+    if isinstance(layer, BertLayer | RobertaLayer):
+        inner, out = layer.attention.self, layer.attention.output.dense
+        return Projections(inner.query, inner.key, inner.value, out, layer.intermediate.dense, layer.output.dense)
+    raise TypeError(f"the linear maps of {type(layer).__name__} are not known")
+
+
+def layers(backbone: nn.Module) -> nn.ModuleList | None:
+    """The stack of layers of a Hugging Face encoder; None where it is not in a known place."""
+    stack = getattr(getattr(backbone, "transformer", None) or getattr(backbone, "encoder", None), "layer", None)
+    return stack if isinstance(stack, nn.ModuleList) and len(stack) else None
+
+
+def attend(
+    hidden: Tensor, mask: Tensor | None, maps: Projections, heads: int, dropout: float, bias: Tensor | None = None
+) -> Tensor:
+    """Multi-head attention of the first token over all tokens, before the output projection.
+
+    Args:
+        hidden: (n, L, D) hidden states that enter the layer.
+        mask: what the stock layer gets: None; boolean (n or 1, 1, L or 1, L), True where attended; the same shape in
+            floats, added to the scores.
+        maps: the layer's projections.
+        heads: number of heads H; each has D / H dimensions.
+        dropout: probability of dropping an attention weight, 0 outside training.
+        bias: (n or 1, H, L or 1, L) added to the scores (MPNet's relative positions).
+
+    Returns:
+        (n, 1, D) the context of the first token.
+    """
+    width = maps.query.out_features // heads
+    query = maps.query(hidden[:, 0]).unflatten(-1, (heads, width))  # (n, H, width)
+    folded = torch.einsum("nhw,hwd->nhd", query, maps.key.weight.unflatten(0, (heads, width)))
+    scores = torch.matmul(folded, hidden.transpose(1, 2))  # (n, H, L)
+    if maps.key.bias is not None:
+        scores = scores + (query * maps.key.bias.unflatten(0, (heads, width))).sum(-1, keepdim=True)
+    scores = scores * width**-0.5
+    if bias is not None:
+        scores = scores + bias[:, :, 0]
+    if mask is not None:
+        first = mask[:, :, 0]  # (n or 1, 1, L): the row of the query [CLS]
+        scores = scores.masked_fill(~first, float("-inf")) if first.dtype == torch.bool else scores + first
+    weights = nn.functional.dropout(scores.softmax(-1), dropout, training=dropout > 0)  # (n, H, L)
+    mixed = torch.matmul(weights.to(hidden.dtype), hidden)  # (n, H, D)
+    context = torch.einsum("nhd,hwd->nhw", mixed, maps.value.weight.unflatten(0, (heads, width)))
+    if maps.value.bias is not None:
+        context = context + weights.sum(-1, keepdim=True) * maps.value.bias.unflatten(0, (heads, width))
+    return context.flatten(1).unsqueeze(1)
+
+
+class FirstTokenDistilBertLayer(TransformerBlock):
+    """DistilBERT's layer, computed for the first token: (n, L, D) to (n, 1, D)."""
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **unused: object) -> Tensor:
+        inner = self.attention
+        dropout = inner.dropout.p if self.training else 0.0
+        context = attend(hidden_states, attention_mask, projections(self), inner.n_heads, dropout)
+        attended = self.sa_layer_norm(inner.out_lin(context) + hidden_states[:, :1])
+        return self.output_layer_norm(self.ffn.ff_chunk(attended) + attended)
+
+
+class FirstTokenBertLayer(BertLayer):
+    """BERT's layer, computed for the first token: (n, L, D) to (n, 1, D)."""
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, *unused: object, **also_unused: object
+    ) -> Tensor:
+        inner = self.attention.self
+        dropout = inner.dropout.p if self.training else 0.0
+        context = attend(hidden_states, attention_mask, projections(self), inner.num_attention_heads, dropout)
+        return self.feed_forward_chunk(self.attention.output(context, hidden_states[:, :1]))
+
+
+class FirstTokenRobertaLayer(RobertaLayer):
+    """RoBERTa's layer, computed for the first token: (n, L, D) to (n, 1, D)."""
+
+    forward = FirstTokenBertLayer.forward
+
+
+class FirstTokenMPNetLayer(MPNetLayer):
+    """MPNet's layer, computed for the first token: (n, L, D) to a tuple of (n, 1, D)."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        output_attentions: bool = False,
+        **unused: object,
+    ) -> tuple[Tensor]:
+        inner = self.attention.attn
+        dropout = inner.dropout.p if self.training else 0.0
+        heads = inner.num_attention_heads
+        context = attend(hidden_states, attention_mask, projections(self), heads, dropout, position_bias)
+        attended = self.attention.LayerNorm(self.attention.dropout(inner.o(context)) + hidden_states[:, :1])
+        return (self.output(self.intermediate(attended), attended),)
+
+
+class SharedBiasMPNetEncoder(MPNetEncoder):
+    """MPNet's stack with the relative position bias kept once, (1, H, L, L), where the stock one copies it n times."""
+
+    def compute_position_bias(self, x: Tensor, position_ids: Tensor | None = None, num_buckets: int = 32) -> Tensor:
+        return super().compute_position_bias(x[:1], position_ids, num_buckets)
+
+
+FIRST_TOKEN = {
+    TransformerBlock: FirstTokenDistilBertLayer,
+    BertLayer: FirstTokenBertLayer,
+    RobertaLayer: FirstTokenRobertaLayer,
+    MPNetLayer: FirstTokenMPNetLayer,
+    MPNetEncoder: SharedBiasMPNetEncoder,
+}
+STOCK = {changed: stock for stock, changed in FIRST_TOKEN.items()}
+
+
+def enable(backbone: nn.Module) -> bool:
+    """Let a Hugging Face encoder compute its last layer for the first token alone.
+
+    Its ``last_hidden_state`` is then (n, 1, D), equal to the stock one's first row up to rounding, gradients included;
+    attention and hidden dropout are drawn from the same distributions. The attention weights of the last layer are not
+    returned any more.
+
+    Returns:
+        True if it does so now; False, and nothing is changed, where the architecture (DistilBERT, BERT, RoBERTa and
+        MPNet are known) or its attention (``sdpa`` and ``eager`` are known) is another.
+    """
+    stack = layers(backbone)
+    if stack is None or type(stack[-1]) not in (*FIRST_TOKEN, *STOCK):
+        return False
+    if backbone.config._attn_implementation not in {"sdpa", "eager"} or getattr(backbone.config, "is_decoder", False):
+        return False
+    _swap(backbone, FIRST_TOKEN)
+    return True
+
+
+def disable(backbone: nn.Module) -> None:
+    """Give the encoder its stock last layer back; does nothing where `enable` was not called."""
+    _swap(backbone, STOCK)
+
+
+def _swap(backbone: nn.Module, classes: dict[type, type]) -> None:
+    stack = layers(backbone)
+    for module in (stack[-1] if stack is not None else None, getattr(backbone, "encoder", None)):
+        if type(module) in classes:
+            module.__class__ = classes[type(module)]

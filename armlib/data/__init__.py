@@ -1,0 +1,66 @@
+"""Collections by name: documents, queries, graded judgments, training triples and a first stage, all of them lazy."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from armlib.data import irds
+from armlib.data.beir import BeirFolder
+from armlib.data.collection import Collection, Document, HeldOut, Run, hold_out
+from armlib.data.docstrings import Docstrings
+from armlib.data.msmarco_mini import MsmarcoMini
+from armlib.data.triples_file import TriplesFile, read_text_triples
+from armlib.errors import InputError
+
+__all__ = ["Collection", "Document", "HeldOut", "Run", "hold_out", "load_collection", "read_text_triples"]
+
+OWN = {
+    **{f"{kind.corpus_name}/{split}": kind for kind in (Docstrings, MsmarcoMini) for split in kind.splits},
+}
+SHORT = {"docstrings": "docstrings/train", "msmarco-mini": "msmarco-mini/train"}
+
+
+def load_collection(name: str | Path) -> Collection:
+    """The collection of a name. Nothing is read, downloaded or mined before it is asked for.
+
+    Args:
+        name: one of
+
+            - ``docstrings`` (or ``docstrings/train``), ``docstrings/validation``, ``docstrings/test``: mined from
+              installed packages;
+            - ``msmarco-mini`` (or ``msmarco-mini/train``), ``msmarco-mini/dev``, ``msmarco-mini/trec-dl-2019``,
+              ``msmarco-mini/trec-dl-2020``: MS MARCO in miniature;
+            - a folder in BEIR layout (its train split, else its only one), or ``folder/SPLIT``;
+            - a ``.tsv`` or ``.tsv.gz`` file of text triples;
+            - any name of ir_datasets.
+
+            A folder or file that exists is preferred to an ir_datasets name.
+
+    Raises:
+        InputError: there is no such collection; the message says what there is.
+    """
+    text = str(name)
+    if not isinstance(name, Path) and text in OWN.keys() | SHORT.keys():
+        full = SHORT.get(text, text)
+        return OWN[full](full.rpartition("/")[2])
+    path = Path(name).expanduser()
+    if text.endswith((".tsv", ".tsv.gz")):
+        return TriplesFile(path)
+    for folder, split in ((path, None), (path.parent, path.name)):
+        if any((folder / f"corpus.jsonl{ending}").is_file() for ending in ("", ".gz")):
+            return BeirFolder(folder, split)
+    if isinstance(name, Path) or text.startswith(("/", "./", "../", "~")):
+        raise InputError(
+            f"no collection at {path}: expected a folder in BEIR layout (corpus.jsonl, queries.jsonl, qrels/) "
+            "or a .tsv file of text triples"
+        )
+    if irds.is_known(text):
+        return irds.IrDataset(text)
+    near = difflib.get_close_matches(text, [*SHORT, *OWN, *irds.names()], n=3)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise InputError(
+        f"unknown collection {text!r}{hint} (available: {', '.join([*SHORT, *OWN])}; a folder in BEIR layout; "
+        f"a .tsv file of text triples; or one of the {len(irds.names())} names of ir_datasets, such as "
+        "msmarco-passage/train/triples-small or beir/scifact/train)"
+    )

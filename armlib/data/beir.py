@@ -1,0 +1,199 @@
+"""A local folder in BEIR layout (Thakur et al. 2021, arXiv:2104.08663), plain or gzip-compressed.
+
+```
+corpus.jsonl        {"_id": ..., "title": ..., "text": ...}      one document a line; the title may be missing
+queries.jsonl       {"_id": ..., "text": ...}
+qrels/SPLIT.tsv     query-id, corpus-id, score (the header line), then one judgment a line
+triples.SPLIT.tsv   query id, positive id, negative id; without it, negatives are mined from BM25
+```
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from armlib.data.collection import Collection, Document, Qrels, Triple
+from armlib.data.lines import columns, numbered_lines, write_columns
+from armlib.errors import InputError, unknown
+
+HEADER = ("query-id", "corpus-id", "score")
+
+
+class BeirFolder(Collection):
+    """One split of a folder in BEIR layout. Its queries are those that the split judges.
+
+    Args:
+        folder: the folder that holds ``corpus.jsonl``.
+        split: a file of ``qrels/``; None: ``train``, else the only split.
+
+    Raises:
+        InputError: a file is missing, the split does not exist, or there are several and none is ``train``. Reading
+            raises it too, with file and line, for a malformed line, an id that comes twice, one that does not exist.
+    """
+
+    # Folders that armlib wrote itself are sealed; there is nothing to look for in them.
+    checked = True
+
+    def __init__(self, folder: Path, split: str | None = None) -> None:
+        self._folder = folder
+        find(folder, "corpus.jsonl")
+        splits = sorted(path.name.removesuffix(".gz").removesuffix(".tsv") for path in folder.glob("qrels/*.tsv*"))
+        if not splits:
+            raise InputError(
+                f"{folder / 'qrels'} has no judgments: expected at least one file SPLIT.tsv, such as train.tsv"
+            )
+        if split is None:
+            if "train" not in splits and len(splits) > 1:
+                raise InputError(
+                    f"{folder} has several splits and none is train: name one as {folder}/SPLIT ({', '.join(splits)})"
+                )
+            split = "train" if "train" in splits else splits[0]
+        if split not in splits:
+            raise unknown(f"split of {folder}", split, splits)
+        self.split = split
+        self.name = f"{folder}/{split}"
+        self.corpus = str(folder)
+        if split == "train":
+            self.validation = next((f"{folder}/{other}" for other in ("dev", "validation") if other in splits), None)
+            self.evaluation = tuple(f"{folder}/test" for other in splits if other == "test")
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are."""
+        return self._folder
+
+    def _documents(self) -> Iterator[Document]:
+        seen: set[str] = set()
+        path = find(self.folder, "corpus.jsonl")
+        for number, row in json_lines(path, ("_id", "text")):
+            if self.checked and row["_id"] in seen:
+                raise InputError(
+                    f"{path}:{number}: document {row['_id']!r} comes a second time: expected every _id once"
+                )
+            seen.add(row["_id"])
+            yield Document(row["_id"], f"{row.get('title') or ''} {row['text']}".strip())
+
+    def queries(self) -> dict[str, str]:
+        return {query: text for query, text in self._all_queries.items() if query in self._qrels}
+
+    @cached_property
+    def _all_queries(self) -> dict[str, str]:
+        path = find(self.folder, "queries.jsonl")
+        queries: dict[str, str] = {}
+        for number, row in json_lines(path, ("_id", "text")):
+            if row["_id"] in queries:
+                raise InputError(f"{path}:{number}: query {row['_id']!r} comes a second time: expected every _id once")
+            queries[row["_id"]] = row["text"]
+        return queries
+
+    def qrels(self) -> Qrels:
+        return self._qrels
+
+    @cached_property
+    def _qrels(self) -> Qrels:
+        path = find(self.folder, f"qrels/{self.split}.tsv")
+        qrels: Qrels = {}
+        for number, (query, document, grade) in columns(path, HEADER):
+            if number == 1:
+                if (query, document, grade) != HEADER:
+                    raise InputError(
+                        f"{path}:1: expected the header {' TAB '.join(HEADER)}, got {query}, {document}, {grade}"
+                    )
+                continue
+            try:
+                value = int(grade)
+            except ValueError as error:
+                raise InputError(f"{path}:{number}: expected a whole number as score, got {grade!r}") from error
+            if qrels.setdefault(query, {}).setdefault(document, value) != value:
+                raise InputError(
+                    f"{path}:{number}: query {query!r} and document {document!r} are judged {value}, "
+                    f"but {qrels[query][document]} in a line before"
+                )
+            self._check(path, number, query, document)
+        return qrels
+
+    @cached_property
+    def _document_ids(self) -> frozenset[str]:
+        return frozenset(document.id for document in self._documents())
+
+    def _check(self, path: Path, number: int, query: str, *documents: str) -> None:
+        if not self.checked:
+            return
+        if query not in self._all_queries:
+            raise InputError(f"{path}:{number}: query {query!r} does not exist in {self.folder / 'queries.jsonl'}")
+        for document in documents:
+            if document not in self._document_ids:
+                raise InputError(
+                    f"{path}:{number}: document {document!r} does not exist in {self.folder / 'corpus.jsonl'}"
+                )
+
+    def _own_triples(self) -> Iterator[Triple] | None:
+        path = find(self.folder, f"triples.{self.split}.tsv", required=False)
+        return self._read_triples(path) if path else None
+
+    def _trainable(self) -> bool:
+        # Beside a train split, the others are for measuring; a folder without one is there to be used as one likes.
+        return self.split == "train" or not find(self.folder, "qrels/train.tsv", required=False)
+
+    def _read_triples(self, path: Path) -> Iterator[Triple]:
+        for number, (query, positive, negative) in columns(path, ("query id", "positive id", "negative id")):
+            self._check(path, number, query, positive, negative)
+            yield query, positive, negative
+
+
+def find(folder: Path, name: str, *, required: bool = True) -> Path | None:
+    """The file ``name`` of a folder, or ``name.gz``.
+
+    Raises:
+        InputError: neither exists and it is required.
+    """
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    if required:
+        raise InputError(
+            f"{folder / name} does not exist (nor {name}.gz): expected a folder in BEIR layout "
+            "with corpus.jsonl, queries.jsonl and qrels/"
+        )
+    return None
+
+
+def json_lines(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict]]:
+    """The objects of a JSON-lines file with their line numbers; ``fields`` must be there and be texts.
+
+    Raises:
+        InputError: a line is not such an object.
+    """
+    expected = f"expected an object such as {{{', '.join(f'{json.dumps(field)}: ...' for field in fields)}}}"
+    for number, line in numbered_lines(path):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}:{number}: {expected}, but it is not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{path}:{number}: {expected}, got {type(row).__name__}")
+        for field in fields:
+            if isinstance(row.get(field), int) and field == "_id":
+                row[field] = str(row[field])
+            if not isinstance(row.get(field), str):
+                raise InputError(
+                    f"{path}:{number}: {expected}, but {field} is {'missing' if field not in row else 'not a text'}"
+                )
+        yield number, row
+
+
+def write_folder(folder: Path, documents: list[Document], queries: dict[str, str], qrels: dict[str, Qrels]) -> None:
+    """Write documents, queries and the judgments of each split in BEIR layout."""
+    with open(folder / "corpus.jsonl", "w", encoding="utf8") as target:
+        for document in documents:
+            target.write(json.dumps({"_id": document.id, "text": document.text}, ensure_ascii=False) + "\n")
+    with open(folder / "queries.jsonl", "w", encoding="utf8") as target:
+        for query, text in queries.items():
+            target.write(json.dumps({"_id": query, "text": text}, ensure_ascii=False) + "\n")
+    (folder / "qrels").mkdir()
+    for split, judged in qrels.items():
+        rows = ((query, document, grade) for query, grades in judged.items() for document, grade in grades.items())
+        write_columns(folder / "qrels" / f"{split}.tsv", [HEADER, *rows])

@@ -1,0 +1,248 @@
+"""Running notebooks through papermill: parameters checked, results kept until something changes, failures named by their cell."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from papermill.translators import PythonTranslator
+
+from armlib.errors import InputError, unknown
+from armlib.files import digest, read_json, write_json
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,), "float": (float, int), "str": (str,), "bool": (bool,), "list": (list,), "tuple": (list,), "dict": (dict,),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Task:
+    """One notebook to run.
+
+    Args:
+        notebook: the source, whose name the executed copy keeps.
+        folder: where the executed copy and a note of what it was made from are kept.
+        parameters: values that differ from the notebook's defaults, as `changed_parameters` gives them.
+        fingerprint: stands for everything else that the outputs depend on.
+    """
+
+    notebook: Path
+    folder: Path
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    @property
+    def executed(self) -> Path:
+        return self.folder / self.notebook.name
+
+    @property
+    def note(self) -> Path:
+        return self.executed.with_suffix(".json")
+
+    def key(self) -> str:
+        """Stands for the notebook, its parameters and the fingerprint."""
+        return digest(self.notebook.read_bytes(), json.dumps(self.parameters, sort_keys=True), self.fingerprint)
+
+    def is_done(self) -> bool:
+        """Whether the executed copy was made from the notebook as it is now."""
+        return self.executed.is_file() and self.note.is_file() and read_json(self.note)["key"] == self.key()
+
+    def last_seconds(self) -> float | None:
+        """How long the last run took, whatever it was made from."""
+        return read_json(self.note)["seconds"] if self.note.is_file() else None
+
+
+def known_parameters(notebook: Path) -> dict[str, dict[str, str]]:
+    """The parameters of a notebook by name, each with ``inferred_type_name``, ``default`` (as written) and ``help``.
+
+    Raises:
+        InputError: the notebook cannot be read, or has no cell tagged ``parameters``.
+    """
+    try:
+        cells = nbformat.read(notebook, 4).cells
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{notebook.name} cannot be read as a notebook: {error}") from error
+    for cell in cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            return {parameter.name: parameter._asdict() for parameter in PythonTranslator.inspect(cell)}
+    raise InputError(f"{notebook.name} has no cell tagged 'parameters', so nothing can be set in it")
+
+
+def changed_parameters(notebook: Path, given: Mapping[str, object]) -> dict[str, object]:
+    """Those of the given values that differ from the notebook's defaults; papermill itself would accept anything.
+
+    Raises:
+        InputError: a parameter that the notebook does not have, or a value of another type than its annotation or default.
+    """
+    known = known_parameters(notebook)
+    changed = {}
+    for name, value in given.items():
+        if name not in known:
+            raise unknown(f"parameter of {notebook.name}", name, known)
+        default = _literal(known[name]["default"])
+        annotated = known[name]["inferred_type_name"].split("[")[0].strip()
+        expected = TYPES.get(annotated) or TYPES.get(type(default).__name__)
+        fits = expected is None or (isinstance(value, expected) and (bool in expected or not isinstance(value, bool)))
+        if not fits:
+            kind = annotated if annotated in TYPES else type(default).__name__
+            raise InputError(f"parameter {name} of {notebook.name} must be of type {kind}, not {value!r}")
+        if value != default:
+            changed[name] = value
+    return changed
+
+
+def execute(tasks: Iterable[Task], *, jobs: int, timeout: int, root: Path, say: Callable[[str], None] = print) -> None:
+    """Run those notebooks that are not done, several at a time, the longest first; each that finishes is kept at once.
+
+    Args:
+        tasks: what to run.
+        jobs: how many notebooks run at a time; each gets an equal share of the cores.
+        timeout: seconds that a cell may take.
+        root: the folder in which the notebooks run.
+        say: is told what has finished and what is left.
+
+    Raises:
+        InputError: a notebook failed. Those that were running by then are finished and kept, no others are started.
+    """
+    tasks = list(tasks)
+    left = sorted((task for task in tasks if not task.is_done()), key=lambda task: -(task.last_seconds() or 1e9))
+    if left:
+        say(f"{len(left)} of {len(tasks)} notebooks to run, {min(jobs, len(left))} at a time")
+    estimates = {task.notebook: task.last_seconds() for task in left}
+    took: list[float] = []
+    failures = []
+    with _workers(jobs) as (pool, running):
+        futures = {pool.submit(_run, task, jobs, timeout, root, running): task for task in left}
+        for future in as_completed(futures):
+            task = futures[future]
+            if future.cancelled():
+                continue
+            del estimates[task.notebook]
+            if isinstance(future.exception(), InputError):
+                failures.append(str(future.exception()))
+                for other in futures:  # not by the pool's shutdown, after which as_completed would wait for ever
+                    other.cancel()
+                continue
+            took.append(future.result())
+            typical = sum(took) / len(took)
+            remaining = sum(typical if known is None else known for known in estimates.values()) / min(jobs, len(left))
+            ahead = f"{len(estimates)} left, about {_duration(remaining)}" if estimates else "none left"
+            say(f"{task.notebook.stem}: {_duration(took[-1])}; {ahead}")
+    if failures:
+        raise InputError("; ".join(failures))
+
+
+@contextmanager
+def _workers(jobs: int) -> Iterator[tuple[ThreadPoolExecutor, set[subprocess.Popen]]]:
+    """Threads that wait for processes; when the build is interrupted the processes end with it."""
+    running: set[subprocess.Popen] = set()
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        yield pool, running
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(running):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _run(task: Task, jobs: int, timeout: int, root: Path, running: set[subprocess.Popen]) -> float:
+    start, key = time.monotonic(), task.key()
+    task.folder.mkdir(parents=True, exist_ok=True)
+    draft = task.folder / f"{task.notebook.stem}.unfinished.ipynb"
+    command = [
+        sys.executable, "-m", "papermill", str(task.notebook), str(draft), "--parameters_yaml", json.dumps(task.parameters),
+        "--kernel", "python3", "--language", "python", "--cwd", str(root), "--no-progress-bar", "--start-timeout", "120",
+        "--execution-timeout", str(timeout),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, env=_environment(jobs), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    running.add(process)
+    printed, _ = process.communicate()
+    running.discard(process)
+    reason = failure(draft) if draft.is_file() else "it could not be started"
+    if process.returncode and not reason:
+        reason = "papermill ended with code {}: {}".format(process.returncode, (printed.strip().splitlines() or ["?"])[-1])
+    if reason:
+        raise InputError(f"{task.notebook.name} failed in {reason} (as far as it ran: {draft})")
+    seconds = time.monotonic() - start
+    task.note.unlink(missing_ok=True)
+    os.replace(draft, task.executed)
+    write_json(task.note, {"key": key, "seconds": round(seconds, 1)})
+    return seconds
+
+
+def _environment(jobs: int) -> dict[str, str]:
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    fixed = {
+        "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
+        "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "ARMLIB_PROGRESS": "0",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }  # fmt: skip
+    return {**os.environ, **fixed}
+
+
+def failure(executed: Path) -> str | None:
+    """Where and why an executed notebook failed, such as ``cell 3 ("1 / 0"): ZeroDivisionError: division by zero``.
+
+    Cells are counted from 1 as in the source, where papermill's own have not been added. A notebook that ended early
+    without an error, by ``sys.exit(0)``, counts as failed.
+    """
+    cells = [
+        cell for cell in nbformat.read(executed, 4).cells
+        if not {"papermill-error-cell-tag", "injected-parameters"} & set(cell.metadata.get("tags", []))
+    ]  # fmt: skip
+    for number, cell in enumerate(cells, 1):
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        errors = [output for output in cell.outputs if output.output_type == "error"]
+        status = cell.metadata.get("papermill", {}).get("status")
+        if errors or status not in (None, "completed"):
+            first = next(line for line in cell.source.splitlines() if line.strip())
+            what = f"{errors[0].ename}: {errors[0].evalue}" if errors else f"it was {status} when the run ended"
+            return f"cell {number} ({first.strip()[:60]!r}): {what}"
+    return None
+
+
+def cleaned(executed: Path) -> nbformat.NotebookNode:
+    """An executed notebook as the book shows it, without papermill's notes and without the state of widgets.
+
+    A widget's text/html is what a page without a kernel shows; the cell that papermill adds stays, as it says what was run.
+
+    Raises:
+        InputError: an output is a widget and nothing else, which a page cannot show.
+    """
+    notebook = nbformat.read(executed, 4)
+    for number, cell in enumerate(notebook.cells, 1):
+        cell.metadata.pop("papermill", None)
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if WIDGET in data and "text/html" not in data:
+                raise InputError(f"cell {number} of {executed.name} shows a widget that has no text/html for the built page")
+            data.pop(WIDGET, None)
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
+    return notebook
+
+
+def _literal(source: str) -> object:
+    try:
+        return ast.literal_eval(source)
+    except (ValueError, SyntaxError):
+        return None
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,53 @@
+"""Tables of the book: one function a table; each is shown on a page and exported as CSV and LaTeX."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from armlib.store import Result
+
+
+def as_text(measures: pd.DataFrame) -> str:
+    """Measures for a terminal: a line for each collection and mode, a column for each measure, four decimals."""
+    wide = measures.pivot_table("value", ["collection", "mode"], "measure", sort=False)
+    return wide.to_string(float_format="{:.4f}".format)
+
+
+def comparison(results: Sequence[Result]) -> pd.DataFrame:
+    """Variants side by side, averaged over seeds.
+
+    Returns:
+        A row for each variant, in the order given; columns are the number of seeds, the training seconds, and for each
+        collection, mode and measure the mean, with ``±`` half the range over seeds where there are several.
+    """
+    rows = [
+        {"variant": result.experiment.variant(), "column": (row["collection"], row["mode"], row.measure), "value": row.value}
+        for result in results
+        for _, row in result.measures.iterrows()
+    ]
+    groups = pd.DataFrame(rows).groupby(["variant", "column"], sort=False).value
+    cells = pd.DataFrame({"mean": groups.mean(), "spread": (groups.max() - groups.min()) / 2, "seeds": groups.size()})
+    cells["text"] = [
+        f"{cell['mean']:.3f}" + (f" ± {cell.spread:.3f}" if cell.seeds > 1 else "") for _, cell in cells.iterrows()
+    ]
+    table = cells.text.unstack("column", sort=False)
+    table.columns = pd.MultiIndex.from_tuples(table.columns)
+    seconds = pd.DataFrame([(r.experiment.variant(), r.about["seconds"]["training"]) for r in results], columns=["variant", "seconds"])
+    grouped = seconds.groupby("variant", sort=False).seconds
+    table.insert(0, ("training", "", "seconds"), grouped.mean().round(1))
+    table.insert(0, ("training", "", "seeds"), grouped.size())
+    return table
+
+
+def save(table: pd.DataFrame, name: str) -> list[Path]:
+    """Export a table as CSV and LaTeX into ``$ARMLIB_FIGURES``, by default ``figures/generated``."""
+    folder = Path(os.environ.get("ARMLIB_FIGURES", "figures/generated"))
+    folder.mkdir(parents=True, exist_ok=True)
+    made = [folder / f"{name}.csv", folder / f"{name}.tex"]
+    table.to_csv(made[0])
+    made[1].write_text(table.to_latex(escape=True), encoding="utf8")
+    return made

@@ -1,0 +1,300 @@
+"""The training loop: batches of triples in, a fine-tuned encoder and the trace of its training out.
+
+Paper section 4: Adam, weight decay 1e-6, a learning rate that decays by 0.99999 a step, mixed precision and 8-bit optimiser states
+on a GPU; section 5.4: early stopping after 16 validations without a better nDCG@10.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor
+
+from armlib.batches import Batch, Chunk
+from armlib.checkpoints import load_checkpoint, save_checkpoint
+from armlib.distributed import gather_with_local_gradient, sum_gradients
+from armlib.encoder import BiEncoder
+from armlib.errors import InputError, unknown
+from armlib.losses import MarginLoss
+from armlib.optimizers import make_optimizer
+from armlib.progress import bar
+from armlib.trace import Trace
+
+MEASURE = "nDCG@10"  # decides early stopping and the best step, as in the paper
+STEPS_PER_FLUSH = 50
+
+Validate = Callable[[BiEncoder], dict[str, float]]
+
+
+class Batches(Protocol):
+    """Whatever gives the batches of a range of steps."""
+
+    def starting_at(self, step: int, stop: int, *, workers: int = 0, pinned: bool = False) -> Iterator[Batch]: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train, with the paper's values where it gives them.
+
+    Attributes:
+        steps: optimiser steps at most.
+        learning_rate: at the first step.
+        decay: the learning rate is multiplied by this after every step.
+        weight_decay: of matrices; biases and normalisation weights have none.
+        clip_norm: largest norm of the gradient; None leaves it as it is.
+        optimizer: ``"adam"``, ``"adam8bit"`` (bitsandbytes, CUDA) or ``"auto"``: 8-bit on CUDA where bitsandbytes is installed.
+        validate_every: steps between two validations; the last step is always validated.
+        patience: validations without a better nDCG@10 after which training stops.
+        selection: ``"best"`` keeps the weights of the best validation, ``"last"`` those of the last step.
+        cached: gradient caching: memory for one chunk instead of the whole batch, for twice the forward passes.
+        seed: decides dropout.
+        checkpoint_seconds: time between two checkpoints.
+        workers: processes that gather batches ahead.
+    """
+
+    steps: int
+    learning_rate: float
+    decay: float = 0.99999
+    weight_decay: float = 1e-6
+    clip_norm: float | None = None
+    optimizer: str = "auto"
+    validate_every: int = 500
+    patience: int = 16
+    selection: str = "best"
+    cached: bool = False
+    seed: int = 0
+    checkpoint_seconds: float = 120.0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.selection not in ("best", "last"):
+            raise unknown("selection", self.selection, ("best", "last"))
+        if self.steps < 0 or self.validate_every < 1 or self.patience < 1:
+            raise InputError("a training needs steps >= 0, validate_every >= 1 and patience >= 1")
+
+
+@dataclass
+class Training:
+    """A finished training.
+
+    Attributes:
+        trace: one row a step, see `armlib.trace.Trace`.
+        validations: one row a validation: step, every measure, and the seconds it took.
+        kept_step: the step whose weights the encoder has now.
+        optimizer: the optimiser that ran.
+        stopped_early: whether patience ran out before the last step.
+    """
+
+    trace: pd.DataFrame
+    validations: pd.DataFrame
+    kept_step: int
+    optimizer: str
+    stopped_early: bool
+
+
+class Stopped(SystemExit):
+    """SIGTERM came: a checkpoint was written, and the same call goes on from it."""
+
+
+def train(
+    encoder: BiEncoder, loss: MarginLoss, batches: Batches, settings: Settings, *, accelerator: Accelerator | None = None,
+    validate: Validate | None = None, checkpoints: Path | None = None,
+) -> Training:  # fmt: skip
+    """Fine-tune the encoder in place.
+
+    With several processes (``torchrun`` or ``accelerate launch``) every process calls this with its own share of the batches;
+    the loss sees the joined batch.
+
+    Args:
+        encoder: the bi-encoder; afterwards it has the weights that ``settings.selection`` names.
+        loss: called with (B, D) embeddings of queries, positives and negatives.
+        batches: the batches of each step.
+        settings: how to train.
+        accelerator: device and precision; made by default: bf16 on CUDA, float32 elsewhere.
+        validate: called with the encoder, returns measures among which is nDCG@10.
+        checkpoints: a folder for them; a training that was stopped there goes on, on a CPU to the same bits.
+
+    Raises:
+        InputError: the loss is not finite any more, the batches end before the first step, or the disk is full.
+        Stopped: SIGTERM came.
+    """
+    accelerator = accelerator or default_accelerator()
+    device = accelerator.device
+    encoder.to(device).train()
+    parameters = [p for p in encoder.parameters() if p.requires_grad]
+    optimizer, optimizer_name = make_optimizer(encoder, settings.optimizer, settings.learning_rate, settings.weight_decay)
+    trace, validations, step = Trace(), [], 0
+    best = {"value": float("-inf"), "step": 0, "weights": None}
+
+    state = load_checkpoint(checkpoints) if checkpoints else None
+    if state:
+        encoder.load_state_dict(state["encoder"])
+        optimizer.load_state_dict(state["optimizer"])
+        trace.load(state["trace"])
+        validations, best, step = state["validations"], state["best"], state["step"]
+    saved_at = time.monotonic()
+
+    def checkpoint() -> None:
+        nonlocal saved_at
+        trace_state = trace.state()
+        if checkpoints and accelerator.is_main_process:
+            save_checkpoint(checkpoints, step, {
+                "encoder": encoder.state_dict(), "optimizer": optimizer.state_dict(), "trace": trace_state,
+                "validations": validations, "best": best, "step": step,
+            })  # fmt: skip
+        saved_at = time.monotonic()
+
+    def stale() -> bool:
+        """Whether patience has run out."""
+        return len([row for row in validations if row["step"] > best["step"]]) >= settings.patience
+
+    with _stop_requested() as stop_requested, bar(settings.steps, "training", "steps", initial=step) as shown:
+        stream = batches.starting_at(step, settings.steps, workers=settings.workers, pinned=device.type == "cuda")
+        while step < settings.steps and not (validate and stale()):
+            started = time.perf_counter()
+            batch = next(stream, None)
+            if batch is None:
+                if step == 0:
+                    raise InputError("the batches ended before the first step: too few triples for one batch")
+                break
+            waited = time.perf_counter() - started
+            batch = batch.to(device)
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * settings.decay**step
+            measured = batch_gradients(encoder, loss, batch, accelerator, settings, step)
+            sum_gradients(parameters)
+            if settings.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            step += 1
+            trace.add(
+                measured, seconds=time.perf_counter() - started, waiting_seconds=waited,
+                triples=step * batch.size * accelerator.num_processes, real_tokens=batch.real_tokens,
+                padded_tokens=batch.padded_tokens,
+            )  # fmt: skip
+            shown.update()
+            if step % STEPS_PER_FLUSH == 0:
+                trace.flush()
+            if validate and (step % settings.validate_every == 0 or step == settings.steps):
+                trace.flush()
+                row = _validated(encoder, validate, accelerator, step)
+                validations.append(row)
+                shown.set_postfix({MEASURE: f"{row[MEASURE]:.3f}"})
+                if row[MEASURE] > best["value"]:
+                    kept = {name: value.detach().cpu().clone() for name, value in encoder.state_dict().items()}
+                    best = {"value": row[MEASURE], "step": step, "weights": kept}
+            if stop_requested.is_set():
+                checkpoint()
+                raise Stopped(f"stopped by SIGTERM after step {step}; the same call goes on from there")
+            if checkpoints and time.monotonic() - saved_at >= settings.checkpoint_seconds:
+                checkpoint()
+
+    stopped_early = bool(validate) and step < settings.steps and stale()
+    kept_step = step
+    if settings.selection == "best" and best["weights"] is not None:
+        encoder.load_state_dict(best["weights"])
+        kept_step = best["step"]
+    return Training(trace.frame(), pd.DataFrame(validations), kept_step, optimizer_name, stopped_early)
+
+
+def default_accelerator(device: str = "auto", precision: str = "auto") -> Accelerator:
+    """Accelerate's device, precision and processes.
+
+    Args:
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        precision: ``"no"`` (float32), ``"bf16"`` or ``"auto"``: bf16 on CUDA, float32 elsewhere.
+
+    Raises:
+        InputError: CUDA was asked for and is not there, or this process has used another device or precision already.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise unknown("device", device, ("auto", "cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda' was asked for, but torch finds no CUDA GPU here; use 'cpu' or 'auto'")
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if precision == "auto":
+        precision = "bf16" if on_gpu else "no"
+    if precision == "bf16" and not on_gpu:
+        warnings.warn("bf16 on a CPU is slower than float32 (three times, where it was measured)", stacklevel=2)
+    try:
+        return Accelerator(mixed_precision=precision, cpu=not on_gpu)
+    except ValueError as error:
+        raise InputError("Accelerate keeps the first device and precision of a process; start another one to change them") from error
+
+
+def batch_gradients(
+    encoder: BiEncoder, loss: MarginLoss, batch: Batch, accelerator: Accelerator, settings: Settings, step: int
+) -> Tensor:
+    """Give the parameters the gradient of the joined batch's loss; return what the trace measures."""
+    sections = [batch.queries, batch.passages]
+    place = (settings.seed, step, accelerator.process_index)
+
+    def embed(chunks: list[Chunk], section: int) -> Tensor:
+        parts = []
+        for number, chunk in enumerate(chunks):
+            parts.append(_encode(encoder, chunk, accelerator, (*place, section, number)))
+        return torch.cat(parts)[torch.argsort(torch.cat([chunk.places for chunk in chunks]))]
+
+    with torch.set_grad_enabled(not settings.cached):
+        queries, passages = (embed(chunks, section) for section, chunks in enumerate(sections))
+    if settings.cached:
+        queries, passages = queries.requires_grad_(), passages.requires_grad_()
+    joined = [gather_with_local_gradient(part) for part in (queries, passages[: batch.size], passages[batch.size :])]
+    value, targets = loss(*joined, return_targets=True)
+    value.backward()
+    if settings.cached:
+        # Second pass: each chunk again, with the same dropout, pulled by the gradient of its embeddings.
+        for section, (chunks, embeddings) in enumerate(zip(sections, (queries, passages), strict=True)):
+            for number, chunk in enumerate(chunks):
+                again = _encode(encoder, chunk, accelerator, (*place, section, number))
+                again.backward(embeddings.grad[chunk.places])
+    return Trace.measure(value, targets, joined[1], joined[2])
+
+
+def _encode(encoder: BiEncoder, chunk: Chunk, accelerator: Accelerator, place: tuple[int, ...]) -> Tensor:
+    # Dropout depends on the seed and the chunk's place alone: it can be replayed, and needs no place in a checkpoint.
+    # The hash is for torch's generator on a CPU, which looks at 32 bits of a seed only.
+    torch.manual_seed(int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=8).digest()) >> 1)
+    with accelerator.autocast():
+        return encoder(chunk.input_ids, chunk.attention_mask).float()
+
+
+def _validated(encoder: BiEncoder, validate: Validate, accelerator: Accelerator, step: int) -> dict[str, float]:
+    """The main process validates; all learn the result, so that all stop together."""
+    started = time.perf_counter()
+    row = [None]
+    if accelerator.is_main_process:
+        measures = validate(encoder)
+        row = [{"step": step, **measures, "seconds": time.perf_counter() - started}]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(row)
+    encoder.train()
+    return row[0]
+
+
+@contextmanager
+def _stop_requested() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, in the main thread; elsewhere signals stay as they are."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,29 @@
+"""Where the benchmarks write what they measured: one JSON file for each benchmark and machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from armlib import files
+from armlib.provenance import machine_line, provenance
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def write(benchmark: str, settings: dict, figures: dict, output: Path | None) -> Path:
+    """Write a result with the machine and the versions it was measured with, and say where.
+
+    Args:
+        benchmark: its name, the start of the file's name.
+        settings: what was asked for.
+        figures: what was measured.
+        output: the file; by default ``results/<benchmark>-<machine>.json`` beside this module.
+    """
+    made = provenance()
+    machine = made["machine"]
+    name = f"{benchmark} {machine['gpu'] or machine['processor']} {machine['threads']} of {machine['cores']} cores"
+    path = output or RESULTS / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+    files.write_json(path, {"benchmark": benchmark, "made": made, "settings": settings, **figures})
+    print(f"On {machine_line(made)}; written to {path}")
+    return path

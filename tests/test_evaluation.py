@@ -1,0 +1,236 @@
+"""Measures and equivalence tests, on the shipped TREC runs and against calculations by hand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import ir_measures
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from armlib.errors import InputError
+from armlib.evaluation import (
+    DAGGER,
+    Evaluation,
+    compare,
+    compare_runs,
+    default_measures,
+    equivalence,
+    evaluate,
+    parse_measures,
+)
+from armlib.runs import read_run, write_run
+
+# nDCG@10 of TREC-DL 2019 and 2020, as the collections' README states them.
+STATED = {
+    "bm25.terrier": (0.4795, 0.4936),
+    "bm25-rm3.terrier": (0.5156, 0.5043),
+    "doct5query": (0.6308, 0.6228),
+    "ance": (0.6537, 0.6447),
+    "bm25-bert": (0.6855, 0.6716),
+}
+QUERIES = {"dl19": 43, "dl20": 54}
+
+
+@pytest.fixture(scope="module")
+def qrels(shared_data):
+    found = {}
+    for year in QUERIES:
+        found[year] = {}
+        for judged in ir_measures.read_trec_qrels(str(shared_data / "trec-dl" / f"qrels.{year}-passage.txt")):
+            found[year].setdefault(judged.query_id, {})[judged.doc_id] = judged.relevance
+    return found
+
+
+@pytest.mark.parametrize(
+    ("year", "system", "stated"),
+    [(year, system, values[place]) for system, values in STATED.items() for place, year in enumerate(QUERIES)],
+)
+def test_shipped_runs_score_what_is_stated(shared_data, qrels, year, system, stated):
+    evaluation = evaluate(read_run(shared_data / "runs" / f"{year}.{system}.run.gz"), qrels[year], default_measures(2))
+    assert round(evaluation.mean["nDCG@10"], 4) == stated
+    assert evaluation.per_query.shape == (QUERIES[year], 3)
+    assert list(evaluation.mean) == ["R(rel=2)@1000", "Success(rel=2)@100", "nDCG@10"]
+
+
+def test_means_are_those_of_ir_measures(shared_data, qrels):
+    run = read_run(shared_data / "runs" / "dl19.ance.run.gz")
+    measures = parse_measures([*default_measures(2), "AP(rel=2)", "RR@10", "Judged@10"])
+    theirs = {str(m): value for m, value in ir_measures.calc_aggregate(measures, qrels["dl19"], run).items()}
+    assert evaluate(run, qrels["dl19"], measures).mean == pytest.approx(theirs)
+
+
+def test_grade_of_relevance_moves_recall(shared_data, qrels):
+    run = read_run(shared_data / "runs" / "dl19.ance.run.gz")
+    mean = evaluate(run, qrels["dl19"], [*default_measures(1), *default_measures(2)]).mean
+    assert list(mean) == ["R(rel=2)@1000", "R@1000", "Success(rel=2)@100", "Success@100", "nDCG@10"]
+    assert mean["R(rel=2)@1000"] > mean["R@1000"] + 0.05
+
+
+def test_judged_queries_without_results_count_as_zero():
+    qrels = {"1": {"a": 1}, "2": {"b": 1}, "3": {"c": 0}, "5": {}}
+    run = {"4": {"a": 1.0}, "1": {"a": 1.0}, "2": {}}
+    evaluation = evaluate(run, qrels, ["nDCG@10", "R@10"])
+    assert evaluation.per_query["nDCG@10"].to_dict() == {"1": 1.0, "2": 0.0, "3": 0.0}
+    assert evaluation.mean == {"R@10": pytest.approx(1 / 3), "nDCG@10": pytest.approx(1 / 3)}
+
+
+def test_result_does_not_depend_on_hash_order(shared_data):
+    program = (
+        "import ir_measures\nfrom armlib.evaluation import *\nfrom armlib.runs import *\nqrels = {}\n"
+        f"for j in ir_measures.read_trec_qrels({str(shared_data / 'trec-dl' / 'qrels.dl20-passage.txt')!r}):\n"
+        "    qrels.setdefault(j.query_id, {})[j.doc_id] = j.relevance\n"
+        f"run = read_run({str(shared_data / 'runs' / 'dl20.ance.run.gz')!r})\n"
+        "e = evaluate(run, qrels, ['RR@10', 'AP', *default_measures(2)])\nprint(e.mean)\nprint(e.per_query.to_csv())"
+    )
+    outputs = {
+        subprocess.run([sys.executable, "-c", program], env={"PYTHONHASHSEED": str(seed)}, capture_output=True, check=True).stdout
+        for seed in (1, 2)
+    }
+    assert len(outputs) == 1
+    assert b"AP" in outputs.pop()
+
+
+@pytest.mark.parametrize(
+    "name", ["nDGC@10", "ndcg_cut_10", "nDCG@", "nDCG(rel=2)@10", "P", "nDCG@10.5", "R(foo=3)@10", "import os", "nDCG@0", "alpha_nDCG@10"]
+)
+def test_unknown_measures_are_named_with_common_ones(name):
+    with pytest.raises(InputError, match=r"unknown measure .*R\(rel=2\)@1000") as caught:
+        parse_measures(["nDCG@10", name])
+    assert repr(name) in str(caught.value)
+
+
+def test_runs_that_cannot_be_measured_are_refused():
+    qrels = {"7": {"d9": 1}}
+    with pytest.raises(InputError, match="no query of the run is judged: .* like 'q1', 'q2', 'q3', the judged ones like '7'"):
+        evaluate({f"q{i}": {"d9": 1.0} for i in range(1, 5)}, qrels, ["nDCG@10"])
+    with pytest.warns(UserWarning, match="no document of the run is judged.*'MS-9'.*'d9'"):
+        assert evaluate({"7": {"MS-9": 1.0}}, qrels, ["nDCG@10"]).mean == {"nDCG@10": 0.0}
+    for run, judged, measures, complaint in [
+        ({}, qrels, ["nDCG@10"], "no results"),
+        ({"7": {"d9": 1.0}}, {}, ["nDCG@10"], "no judgments"),
+        ({"7": {"d9": float("nan")}}, qrels, ["nDCG@10"], "'7' that is not a finite"),
+        ({"7": {"d9": 1.0}}, qrels, [], "no measures"),
+    ]:
+        with pytest.raises(InputError, match=complaint):
+            evaluate(run, judged, measures)
+
+
+def test_evaluation_comes_back_from_its_table(tmp_path, shared_data, qrels):
+    evaluation = evaluate(read_run(shared_data / "runs" / "dl19.ance.run.gz"), qrels["dl19"], default_measures(2))
+    evaluation.per_query.to_csv(tmp_path / "a.csv")
+    frame = pd.read_csv(tmp_path / "a.csv", dtype={"query": str}).set_index("query")
+    back = Evaluation.from_per_query(frame)
+    pd.testing.assert_frame_equal(back.per_query, evaluation.per_query, check_exact=True)
+    assert back.mean == evaluation.mean
+    with pytest.raises(InputError, match="measure of this evaluation 'AP'"):
+        back.scores("AP")
+
+
+def test_equivalence_agrees_with_a_calculation_by_hand():
+    chance = np.random.default_rng(3)
+    first = chance.uniform(0.2, 0.9, 43)
+    second = first + chance.normal(0.01, 0.12, 43)
+    found = equivalence(first, second, margin=0.05)
+    d = first - second
+    error = d.std(ddof=1) / np.sqrt(43)
+    above = stats.t.sf((d.mean() + 0.05) / error, 42)  # against "at most -0.05"
+    below = stats.t.cdf((d.mean() - 0.05) / error, 42)  # against "at least 0.05"
+    assert found.difference == pytest.approx(d.mean(), abs=1e-12)
+    assert found.p == pytest.approx(max(above, below), rel=1e-9)
+    reach = stats.t.ppf(0.95, 42) * error
+    assert (found.low, found.high) == pytest.approx((d.mean() - reach, d.mean() + reach))
+    assert found.equivalent == (found.low > -0.05 and found.high < 0.05)
+    assert equivalence(second, first, margin=0.05).p == pytest.approx(found.p)
+
+
+@pytest.mark.parametrize(("shift", "p"), [(0.0, 0.0), (0.049, 0.0), (-0.049, 0.0), (0.0501, 1.0), (-0.2, 1.0)])
+def test_constant_differences_are_decided_by_the_margin(shift, p):
+    scores = np.random.default_rng(0).uniform(0.3, 0.7, 50)
+    found = equivalence(scores + shift, scores, margin=0.05)
+    assert (found.p, found.equivalent) == (p, p == 0.0)
+    assert found.low == found.high == pytest.approx(shift, abs=1e-12)
+
+
+def test_pairs_are_made_by_query_id():
+    a = pd.Series({"1": 0.1, "2": 0.9, "3": 0.5})
+    assert equivalence(a, a.iloc[::-1]).p == 0.0
+    with pytest.raises(InputError, match="2 have no partner, the first is '3'"):
+        equivalence(a, pd.Series({"1": 0.1, "2": 0.9, "4": 0.5}))
+    for first, second, settings, complaint in [
+        ([0.1], [0.1], {}, "two at least"),
+        ([0.1, 0.2], [0.1], {}, "found 2 and 1"),
+        ([0.1, np.nan], [0.1, 0.2], {}, "finite"),
+        ([0.1, 0.2], [0.1, 0.2], {"margin": 0.0}, "margin above 0"),
+    ]:
+        with pytest.raises(InputError, match=complaint):
+            equivalence(first, second, **settings)
+
+
+def _group(**means: float) -> dict[str, Evaluation]:
+    chance = np.random.default_rng(1)
+    base = chance.uniform(0.2, 0.8, 54)
+    return {
+        name: Evaluation(pd.DataFrame({"nDCG@10": base + mean + chance.normal(0, 0.05, 54)}, index=[f"q{i:02}" for i in range(54)]))
+        for name, mean in means.items()
+    }
+
+
+def test_group_is_tested_against_its_best_with_correction():
+    group = _group(static=0.02, distributed=0.01, adaptive=-0.01, bad=-0.3)
+    table = compare(group, "nDCG@10")
+    assert list(table.index) == list(group)
+    best = table["mean"].idxmax()
+    assert table["best"].sum() == 1 and table.loc[best, "best"]
+    assert np.isnan(table.loc[best, "p"]) and not table.loc[best, "equivalent"]
+    for name in set(group) - {best}:
+        alone = equivalence(group[name].scores("nDCG@10"), group[best].scores("nDCG@10"))
+        assert table.loc[name, "p"] == alone.p
+        assert table.loc[name, "difference"] == pytest.approx(alone.difference)
+        assert table.loc[name, "corrected p"] == pytest.approx(min(1.0, 3 * alone.p))
+        assert table.loc[name, "equivalent"] == (3 * alone.p < 0.05)
+    assert table.loc["distributed", "mark"] == DAGGER and table.loc["bad", "mark"] == ""
+
+
+def test_correction_can_take_equivalence_away():
+    group = _group(static=0.0, adaptive=-0.02)
+    chosen = next(
+        margin for margin in np.linspace(0.02, 0.1, 801)
+        if 0.02 < equivalence(group["adaptive"].scores("nDCG@10"), group["static"].scores("nDCG@10"), margin).p < 0.04
+    )  # fmt: skip
+    assert compare(group, "nDCG@10", "static", chosen).loc["adaptive", "equivalent"]
+    larger = group | {f"other {i}": group["adaptive"] for i in range(2)}
+    assert not compare(larger, "nDCG@10", "static", chosen)["equivalent"].any()
+
+
+def test_reference_may_be_any_system():
+    table = compare(_group(ours=0.0, published=-0.02), "nDCG@10", reference="published")
+    assert np.isnan(table.loc["published", "p"]) and table.loc["ours", "best"] and table.loc["ours", "equivalent"]
+    assert compare(_group(alone=0.0), "nDCG@10")["best"].tolist() == [True]
+    for arguments, complaint in [
+        (({}, "nDCG@10"), "no evaluations"),
+        ((_group(a=0.0), "nDCG@10", "b"), "unknown system to compare with 'b'"),
+        ((_group(a=0.0), "AP"), "measure of this evaluation 'AP'"),
+    ]:
+        with pytest.raises(InputError, match=complaint):
+            compare(*arguments)
+    group = _group(a=0.0, b=0.0)
+    group["b"] = Evaluation(group["b"].per_query.iloc[1:])
+    with pytest.raises(InputError, match="54 queries of 'a' and 53 of 'b', 1 have no partner, the first is 'q00'"):
+        compare(group, "nDCG@10")
+
+
+def test_ours_is_compared_with_any_run_file(tmp_path, shared_data, qrels):
+    published = shared_data / "runs" / "dl20.ance.run.gz"
+    ours = read_run(published)
+    write_run(tmp_path / "same.run", ours, "ours")
+    runs = {"ance": published, "written": tmp_path / "same.run", "in memory": ours, "bm25": shared_data / "runs" / "dl20.bm25.terrier.run.gz"}
+    table = compare_runs(runs, qrels["dl20"], "nDCG@10", reference="ance")
+    assert table["equivalent"].to_dict() == {"ance": False, "written": True, "in memory": True, "bm25": False}
+    assert table.loc["bm25", "mean"] == pytest.approx(0.4936, abs=5e-5)
+    (tmp_path / "bad.run").write_text("q Q0\n")
+    with pytest.raises(InputError, match=r"run 'bad': .*bad\.run, line 1"):
+        compare_runs({"bad": tmp_path / "bad.run"}, qrels["dl20"], "nDCG@10")

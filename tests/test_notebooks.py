@@ -1,0 +1,126 @@
+"""Notebooks run with the right parameters, are kept, and fail with the name of their cell."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nbformat
+import nbformat.v4 as v4
+import pytest
+
+from armlib.errors import InputError
+from armlib.notebooks import Task, changed_parameters, cleaned, execute
+
+PARAMETERS = '''\
+count: int = 3  # how many
+share: float = 0.5
+name: str = "a"
+flags: list = [1]
+free = None
+on: bool = True'''
+
+
+def write(path: Path, *sources: str) -> Path:
+    cells = [v4.new_code_cell(source, id=f"cell-{number}") for number, source in enumerate(sources)]
+    cells[0].metadata["tags"] = ["parameters"]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+def printed(path: Path) -> str:
+    return "".join(output.text for cell in nbformat.read(path, 4).cells for output in cell.get("outputs", []))
+
+
+def test_only_parameters_that_differ_are_given(tmp_path):
+    notebook = write(tmp_path / "a.ipynb", PARAMETERS)
+    assert changed_parameters(notebook, {"count": 3, "share": 0.5, "flags": [1], "on": True}) == {}
+    given = {"count": 4, "share": 1, "name": "b", "flags": [], "free": {"any": "thing"}, "on": False}
+    assert changed_parameters(notebook, given) == given
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cuont": 1}, r"unknown parameter of a\.ipynb 'cuont'; did you mean 'count'\? \(available: count, flags, free, name"),
+        ({"count": "4"}, "parameter count of a.ipynb must be of type int, not '4'"),
+        ({"count": 0.5}, "must be of type int, not 0.5"),
+        ({"count": True}, "must be of type int, not True"),
+        ({"on": 1}, "must be of type bool, not 1"),
+        ({"name": 1}, "must be of type str, not 1"),
+        ({"flags": "x"}, "must be of type list, not 'x'"),
+    ],
+)
+def test_unknown_and_ill_typed_parameters_are_refused(tmp_path, given, message):
+    with pytest.raises(InputError, match=message):
+        changed_parameters(write(tmp_path / "a.ipynb", PARAMETERS), given)
+
+
+def test_a_notebook_without_parameters_is_refused(tmp_path):
+    nbformat.write(v4.new_notebook(cells=[v4.new_markdown_cell("x", id="a")]), tmp_path / "a.ipynb")
+    with pytest.raises(InputError, match="a.ipynb has no cell tagged 'parameters'"):
+        changed_parameters(tmp_path / "a.ipynb", {})
+    (tmp_path / "b.ipynb").write_text("{")
+    with pytest.raises(InputError, match="b.ipynb cannot be read as a notebook"):
+        changed_parameters(tmp_path / "b.ipynb", {})
+
+
+def test_runs_are_kept_until_something_changes(tmp_path):
+    source = "import os, pathlib\nprint(n, os.environ['OMP_NUM_THREADS'], pathlib.Path.cwd())"
+    notebook, other = (write(tmp_path / f"{name}.ipynb", "n: int = 1", source) for name in "ab")
+    tasks = [Task(notebook, tmp_path / "out", {"n": 7}, "x"), Task(other, tmp_path / "out", {}, "x")]
+    said: list[str] = []
+
+    def run(*again: Task) -> None:
+        said.clear()
+        execute(again, jobs=2, timeout=60, root=tmp_path, say=said.append)
+
+    run(*tasks)
+    assert said[0] == "2 of 2 notebooks to run, 2 at a time" and "1 left, about" in said[1] and "none left" in said[2]
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    assert printed(tasks[0].executed) == f"7 {threads} {tmp_path}\n" and printed(tasks[1].executed).startswith("1 ")
+    run(*tasks)
+    assert said == []
+    run(tasks[0], Task(other, tmp_path / "out", {}, "changed"))
+    assert said[0] == "1 of 2 notebooks to run, 1 at a time" and said[1].startswith("b: ")
+    assert [cell.metadata.get("tags") for cell in cleaned(tasks[0].executed).cells] == [["parameters"], ["injected-parameters"], []]
+    assert "papermill" not in str(cleaned(tasks[0].executed))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("y = 2\n1 / 0", r"a\.ipynb failed in cell 3 \('y = 2'\): ZeroDivisionError: division by zero \(as far as it ran: "),
+        ("import sys; sys.exit(0)", r"a\.ipynb failed in cell 3 .*: SystemExit: 0"),
+        ("import time; time.sleep(60)", r"a\.ipynb failed in cell 3 .*sleep"),
+        ("import os; os._exit(3)", r"a\.ipynb failed in cell 3 .*_exit"),
+    ],
+)
+def test_a_failing_cell_is_named(tmp_path, source, message):
+    notebook = write(tmp_path / "a.ipynb", "n: int = 1", "x = 1", source, "z = 3")
+    task = Task(notebook, tmp_path / "out", {"n": 2})
+    with pytest.raises(InputError, match=message):
+        execute([task], jobs=1, timeout=3, root=tmp_path, say=lambda text: None)
+    assert not task.executed.exists() and not task.is_done()
+
+
+def test_a_failure_starts_no_others_and_keeps_what_finished(tmp_path):
+    sources = {"a": "1 / 0", "b": "1", "c": "1", "d": "1"}
+    tasks = [Task(write(tmp_path / f"{name}.ipynb", "n: int = 1", sources[name]), tmp_path / "out") for name in sources]
+    with pytest.raises(InputError, match="a.ipynb failed in cell 2"):
+        execute(tasks, jobs=1, timeout=60, root=tmp_path, say=lambda text: None)
+    assert [task.is_done() for task in tasks] in ([False] * 4, [False, True, False, False])
+
+
+def test_widgets_are_shown_as_html_or_refused(tmp_path):
+    widget, page = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}, {"text/html": "<p>x</p>"}
+    for data in (widget | page, widget):
+        cell = v4.new_code_cell("show", outputs=[v4.new_output("display_data", data)], id="a")
+        nbformat.write(v4.new_notebook(cells=[cell], metadata={"widgets": {"state": {}}}), tmp_path / "a.ipynb")
+        if data == widget:
+            with pytest.raises(InputError, match="cell 1 of a.ipynb shows a widget that has no text/html"):
+                cleaned(tmp_path / "a.ipynb")
+        else:
+            shown = cleaned(tmp_path / "a.ipynb")
+            assert dict(shown.cells[0].outputs[0].data) == page and "widgets" not in shown.metadata
