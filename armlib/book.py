@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -20,7 +21,7 @@ try:
     import yaml
 
     from armlib.book_checks import check_html, check_sources, pages
-    from armlib.notebooks import Task, changed_parameters, cleaned, execute, known_parameters
+    from armlib.notebooks import Task, changed_parameters, cleaned, execute, known_parameters, read_parameters
 except ImportError as error:
     raise InputError(f"the book is built with packages that are not installed ({error.name}): pip install -e '.[book]'") from error
 
@@ -29,7 +30,7 @@ BUILD = Path("book/_build")
 MATHJAX = "tex-svg-full.js"
 
 
-def build(profile: str = "demo", *, jobs: int = 2, root: Path | None = None, timeout: int = 3600) -> Path:
+def build(root: Path | None = None, *, profile: str = "demo", jobs: int = 2, timeout: int = 3600) -> Path:
     """Run the notebooks of the book and make its pages; what has not changed since the last build is not made again.
 
     The parameters of a notebook come from ``book/parameters.yml`` (a mapping of notebook names to parameters), and its
@@ -37,9 +38,9 @@ def build(profile: str = "demo", *, jobs: int = 2, root: Path | None = None, tim
     ``html`` the pages; these are replaced only by pages in which nothing was found wrong.
 
     Args:
+        root: the folder that holds ``_toc.yml``; by default the checkout that this package was installed from.
         profile: how much is trained and on what: ``demo``, ``small``, ``paper`` or a TOML file.
         jobs: how many notebooks run at a time; each gets an equal share of the cores.
-        root: the folder that holds ``_toc.yml``; by default the checkout that this package was installed from.
         timeout: seconds that a cell may take.
 
     Returns:
@@ -62,6 +63,37 @@ def build(profile: str = "demo", *, jobs: int = 2, root: Path | None = None, tim
                 return _build(profile, jobs, root, timeout)
         except filelock.Timeout:
             raise InputError(f"another build of the book is running in {root}; wait for it, or end it") from None
+
+
+def run_one(root: Path | None, name: str, parameters: Mapping[str, str], *, timeout: int = 3600) -> list[Path]:
+    """Run one notebook of the book, whatever was run before.
+
+    Args:
+        root: as for `build`.
+        name: the notebook's name, such as ``01_why_margins``.
+        parameters: values by name, as text; what a parameter's type is, the notebook says.
+
+    Returns:
+        The figures and tables that it exported below ``figures/``, and the executed notebook.
+
+    Raises:
+        InputError: an unknown notebook, wrong parameters, or a failing cell, which is named.
+    """
+    root = _root(root)
+    notebooks = _notebooks(root)
+    if name not in notebooks:
+        raise unknown("notebook", name, notebooks)
+    values = changed_parameters(notebooks[name], read_parameters(notebooks[name], parameters))
+    task = Task(notebooks[name], root / BUILD / "executed" / "alone", values)
+    task.note.unlink(missing_ok=True)
+    before = _exports(root)
+    execute([task], jobs=1, timeout=timeout, root=root)
+    return [*(file for file, written in _exports(root).items() if before.get(file) != written), task.executed]
+
+
+def _exports(root: Path) -> dict[Path, int]:
+    """Everything below ``figures/``, with the time at which it was written."""
+    return {file: file.stat().st_mtime_ns for file in sorted((root / "figures").rglob("*")) if file.is_file()}
 
 
 def _build(profile: str, jobs: int, root: Path, timeout: int) -> Path:
@@ -92,8 +124,12 @@ def _root(root: Path | None) -> Path:
     raise InputError(f"the book is built from a checkout of the repository, but there is no _toc.yml in {folders[-1]}")
 
 
+def _notebooks(root: Path) -> dict[str, Path]:
+    return {Path(page).name: root / f"{page}.ipynb" for page in pages(root) if (root / f"{page}.ipynb").is_file()}
+
+
 def _tasks(profile: str, root: Path) -> list[Task]:
-    notebooks = {Path(page).name: root / f"{page}.ipynb" for page in pages(root) if (root / f"{page}.ipynb").is_file()}
+    notebooks = _notebooks(root)
     file = root / PARAMETERS
     given = (yaml.safe_load(file.read_text(encoding="utf8")) if file.is_file() else None) or {}
     for name in given:

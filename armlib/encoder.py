@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
-from huggingface_hub.constants import HF_HUB_OFFLINE
+from huggingface_hub import is_offline_mode
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from armlib import cls_only as first_token
-from armlib.encoder_folder import RECORD, at_hand, pooler_options, quiet_transformers, read_layout, write_layout
+from armlib.encoder_folder import (
+    RECORD,
+    at_hand,
+    check_reachable,
+    pooler_options,
+    quiet_transformers,
+    read_layout,
+    write_layout,
+)
 from armlib.errors import InputError, unknown
 from armlib.files import MANIFEST, atomic_folder, damage, digest, read_json, write_json
 
@@ -197,6 +205,8 @@ class BiEncoder(nn.Module):
             raise InputError(f"there is no folder {source}; expected an encoder's folder or {at_hand()}")
         with quiet_transformers():
             try:
+                if not Path(source).is_dir():
+                    check_reachable(source)
                 return cls._load(source, pooling, cls_only)
             except InputError:
                 raise
@@ -207,7 +217,7 @@ class BiEncoder(nn.Module):
                 else:
                     tried = f"the encoder {source!r} cannot be loaded, as a folder or from the hub ({reason}); " + (
                         "HF_HUB_OFFLINE is set, so only what was downloaded before is found"
-                        if HF_HUB_OFFLINE
+                        if is_offline_mode()
                         else "where the hub cannot be reached, give the folder of a downloaded encoder"
                     )
                 raise InputError(f"{tried}; expected a folder, a hub name, or {at_hand()}") from error

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import transformers
-from huggingface_hub import CacheNotFound, scan_cache_dir
+from huggingface_hub import CacheNotFound, get_hf_file_metadata, hf_hub_url, scan_cache_dir, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
 from transformers import MODEL_MAPPING, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -144,6 +145,25 @@ Embeddings have length 1 and are compared by their cosine. `encode_query` cuts t
 queries were in training; `encode_document` and `encode` cut at {passage_length}. `{RECORD}` says how the encoder was
 made.
 """
+
+
+def check_reachable(name: str) -> None:
+    """Ask once whether the hub answers for a name of which nothing is on this machine (loading would ask for a minute).
+
+    Raises:
+        OSError: the hub cannot be reached.
+        ValueError: it cannot be a name on the hub.
+    """
+    if any(isinstance(try_to_load_from_cache(name, file), str) for file in ("config.json", "modules.json")):
+        return
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=10)
+    except HfHubHTTPError:
+        return  # the hub answered; loading will say what is wrong
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # the classes belong to whichever HTTP client the hub's library uses
+        raise ConnectionError(f"the hub cannot be reached: {error}") from error
 
 
 def pooler_options(config: transformers.PretrainedConfig) -> dict[str, bool]:

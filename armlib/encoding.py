@@ -46,8 +46,8 @@ def encode_rows(
     runs out in the first batch or not at all.
 
     Args:
-        encoder: maps token ids (n, L) and attention mask (n, L), both int64, to embeddings (n, D). The mode (training or
-            not) of each of its modules is as before afterwards.
+        encoder: maps token ids (n, L) and attention mask (n, L), both int64, to embeddings (n, D). Afterwards each of
+            its modules is in the mode (training or not) that it was in.
         store: the texts' tokens.
         rows: (n,) row numbers, in any order, repeated where wanted.
         max_length: tokens at which texts are cut, the special ones included.

@@ -140,9 +140,10 @@ def _check_overlap(run: Mapping, qrels: Mapping, judged: Mapping) -> None:
     documents = {document for grades in qrels.values() for document in grades}
     if documents.isdisjoint(document for results in judged.values() for document in results):
         found = _examples(document for results in judged.values() for document in results)
+        expected = _examples(sorted(documents)[:3])
         warnings.warn(
-            f"no document of the run is judged, so every measure is 0: its documents look like {found}, the judged ones "
-            f"like {_examples(sorted(documents)[:3])}",
+            "no document of the run is judged, so every measure is 0: "
+            f"its documents look like {found}, the judged ones like {expected}",
             stacklevel=3,
         )
 

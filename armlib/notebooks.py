@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -79,6 +80,16 @@ def known_parameters(notebook: Path) -> dict[str, dict[str, str]]:
     raise InputError(f"{notebook.name} has no cell tagged 'parameters', so nothing can be set in it")
 
 
+def read_parameters(notebook: Path, texts: Mapping[str, str]) -> dict[str, object]:
+    """Values from a command line: text for parameters that are text, for others what Python would read.
+
+    Raises:
+        InputError: as `known_parameters`.
+    """
+    known = known_parameters(notebook)
+    return {name: text if name in known and _kind(known[name]) == "str" else _literal(text, text) for name, text in texts.items()}
+
+
 def changed_parameters(notebook: Path, given: Mapping[str, object]) -> dict[str, object]:
     """Those of the given values that differ from the notebook's defaults; papermill itself would accept anything.
 
@@ -90,16 +101,26 @@ def changed_parameters(notebook: Path, given: Mapping[str, object]) -> dict[str,
     for name, value in given.items():
         if name not in known:
             raise unknown(f"parameter of {notebook.name}", name, known)
-        default = _literal(known[name]["default"])
-        annotated = known[name]["inferred_type_name"].split("[")[0].strip()
-        expected = TYPES.get(annotated) or TYPES.get(type(default).__name__)
-        fits = expected is None or (isinstance(value, expected) and (bool in expected or not isinstance(value, bool)))
-        if not fits:
-            kind = annotated if annotated in TYPES else type(default).__name__
+        kind = _kind(known[name])
+        expected = TYPES.get(kind, (object,))
+        if not isinstance(value, expected) or (isinstance(value, bool) and kind in ("int", "float")):
             raise InputError(f"parameter {name} of {notebook.name} must be of type {kind}, not {value!r}")
-        if value != default:
+        if value != _literal(known[name]["default"]):
             changed[name] = value
     return changed
+
+
+def _kind(parameter: Mapping[str, str]) -> str:
+    """The name of a parameter's type, by its annotation, else by its default; anything may be given where it is not in TYPES."""
+    annotated = parameter["inferred_type_name"].split("[")[0].strip()
+    return annotated if annotated in TYPES else type(_literal(parameter["default"])).__name__
+
+
+def _literal(source: str, otherwise: object = None) -> object:
+    try:
+        return ast.literal_eval(source)
+    except (ValueError, SyntaxError):
+        return otherwise
 
 
 def execute(tasks: Iterable[Task], *, jobs: int, timeout: int, root: Path, say: Callable[[str], None] = print) -> None:
@@ -172,9 +193,9 @@ def _run(task: Task, jobs: int, timeout: int, root: Path, running: set[subproces
     running.add(process)
     printed, _ = process.communicate()
     running.discard(process)
-    reason = failure(draft) if draft.is_file() else "it could not be started"
-    if process.returncode and not reason:
-        reason = "papermill ended with code {}: {}".format(process.returncode, (printed.strip().splitlines() or ["?"])[-1])
+    lines = printed.strip().splitlines() or ["papermill printed nothing"]
+    ended = next((line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception):", line)), lines[-1])
+    reason = failure(draft, ended if process.returncode else None) if draft.is_file() else f"no cell: {ended}"
     if reason:
         raise InputError(f"{task.notebook.name} failed in {reason} (as far as it ran: {draft})")
     seconds = time.monotonic() - start
@@ -194,26 +215,30 @@ def _environment(jobs: int) -> dict[str, str]:
     return {**os.environ, **fixed}
 
 
-def failure(executed: Path) -> str | None:
-    """Where and why an executed notebook failed, such as ``cell 3 ("1 / 0"): ZeroDivisionError: division by zero``.
+def failure(executed: Path, ended: str | None = None) -> str | None:
+    """Where and why an executed notebook failed, such as ``cell 3 ('1 / 0'): ZeroDivisionError: division by zero``.
 
     Cells are counted from 1 as in the source, where papermill's own have not been added. A notebook that ended early
     without an error, by ``sys.exit(0)``, counts as failed.
+
+    Args:
+        executed: what papermill wrote.
+        ended: what papermill said, where it failed; it is put down to the last cell that was started.
     """
-    cells = [
-        cell for cell in nbformat.read(executed, 4).cells
-        if not {"papermill-error-cell-tag", "injected-parameters"} & set(cell.metadata.get("tags", []))
-    ]  # fmt: skip
+    own = {"papermill-error-cell-tag", "injected-parameters"}
+    cells = [cell for cell in nbformat.read(executed, 4).cells if not own & set(cell.metadata.get("tags", []))]
+    started = "no cell"
     for number, cell in enumerate(cells, 1):
-        if cell.cell_type != "code" or not cell.source.strip():
+        if cell.cell_type != "code" or not cell.metadata.get("papermill", {}).get("start_time"):
             continue
-        errors = [output for output in cell.outputs if output.output_type == "error"]
-        status = cell.metadata.get("papermill", {}).get("status")
-        if errors or status not in (None, "completed"):
-            first = next(line for line in cell.source.splitlines() if line.strip())
-            what = f"{errors[0].ename}: {errors[0].evalue}" if errors else f"it was {status} when the run ended"
-            return f"cell {number} ({first.strip()[:60]!r}): {what}"
-    return None
+        first = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
+        started = f"cell {number} ({first[:60]!r})"
+        for output in cell.outputs:
+            if output.output_type == "error":
+                # A cell that takes too long is interrupted; what papermill said tells why.
+                interrupted = ended and output.ename == "KeyboardInterrupt"
+                return f"{started}: {ended if interrupted else f'{output.ename}: {output.evalue}'}"
+    return f"{started}: {ended}" if ended else None
 
 
 def cleaned(executed: Path) -> nbformat.NotebookNode:
@@ -235,13 +260,6 @@ def cleaned(executed: Path) -> nbformat.NotebookNode:
     for key in ("papermill", "widgets"):
         notebook.metadata.pop(key, None)
     return notebook
-
-
-def _literal(source: str) -> object:
-    try:
-        return ast.literal_eval(source)
-    except (ValueError, SyntaxError):
-        return None
 
 
 def _duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ from armlib.data import Collection, hold_out, load_collection
 from armlib.encoder import BiEncoder
 from armlib.evaluation import evaluate
 from armlib.experiments import HELD_OUT, Experiment
+from armlib.indexes import check_index
 from armlib.lsa import load_encoder
 from armlib.measuring import measure
 from armlib.provenance import provenance
@@ -40,14 +41,14 @@ def run_experiment(experiment: Experiment, folder: Path, work: Path, accelerator
     evaluations = [load_collection(name) for name in experiment.evaluation_names()]
     encoder = load_encoder(experiment.encoder, collection, experiment.pooling or None)
     queries, passages = query_store(collection, encoder.tokenizer), passage_store(collection, encoder.tokenizer)
+    check_index(experiment.index, len(passages), encoder.dim)
     validation, left_out = validation_of(experiment, collection)
-    seconds = {"preparing": time.perf_counter() - started}
     validator = Validator(validation, encoder, experiment)
     batches = TripleBatches(
         triple_rows(collection, queries, passages, left_out), queries, passages, batch_size=experiment.batch_size,
         shape=experiment.shape(), seed=experiment.seed, rank=accelerator.process_index, processes=accelerator.num_processes,
     )  # fmt: skip
-    seconds["preparing"] = time.perf_counter() - started
+    seconds = {"preparing": time.perf_counter() - started}
     training = train(
         encoder, experiment.loss(), batches, experiment.settings(), accelerator=accelerator, validate=validator,
         checkpoints=work / "checkpoints",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +22,7 @@ import torch
 
 from armlib import files
 from armlib.batches import Shape, TripleBatches
+from armlib.errors import InputError
 from armlib.progress import progress
 from armlib.tokens import FORMAT, STORED_LENGTH, TokenStore
 
@@ -54,9 +56,11 @@ def main() -> None:
             print(_line(sizes[-1]), flush=True)
     torch.set_num_threads(1)
     slowest = min(size["triples_per_second"] for size in sizes)
+    private = [size["memory"]["last_batches"]["private_mib"] for size in sizes]
     settings = {name: value for name, value in vars(arguments).items() if name not in ("folder", "output")}
     figures = {
         "sizes": sizes, "bytes": bytes_written, "mean_passage_tokens": mean,
+        "private_memory_spread_mib": None if None in private else max(private) - min(private),
         "target": {"triples_per_second": TARGET, "met": slowest >= TARGET},
     }  # fmt: skip
     reporting.write("gather-speed", settings, figures, arguments.output)
@@ -139,8 +143,10 @@ def resident() -> dict[str, float | None]:
 
 def _line(size: dict) -> str:
     memory = size["memory"]["last_batches"]
-    used = "" if memory["peak_mib"] is None else f"; private memory {memory['private_mib']:.0f} MiB, peak {memory['peak_mib']:.0f} MiB"
-    return f"{size['triples']:>12,} triples: {size['triples_per_second']:,.0f} a second{used}"
+    line = f"{size['triples']:>12,} triples: {size['triples_per_second']:,.0f} a second"
+    if memory["peak_mib"] is None:
+        return line
+    return f"{line}; private memory {memory['private_mib']:.0f} MiB, with mapped files at most {memory['peak_mib']:.0f} MiB"
 
 
 def _arguments() -> argparse.Namespace:
@@ -150,9 +156,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=808_731, help="queries in the synthetic store")
     parser.add_argument("--batch-size", type=int, default=128, help="triples in a batch")
     parser.add_argument("--steps", type=int, default=500, help=f"batches gathered in each of {ROUNDS} rounds")
-    parser.add_argument("--query-length", type=int, default=30, help="cut of queries in tokens")
-    parser.add_argument("--passage-length", type=int, default=200, help="cut of passages in tokens")
-    parser.add_argument("--chunk-size", type=int, default=16, help="texts encoded together")
+    parser.add_argument("--query-length", type=int, default=Shape.query_length, help="cut of queries in tokens")
+    parser.add_argument("--passage-length", type=int, default=Shape.passage_length, help="cut of passages in tokens")
+    parser.add_argument("--chunk-size", type=int, default=Shape.chunk_size, help="texts encoded together")
     parser.add_argument("--seed", type=int, default=0, help="decides the synthetic data")
     parser.add_argument("--folder", type=Path, help="where the files are written for a while (1.9 GB at the defaults)")
     parser.add_argument("--output", type=Path, help="the JSON file; by default one in results/ named after the machine")
@@ -160,4 +166,7 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"gather_speed: {error}")

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from armlib.encoder import BiEncoder
-from armlib.lsa import lsa_encoder
-
 REPOSITORY = Path(__file__).resolve().parents[1]
 os.environ["ARMLIB_PROGRESS"] = "0"
+# Set before anything imports ir_datasets, which looks only then; removed when the tests end.
+_HOME = tempfile.TemporaryDirectory(prefix="armlib-ir-datasets-")
+os.environ["IR_DATASETS_HOME"] = _HOME.name
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from armlib.encoder import BiEncoder  # noqa: E402 - reads the environment
+from armlib.experiments import Experiment  # noqa: E402
+from armlib.lsa import lsa_encoder  # noqa: E402
+from armlib.store import RunStore  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +42,10 @@ def shared_data(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ir_datasets_home(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ir_datasets_home(shared: Path) -> Path:
     """A folder that ``ir_datasets`` reads offline under the real names; ``$IR_DATASETS_HOME`` points to it."""
-    home = tmp_path_factory.mktemp("ir_datasets")
-    subprocess.run([sys.executable, str(shared / "tools" / "ir-datasets-home"), str(home)], check=True)
-    os.environ["IR_DATASETS_HOME"] = str(home)
-    return home
+    subprocess.run([sys.executable, str(shared / "tools" / "ir-datasets-home"), _HOME.name], check=True)
+    return Path(_HOME.name)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -81,3 +86,36 @@ def tiny_folder(texts: list[tuple[str, str]], tmp_path_factory: pytest.TempPathF
 def tiny_encoder(tiny_folder: Path) -> BiEncoder:
     """The encoder of `tiny_folder`, a fresh one for each test."""
     return BiEncoder.load(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def beir_folder(texts: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection in BEIR layout made from the texts: the first line of each is a query for what follows it."""
+    folder = tmp_path_factory.mktemp("beir")
+    (folder / "qrels").mkdir()
+    pairs = [(identity, *text.split("\n", 1)) for identity, text in texts if text.partition("\n")[2].strip()]
+    with open(folder / "corpus.jsonl", "w") as corpus, open(folder / "queries.jsonl", "w") as queries:
+        for identity, query, body in pairs:
+            corpus.write(json.dumps({"_id": identity, "title": "", "text": body}) + "\n")
+            queries.write(json.dumps({"_id": f"q-{identity}", "text": query}) + "\n")
+    for split, part in (("train", pairs[40:]), ("test", pairs[:40])):
+        rows = "".join(f"q-{identity}\t{identity}\t1\n" for identity, _, _ in part)
+        (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_experiment(beir_folder: Path, tiny_folder: Path) -> Experiment:
+    """Some seconds of training on `beir_folder`."""
+    return Experiment(
+        collection=str(beir_folder), encoder=str(tiny_folder), batch_size=16, steps=20, learning_rate=1e-3, query_length=24,
+        passage_length=48, validation_queries=20, validate_every=10, evaluation=(f"{beir_folder}/test",),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def small_store(small_experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    """A run store that holds the result of `small_experiment`."""
+    store = RunStore(tmp_path_factory.mktemp("runs"))
+    store.result(small_experiment)
+    return store

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from test_notebooks import write
 
-from armlib.book import build
+from armlib.book import build, run_one
 from armlib.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -40,7 +40,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         notebook = nbformat.read(root / "notebooks" / f"{name}.ipynb", 4)
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(f"# Page {name}", id="title"))
         nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
-    build(root=root)
+    build(root)
     return root
 
 
@@ -62,7 +62,7 @@ def test_pages_show_what_was_run(built):
     page = (html / "notebooks" / "one.html").read_text()
     assert "answer 42 demo" in page and "second 1" in (html / "notebooks" / "two.html").read_text()
     assert (html / "_static" / "tex-svg-full.js").stat().st_size > 2e6
-    assert 'src="../_static/tex-svg-full.js"' in (html / "book" / "intro.html").read_text()
+    assert 'src="../_static/tex-svg-full.js' in (html / "book" / "intro.html").read_text()
     downloadable = (html / "_sources" / "notebooks" / "one.ipynb").read_text()
     assert "answer 42 demo" in downloadable and "papermill" not in downloadable and str(built) not in downloadable
 
@@ -70,14 +70,14 @@ def test_pages_show_what_was_run(built):
 def test_nothing_is_made_again_when_nothing_changed(root, capsys):
     page = root / "book" / "_build" / "html" / "notebooks" / "one.html"
     before = page.stat().st_mtime_ns
-    assert build(root=root) == root / "book" / "_build" / "html"
+    assert build(root) == root / "book" / "_build" / "html"
     assert page.stat().st_mtime_ns == before
     assert capsys.readouterr().out == "nothing has changed since the last build\n"
 
 
 def test_a_change_of_prose_runs_no_notebook(root, capsys):
     edit(root / "book" / "intro.md", "# Tiny", "# Smaller")
-    build(root=root)
+    build(root)
     assert "Smaller" in (root / "book" / "_build" / "html" / "book" / "intro.html").read_text()
     assert capsys.readouterr().out == "making the pages\n"
 
@@ -86,10 +86,10 @@ def test_a_failing_notebook_is_named_and_mended_without_running_the_others(root,
     notebook = root / "notebooks" / "two.ipynb"
     edit(notebook, "print('second', n)", "raise ValueError('no luck')")
     with pytest.raises(InputError, match=r"two\.ipynb failed in cell 3 .*: ValueError: no luck"):
-        build(root=root)
+        build(root)
     assert "second 1" in (root / "book" / "_build" / "html" / "notebooks" / "two.html").read_text()
     edit(notebook, "raise ValueError('no luck')", "print('third', n)")
-    build(root=root)
+    build(root)
     assert "third 1" in (root / "book" / "_build" / "html" / "notebooks" / "two.html").read_text()
     assert capsys.readouterr().out.count("1 of 2 notebooks to run") == 2
 
@@ -105,7 +105,7 @@ def test_a_failing_notebook_is_named_and_mended_without_running_the_others(root,
 def test_wrong_parameters_are_refused_before_anything_runs(root, given, message, capsys):
     (root / "book" / "parameters.yml").write_text(given)
     with pytest.raises(InputError, match=message):
-        build(root=root)
+        build(root)
     assert capsys.readouterr().out == ""
 
 
@@ -115,14 +115,14 @@ def test_faulty_sources_are_refused(root):
     notebook["cells"][2]["execution_count"] = 1
     (root / "notebooks" / "two.ipynb").write_text(json.dumps(notebook))
     with pytest.raises(InputError, match="orphan.md is not in _toc.yml(.|\n)*cell 3 holds outputs"):
-        build(root=root)
+        build(root)
 
 
 def test_warnings_are_errors_and_all_are_listed(root):
     edit(root / "book" / "intro.md", "gienapp2024", "nobody1999")
     edit(root / "book" / "intro.md", "one.ipynb", "three.ipynb")
     with pytest.raises(InputError, match="Jupyter Book ended with code") as caught:
-        build(root=root)
+        build(root)
     assert "nobody1999" in str(caught.value) and "three.ipynb" in str(caught.value) and "intro.md" in str(caught.value)
     assert (root / "book" / "_build" / "html" / "index.html").is_file()
 
@@ -130,24 +130,36 @@ def test_warnings_are_errors_and_all_are_listed(root):
 def test_a_warning_on_a_page_is_an_error(root):
     edit(root / "notebooks" / "two.ipynb", "print('second', n)", "import sys; print('careful', file=sys.stderr)")
     with pytest.raises(InputError, match="two.ipynb.*stderr"):
-        build(root=root)
+        build(root)
 
 
 def test_faulty_pages_are_refused(root):
     edit(root / "book" / "intro.md", "# Tiny", "# Tiny\n\n<script src='https://example.org/x.js'></script>")
     with pytest.raises(InputError, match="the built pages have faults:\n  .*loads https://example.org/x.js from outside"):
-        build(root=root)
+        build(root)
+
+
+def test_one_notebook_is_run_alone_and_says_what_it_exported(root):
+    export = "import pathlib; pathlib.Path('figures/made.txt').write_text(f'{n + 1}')"
+    edit(root / "notebooks" / "two.ipynb", "print('second', n)", export)
+    for number in ("41", "42"):
+        figure, executed = run_one(root, "two", {"n": number})
+        assert figure.read_text() == str(int(number) + 1) and executed.name == "two.ipynb"
+    with pytest.raises(InputError, match="parameter n of two.ipynb must be of type int, not 'many'"):
+        run_one(root, "two", {"n": "many"})
+    with pytest.raises(InputError, match="unknown notebook 'three'"):
+        run_one(root, "three", {})
 
 
 def test_two_builds_do_not_meet(root):
     with filelock.FileLock(root / "book" / "_build" / ".lock"), pytest.raises(InputError, match="another build"):
-        build(root=root)
+        build(root)
 
 
 def test_what_cannot_be_built_is_refused(tmp_path):
     with pytest.raises(InputError, match="unknown profile 'dmeo'; did you mean 'demo'"):
-        build("dmeo", root=REPOSITORY)
+        build(REPOSITORY, profile="dmeo")
     with pytest.raises(InputError, match="there is no _toc.yml in"):
-        build(root=tmp_path)
+        build(tmp_path)
     with pytest.raises(InputError, match="at least 1 notebook"):
-        build(jobs=0, root=REPOSITORY)
+        build(REPOSITORY, jobs=0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.sentence_transformer.modules import Dropout, Pooling
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5Model
 
 from armlib.encoder import POOLINGS, BiEncoder
@@ -30,7 +28,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def semantics() -> Semantics:
-    words = "return compute the sorted unique elements of an array mean margin between relevance positive negative passage and"
+    words = "return compute the sorted unique elements of an array mean margin between relevance positive negative and"
     generator = np.random.default_rng(0)
     texts = [" ".join(generator.permutation(words.split())[:9]) for _ in range(300)]
     return latent_semantics(texts, dim=16, vocabulary=300)
@@ -88,7 +86,7 @@ def test_saving_twice_writes_the_same_bytes(semantics: Semantics, tmp_path: Path
     assert manifests[0] == manifests[1] and "model.safetensors" in manifests[0]
 
 
-def test_loading_reports_no_random_weights(semantics: Semantics, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_others_load_no_random_weights(semantics: Semantics, tmp_path: Path) -> None:
     """The pooler that MPNet's class would add must not be made up when others load the folder."""
     folder = make(semantics, "mpnet", "cls").save(tmp_path / "encoder", query_length=8, passage_length=16)
     model = SentenceTransformer(str(folder), device="cpu")
@@ -150,7 +148,8 @@ def test_fingerprint_sees_every_weight_and_the_pooling(semantics: Semantics) -> 
 
 def test_real_minilm_equals_sentence_transformers(minilm: Path, tmp_path: Path) -> None:
     encoder = BiEncoder.load(minilm)
-    assert (encoder.pooling, encoder.dim, encoder.special_tokens(), encoder.max_length) == ("mean", 384, ([101], [102]), 512)
+    assert (encoder.pooling, encoder.dim, encoder.max_length) == ("mean", 384, 512)
+    assert encoder.special_tokens() == ([101], [102])
     assert encoder.parameter_counts == (22_565_376, 10_647_552)
     # Its tokenizer.json cuts at 128 tokens and pads to 128; the encoder's own tokenizer must not.
     assert len(encoder.tokenizer.backend_tokenizer.encode("word " * 300).ids) == 302
@@ -197,16 +196,10 @@ def test_foreign_modules_are_read_or_refused(semantics: Semantics, tmp_path: Pat
         "mean pooling": (Pooling(16, "mean"), Dense(16, 16, activation_function=torch.nn.Identity())),
         "the pooling max": (Pooling(16, "max"),),
         "the pooling cls and mean": (Pooling(16, ("cls", "mean")),),
-        "Normalize, Pooling": (Normalize(), Pooling(16, "cls")),
+        "Transformer, Pooling, Dropout": (Pooling(16, "cls"), Dropout(0.1)),
     }
     for number, (words, modules) in enumerate(refused.items()):
-        if words == "Normalize, Pooling":
-            modules = (Pooling(16, "cls"),)
         folder = write(semantics, tmp_path / str(number), *modules)
-        if words == "Normalize, Pooling":
-            listed = json.loads((folder / "modules.json").read_text())
-            listed.insert(1, {"idx": 2, "name": "2", "path": "", "type": "sentence_transformers.models.Normalize"})
-            write_json(folder / "modules.json", listed)
         with pytest.raises(InputError, match=f"{words}.*cannot represent; expected"):
             BiEncoder.load(folder)
 
@@ -262,8 +255,9 @@ def test_a_failed_save_leaves_the_old_folder(
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
 
 
-@pytest.mark.parametrize("name", ["no-such/encoder", "nosuch", "./nowhere", "one/two/three"])
-def test_unknown_names_say_what_there_is(name: str) -> None:
+@pytest.mark.parametrize("name", ["no-such/encoder", "nosuch", "./nowhere", "one/two/three", "not a name"])
+def test_unknown_names_say_what_there_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match=r"expected .*at hand: lsa/distilbert"):
         BiEncoder.load(name)
 
@@ -290,4 +284,3 @@ def test_bad_arguments_are_refused(semantics: Semantics, tmp_path: Path) -> None
     with pytest.raises(InputError, match="expected pooling 'mean'"):
         BiEncoder(encoder.backbone, bare)
     assert BiEncoder(encoder.backbone, bare, "mean").special_tokens() == ([], [])
-    shutil.rmtree(tmp_path)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -10,8 +14,9 @@ import nbformat.v4 as v4
 import pytest
 
 from armlib.errors import InputError
-from armlib.notebooks import Task, changed_parameters, cleaned, execute
+from armlib.notebooks import Task, changed_parameters, cleaned, execute, read_parameters
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 PARAMETERS = '''\
 count: int = 3  # how many
 share: float = 0.5
@@ -57,6 +62,17 @@ def test_unknown_and_ill_typed_parameters_are_refused(tmp_path, given, message):
         changed_parameters(write(tmp_path / "a.ipynb", PARAMETERS), given)
 
 
+def test_parameters_from_a_command_line(tmp_path):
+    notebook = write(tmp_path / "a.ipynb", PARAMETERS)
+    texts = {"count": "4", "share": "5e-4", "name": "7", "flags": "[1, 'x']", "free": "words", "on": "False"}
+    values = {"count": 4, "share": 5e-4, "name": "7", "flags": [1, "x"], "free": "words", "on": False}
+    assert changed_parameters(notebook, read_parameters(notebook, texts)) == values
+    with pytest.raises(InputError, match="must be of type int, not 'four'"):
+        changed_parameters(notebook, read_parameters(notebook, {"count": "four"}))
+    with pytest.raises(InputError, match="unknown parameter of a.ipynb 'cuont'"):
+        changed_parameters(notebook, read_parameters(notebook, {"cuont": "4"}))
+
+
 def test_a_notebook_without_parameters_is_refused(tmp_path):
     nbformat.write(v4.new_notebook(cells=[v4.new_markdown_cell("x", id="a")]), tmp_path / "a.ipynb")
     with pytest.raises(InputError, match="a.ipynb has no cell tagged 'parameters'"):
@@ -89,20 +105,43 @@ def test_runs_are_kept_until_something_changes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    ("source", "timeout", "message"),
     [
-        ("y = 2\n1 / 0", r"a\.ipynb failed in cell 3 \('y = 2'\): ZeroDivisionError: division by zero \(as far as it ran: "),
-        ("import sys; sys.exit(0)", r"a\.ipynb failed in cell 3 .*: SystemExit: 0"),
-        ("import time; time.sleep(60)", r"a\.ipynb failed in cell 3 .*sleep"),
-        ("import os; os._exit(3)", r"a\.ipynb failed in cell 3 .*_exit"),
+        ("y = 2\n1 / 0", 60, r"cell 3 \('y = 2'\): ZeroDivisionError: division by zero \(as far as it ran: "),
+        ("import sys; sys.exit(0)", 60, r"cell 3 \('import sys; sys.exit\(0\)'\): SystemExit: 0"),
+        ("import time; time.sleep(60)", 3, r"cell 3 \(.*sleep.*\): .*timed out"),
+        ("import os; os._exit(3)", 60, r"cell 3 \(.*_exit.*\): .*Kernel died"),
     ],
 )
-def test_a_failing_cell_is_named(tmp_path, source, message):
+def test_a_failing_cell_is_named(tmp_path, source, timeout, message):
     notebook = write(tmp_path / "a.ipynb", "n: int = 1", "x = 1", source, "z = 3")
     task = Task(notebook, tmp_path / "out", {"n": 2})
-    with pytest.raises(InputError, match=message):
-        execute([task], jobs=1, timeout=3, root=tmp_path, say=lambda text: None)
+    with pytest.raises(InputError, match=rf"a\.ipynb failed in {message}"):
+        execute([task], jobs=1, timeout=timeout, root=tmp_path, say=lambda text: None)
     assert not task.executed.exists() and not task.is_done()
+
+
+def test_an_interrupted_run_leaves_no_process(tmp_path):
+    source = "import os, pathlib, time\npathlib.Path('running').write_text(str(os.getpid()))\ntime.sleep(600)"
+    notebook = write(tmp_path / "a.ipynb", "n: int = 1", source)
+    script = (
+        "from pathlib import Path; from armlib.notebooks import Task, execute;"
+        f"root = Path({str(tmp_path)!r}); execute([Task(root / 'a.ipynb', root / 'out')], jobs=1, timeout=600, root=root)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stderr=subprocess.PIPE)
+    kernel = wait_for(lambda: notebook.with_name("running").is_file() and notebook.with_name("running").read_text())
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert b"KeyboardInterrupt" in complaint
+    wait_for(lambda: not Path("/proc", kernel).exists() or "State:\tZ" in Path("/proc", kernel, "status").read_text())
+
+
+def wait_for(condition, seconds: float = 60):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+    return found
 
 
 def test_a_failure_starts_no_others_and_keeps_what_finished(tmp_path):

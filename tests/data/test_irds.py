@@ -153,7 +153,7 @@ def test_failed_downloads_are_one_sentence(monkeypatch, error, said):
 
 
 def test_fingerprints_tell_homes_apart_and_nothing_is_printed(ir_datasets_home, tmp_path):
-    """Another home under the same name: the same passages but one, as the whole of MS MARCO would differ from a part."""
+    """Another home under the same name: the same passages and one more, as MS MARCO has more than a part of it."""
     other = tmp_path / "msmarco-passage"
     other.mkdir()
     for file in (ir_datasets_home / "msmarco-passage").iterdir():

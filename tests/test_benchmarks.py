@@ -1,0 +1,68 @@
+"""The benchmarks run and write what the book reads; how fast they were on a busy machine is nobody's business here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def run(script: str, output: Path, *options: str, expect: int = 0) -> subprocess.CompletedProcess:
+    """Run a benchmark as a reader does, in a process of its own."""
+    command = [sys.executable, str(REPOSITORY / "benchmarks" / script), "--output", str(output), *options]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == expect, done.stderr
+    return done
+
+
+def test_gather_speed_measures_every_size(tmp_path: Path) -> None:
+    output = tmp_path / "gather.json"
+    sizes = ("--triples", "500", "2000", "--passages", "3000", "--queries", "400", "--steps", "3", "--batch-size", "16")
+    run("gather_speed.py", output, *sizes, "--folder", str(tmp_path))
+    result = json.loads(output.read_text())
+    assert list(tmp_path.iterdir()) == [output], "the synthetic files are gone"
+    assert result["benchmark"] == "gather-speed" and result["made"]["machine"]["threads"] == 1
+    assert [size["triples"] for size in result["sizes"]] == [500, 2000]
+    assert 74 < result["mean_passage_tokens"] - 2 < 77, "as long as MS MARCO's passages"
+    for size in result["sizes"]:
+        assert len(size["rounds"]) == 5 and size["triples_per_second"] > 0
+        assert 130 < size["real_tokens_per_triple"] < size["padded_tokens_per_triple"] < 260
+        assert set(size["memory"]) == {"before", "first_batches", "last_batches"}
+    assert result["bytes"]["triples"] == 2000 * 3 * 4
+
+
+def test_training_speed_measures_every_way(tmp_path: Path, ir_datasets_home: Path, minilm: Path) -> None:
+    pytest.importorskip("datasets", reason="sentence-transformers' trainer needs the package datasets (extra 'bench')")
+    output = tmp_path / "training.json"
+    small = ("--layers", "1", "--dim", "32", "--batch-size", "4", "--chunk-size", "2", "--rounds", "2", "--device", "cpu")
+    run("training_speed.py", output, *small)
+    result = json.loads(output.read_text())
+    assert result["benchmark"] == "training-speed" and result["weights"] == "random"
+    ways, floor = result["ways"], result["floor"]
+    assert list(ways) == sorted(["armlib", "armlib, whole last layer", "padded", "sentence-transformers"])
+    for way in ways.values():
+        assert len(way["rounds"]) == 2 and way["triples_per_second"] > 0 and way["optimizer"]
+        assert way["loss_without_dropout"] == pytest.approx(ways["armlib"]["loss_without_dropout"], abs=1e-4)
+    # Tokens are counted, so they are the same on every machine: padding is what sets the ways apart.
+    assert ways["padded"]["padded_tokens_per_triple"] == 30 + 2 * 200
+    ours, theirs = (ways[name]["padded_tokens_per_triple"] for name in ("armlib", "sentence-transformers"))
+    assert floor["real_tokens_per_triple"] < ours < theirs < 430
+    # One layer of 32 dimensions: four square maps, two to and from 128, their biases, three normalisations.
+    assert floor["non_embedding_parameters"] == 12 * 32**2 + (4 + 4 + 1) * 32 + 3 * 2 * 32
+    assert floor["flop_per_triple"] == pytest.approx(6 * floor["non_embedding_parameters"] * floor["real_tokens_per_triple"])
+    ratio = result["ratios"]["armlib over padded"]
+    assert ratio["rounds"][0] == pytest.approx(ways["padded"]["rounds"][0]["seconds"] / ways["armlib"]["rounds"][0]["seconds"])
+
+
+def test_training_speed_refuses_what_it_cannot_measure(tmp_path: Path, minilm: Path) -> None:
+    pytest.importorskip("datasets", reason="sentence-transformers' trainer needs the package datasets (extra 'bench')")
+    done = run("training_speed.py", tmp_path / "none.json", "--collection", "no-such-collection", expect=1)
+    assert "no-such-collection" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "none.json").exists()

@@ -1,0 +1,110 @@
+"""The run store: trained once, whole, and readable by everything after."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from armlib import store as store_module
+from armlib.data import load_collection
+from armlib.encoding import encode_texts
+from armlib.errors import InputError
+from armlib.evaluation import default_measures, evaluate
+from armlib.experiments import Experiment
+from armlib.measuring import FULL_RANKING, RERANKING
+from armlib.store import RunStore
+
+
+def test_a_result_holds_everything(small_store: RunStore, small_experiment: Experiment) -> None:
+    result = small_store.result(small_experiment)
+    assert result.experiment == small_experiment and len(result.trace) == 20
+    assert result.validations.step.tolist() == [10, 20] and result.about["validated_on"].startswith(small_experiment.collection)
+    (name,) = small_experiment.evaluation
+    collection = load_collection(name)
+    for mode in (RERANKING, FULL_RANKING):
+        again = evaluate(result.run(name, mode), collection.qrels(), default_measures(1))
+        for measure, value in again.mean.items():
+            assert result.value(name, mode, measure) == pytest.approx(value, abs=1e-9)
+            assert result.per_query(name, mode).mean[measure] == pytest.approx(value, abs=1e-9)
+    assert result.key in result.provenance_line() and result.about["versions"]["torch"]
+    with pytest.raises(InputError, match="has no .* MRR; it has"):
+        result.value(name, RERANKING, "MRR")
+
+
+def test_the_encoder_is_a_sentence_transformers_model(small_store, small_experiment, texts) -> None:
+    result = small_store.result(small_experiment)
+    sample = [text for _, text in texts[:8]]
+    expected = SentenceTransformer(str(result.folder / "encoder"), device="cpu").encode(sample)
+    np.testing.assert_allclose(encode_texts(result.encoder(), sample, small_experiment.passage_length), expected, atol=1e-5)
+
+
+def test_held_out_queries_are_not_trained_on(small_store, small_experiment) -> None:
+    about = small_store.result(small_experiment).about
+    collection = load_collection(small_experiment.collection)
+    triples = list(collection.triples())
+    queries = sorted({query for query, _, _ in triples})
+    left = len(triples) - about["available_triples"]
+    assert 0 < left < len(triples) and len(queries) > small_experiment.validation_queries
+
+
+def test_a_finished_result_is_not_trained_again(small_store, small_experiment, monkeypatch) -> None:
+    monkeypatch.setattr(store_module, "run_experiment", lambda *_: pytest.fail("trained again"))
+    assert [r.key for r in small_store.finished()] == [small_store.result(small_experiment).key]
+
+
+def test_a_damaged_result_is_made_again(small_store, small_experiment, tmp_path) -> None:
+    copy = RunStore(tmp_path)
+    key = small_experiment.key()
+    shutil.copytree(small_store.path / key, tmp_path / key)
+    (tmp_path / key / "trace.csv").write_text("step\n")
+    with pytest.warns(UserWarning, match="is damaged .trace.csv"):
+        result = copy.result(small_experiment)
+    original = small_store.result(small_experiment)
+    assert result.trace.loss.tolist() == original.trace.loss.tolist(), "the same experiment gives the same bits"
+    assert result.encoder().fingerprint() == original.encoder().fingerprint()
+
+
+def _ask(path: Path, experiment: Experiment, begin, seen) -> None:
+    begin.wait()
+    trained = []
+    run = store_module.run_experiment
+    store_module.run_experiment = lambda *arguments: (trained.append(1), run(*arguments))
+    seen.put((RunStore(path).result(experiment).key, len(trained)))
+
+
+def test_two_processes_that_ask_train_once(small_experiment, tmp_path) -> None:
+    context = multiprocessing.get_context("fork")
+    begin, seen = context.Event(), context.Queue()
+    experiment = replace(small_experiment, seed=5)
+    askers = [context.Process(target=_ask, args=(tmp_path, experiment, begin, seen)) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    begin.set()
+    answers = [seen.get(timeout=120) for _ in askers]
+    for asker in askers:
+        asker.join()
+    assert {key for key, _ in answers} == {experiment.key()} and sum(trained for _, trained in answers) == 1
+
+
+def test_bad_input_leaves_nothing(small_experiment, tmp_path) -> None:
+    store = RunStore(tmp_path)
+    with pytest.raises(InputError, match="unknown collection"):
+        store.result(replace(small_experiment, collection="docstring"))
+    with pytest.raises(InputError, match="no-such-encoder"):
+        store.result(replace(small_experiment, encoder="no-such-encoder"))
+    with pytest.raises(InputError, match="index|factory"):
+        store.result(replace(small_experiment, index="IVFX"))
+    assert not list(tmp_path.glob("*/result.json"))
+
+
+def test_several_results_by_several_jobs(small_experiment, tmp_path) -> None:
+    experiments = [replace(small_experiment, seed=seed, steps=4) for seed in (7, 8)]
+    results = RunStore(tmp_path).results(experiments, jobs=2)
+    assert [result.experiment.seed for result in results] == [7, 8]
+    assert all(result.about["machine"]["threads"] >= 1 for result in results)
