@@ -21,7 +21,7 @@ try:
     import yaml
 
     from armlib.book_checks import check_html, check_sources, pages
-    from armlib.notebooks import Task, changed_parameters, cleaned, execute, known_parameters, read_parameters
+    from armlib.notebooks import Task, announce, changed_parameters, cleaned, execute, known_parameters, read_parameters
 except ImportError as error:
     raise InputError(f"the book is built with packages that are not installed ({error.name}): pip install -e '.[book]'") from error
 
@@ -105,7 +105,7 @@ def _build(profile: str, jobs: int, root: Path, timeout: int) -> Path:
     staged = digest(*(f"{file.relative_to(stage)} {file_digest(file)}" for file in sorted(stage.rglob("*")) if file.is_file()))
     state = {"profile": profile, "staged": digest(staged, _fingerprint(root))}
     if html.is_dir() and record.is_file() and read_json(record) == state:
-        print("nothing has changed since the last build")
+        announce("nothing has changed since the last build")
         return html
     made = _sphinx(stage, root / BUILD)
     refuse("the built pages have faults", check_html(made))
@@ -184,7 +184,7 @@ def _sphinx(stage: Path, build: Path) -> Path:
     """Run Jupyter Book on a clean folder (values shown on other pages would go stale otherwise); gives the folder of pages."""
     output, log = build / "sphinx", build / "sphinx.log"
     shutil.rmtree(output, ignore_errors=True)
-    print("making the pages")
+    announce("making the pages")
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(stage)]
     command += ["--path-output", str(output), "-W", "-n", "--keep-going"]
     plain = {**os.environ, "NO_COLOR": "1"}

@@ -54,7 +54,8 @@ class ExactSearch:
 
         Returns:
             scores: (Q, k) float32, best first; -inf where there are fewer than k vectors.
-            rows: (Q, k) int64, equal scores in ascending order of rows; -1 where there are fewer than k vectors.
+            rows: (Q, k) int64, equal scores in ascending order of rows; -1 where there are fewer than k vectors. Where
+                more vectors than fit share the k-th score (duplicates in the collection), any of them may be in.
 
         Raises:
             InputError: the queries have other dimensions than the vectors or lengths other than 1, or k is below 1.

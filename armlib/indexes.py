@@ -22,13 +22,18 @@ from armlib.vectors import BLOCK, Vectors, best_first, check_queries, check_vect
 PAPER_LISTS, PAPER_PASSAGES = 262_144, 8_841_823
 """The lists into which the released code's index cuts so many passages: about 34 in each."""
 
-DEFAULTS: Mapping[str, float] = {"nprobe": 256, "efSearch": 512, "efConstruction": 128, "k_factor": 4}
+DEFAULTS: Mapping[str, float] = {"nprobe": 512, "efSearch": 1024, "efConstruction": 128, "k_factor": 4}
 """Set on every index that has them, unless the specification says otherwise; FAISS's own (1, 16, 40, 1) lose results.
 
-``nprobe`` lists are looked at per query (all, where there are fewer): 256 of the paper's hold some 8,600 passages,
-enough for a top 1000. ``efSearch`` candidates are kept while a graph is walked; in the paper's index the walk finds the
-lists, so it is not below ``nprobe``. ``efConstruction`` is the same while building. ``k_factor`` times k candidates are
-re-ranked exactly.
+``nprobe`` lists are looked at per query (all, where there are fewer): 512 of the paper's hold some 17,000 passages,
+from which to take a top 1000. ``efSearch`` candidates are kept while a graph is walked; in the paper's index the walk
+finds the lists, so it is not below ``nprobe``. ``efConstruction`` is the same while building. ``k_factor`` times k
+candidates are re-ranked exactly.
+"""
+
+GRAPH_SEARCH = 2000
+"""``efSearch`` by default where a graph leads to the vectors themselves. FAISS finds about so many of them and no more,
+so it must not be below k; twice the usual k of 1000 misses next to nothing.
 """
 
 _CODES = 256  # centroids of each part of an 8-bit product quantiser
@@ -191,6 +196,8 @@ def _configured(specification: str, count: int, dimension: int) -> tuple[str, st
     with _faiss_errors(f"index {specification!r} cannot be built of {count:,} vectors of {dimension} dimensions"):
         index = _empty_index(factory, dimension)
         defaults = {name: value for name, value in DEFAULTS.items() if name in _places(index)}
+        if "efSearch" in defaults and "nprobe" not in defaults:
+            defaults["efSearch"] = GRAPH_SEARCH
         return name, factory, index, _set_parameters(index, defaults | parameters, factory)
 
 
@@ -268,7 +275,7 @@ def _set_parameters(index: faiss.Index, wanted: Mapping[str, float], factory: st
         for holder, attribute, highest in places[name]:
             settings[name] = int(min(value, highest))
             setattr(holder, attribute, settings[name])
-    return settings
+    return {name: settings[name] for name in DEFAULTS if name in settings}
 
 
 def _prepare_training(index: faiss.Index, seed: int) -> list[tuple[faiss.OPQMatrix, faiss.ProductQuantizer]]:

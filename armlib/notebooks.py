@@ -123,7 +123,12 @@ def _literal(source: str, otherwise: object = None) -> object:
         return otherwise
 
 
-def execute(tasks: Iterable[Task], *, jobs: int, timeout: int, root: Path, say: Callable[[str], None] = print) -> None:
+def announce(text: str) -> None:
+    """Print a line at once, also where the output goes to a file."""
+    print(text, flush=True)
+
+
+def execute(tasks: Iterable[Task], *, jobs: int, timeout: int, root: Path, say: Callable[[str], None] = announce) -> None:
     """Run those notebooks that are not done, several at a time, the longest first; each that finishes is kept at once.
 
     Args:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import warnings
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from transformers import PreTrainedTokenizerBase
 
 from armlib import files
+from armlib.cache import kept
 from armlib.data import Collection
 from armlib.errors import InputError
 from armlib.progress import bar
@@ -46,25 +45,20 @@ def triple_rows(
         InputError: the collection has no triples, or a triple names a query or passage that does not exist.
     """
     key = files.digest("triples", collection.fingerprint(), collection.corpus_fingerprint(), *sorted(left_out))[:16]
-    folder = files.cache_folder() / "triples" / key
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        harm = files.damage(folder) if folder.exists() else None
-        if harm:
-            warnings.warn(f"the triples of {collection.name} are damaged ({harm}); they are made again", stacklevel=2)
-            shutil.rmtree(folder)
-        if not folder.exists():
-            triples = collection.triples()
-            if triples is None:
-                raise InputError(f"{collection.name} has no training triples: it is a collection to evaluate on")
-            with files.atomic_folder(folder) as draft:
-                _write(triples, queries, passages, left_out, collection.name, draft)
-    rows = np.memmap(folder / "rows.bin", np.int32, "r")
-    return rows.reshape(-1, 3)
+
+    def make(draft: Path) -> None:
+        triples = collection.triples()
+        if triples is None:
+            raise InputError(f"{collection.name} has no training triples: it is a collection to evaluate on")
+        _write(triples, queries, passages, left_out, collection.name, draft)
+
+    folder = kept(f"triples/rows-{key}", f"triples of {collection.name}", make)
+    return np.memmap(folder / "rows.bin", np.int32, "r").reshape(-1, 3)
 
 
 def _write(
-    triples: Iterator[tuple[str, str, str]], queries: TokenStore, passages: TokenStore, left_out: frozenset[str], name: str, draft
+    triples: Iterator[tuple[str, str, str]], queries: TokenStore, passages: TokenStore, left_out: frozenset[str], name: str,
+    draft: Path,
 ) -> None:
     stream, done, kept = iter(triples), 0, 0
     with open(draft / "rows.bin", "wb") as out, bar(None, f"numbering the triples of {name}", "triples") as shown:

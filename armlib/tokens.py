@@ -144,9 +144,7 @@ class TokenStore:
         for place, token in enumerate(self.suffix):
             ids[firsts + content + place] = token
         # Up by one where a text starts, down by one where its padding or the next text starts.
-        steps = np.zeros(len(ids) + 1, np.int64)
-        steps[places] = 1
-        steps[places + lengths] -= 1
+        steps = np.bincount(places, minlength=len(ids) + 1) - np.bincount(places + lengths, minlength=len(ids) + 1)
         mask = np.cumsum(steps[:-1])
         shapes = list(zip(sizes.tolist(), widths.tolist(), strict=True))
         ends = np.cumsum(sizes * widths).tolist()

