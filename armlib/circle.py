@@ -85,7 +85,7 @@ def measure(angles: Mapping[str, Sequence[float]], loss: MarginLoss) -> Measured
     margins, targets = loss.terms(*embedded)
     gradients = torch.autograd.grad(value, list(radians.values()), allow_unused=True, materialize_grads=True)
     pulls = {role: -gradient for role, gradient in zip(radians, gradients, strict=True)}
-    return Measured(float(value), margins.detach(), targets.detach(), pulls)
+    return Measured(float(value.detach()), margins.detach(), targets.detach(), pulls)
 
 
 def step(angles: Mapping[str, Sequence[float]], loss: MarginLoss, rate: float = 0.5) -> dict[str, list[float]]:

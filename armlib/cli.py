@@ -37,7 +37,8 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, or 2 after one sentence on what was wrong with the input."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser(arguments[:1]).parse_args(arguments)
     warnings.showwarning = _show_warning
     try:
         options.run(options)
@@ -50,12 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="armlib", description="Train dense retrievers with adaptive relevance margins, measure them, and build the book."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_train(commands)
+    _add_train(commands, command == ["train"])
     _add_evaluate(commands)
     _add_search(commands)
     _add_figure(commands)
@@ -76,13 +77,15 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
 
 
-def _add_train(commands) -> None:
-    from armlib.experiments import Experiment
-
+def _add_train(commands, asked: bool) -> None:
     parser = _command(commands, "train", _train, "Train a bi-encoder on a collection and measure it.", TRAIN_EXAMPLES)
     parser.add_argument("--profile", default="demo", help="where the defaults come from: demo, small, paper or a TOML file")
     _add_store(parser)
     parser.add_argument("--precision", default="auto", help="auto (default: bf16 on CUDA, else float32), no or bf16")
+    if not asked:
+        return
+    from armlib.experiments import Experiment  # takes torch, and seconds: only where its values are options
+
     values = parser.add_argument_group("the experiment (defaults: the profile's)")
     about = _described(Experiment.__doc__)
     for field in fields(Experiment):
@@ -124,7 +127,7 @@ def _add_evaluate(commands) -> None:
         commands, "evaluate", _evaluate, "Write TREC runs and measures of a model: re-ranking and full ranking.", EVALUATE_EXAMPLES
     )
     parser.add_argument("model", help="a result's key, a folder with a model, or a Hugging Face name")
-    parser.add_argument("--collection", nargs="+", metavar="NAME", help="what to measure on (default: what a result was measured on)")
+    parser.add_argument("--collection", nargs="+", metavar="NAME", help="what to measure on (default: a result's own)")
     parser.add_argument("--measure", nargs="+", default=(), help="as ir_measures writes them, such as nDCG@10 'R(rel=2)@1000'")
     parser.add_argument("--index", default="exact", help="exact (default), paper, or a FAISS factory string with its parameters")
     parser.add_argument("--query-length", type=int, help="tokens of a query (default: the model's, else 30)")
@@ -188,7 +191,8 @@ def _search(options: argparse.Namespace) -> None:
 
     collection = load_collection(options.collection)
     if options.model is None:
-        trained = [r for r in RunStore(options.runs).finished() if load_collection(r.experiment.collection).corpus == collection.corpus]
+        finished = RunStore(options.runs).finished()
+        trained = [result for result in finished if load_collection(result.experiment.collection).corpus == collection.corpus]
         if not trained:
             raise InputError(f"nothing was trained on {options.collection} yet; run 'armlib train' first, or name a --model")
         options.model = trained[-1].key

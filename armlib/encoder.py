@@ -98,22 +98,36 @@ class BiEncoder(nn.Module):
             first_token.disable(backbone)
         self.train(backbone.training)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, words: Tensor | None = None) -> Tensor:
         """Embed token ids.
 
         Args:
             input_ids: (n, L) integers, special tokens included, padded at the right.
             attention_mask: (n, L), 1 for tokens and 0 for padding.
+            words: (n, L, D) word embeddings of the ids, where `word_embeddings` has given them for many texts at once.
 
         Returns:
             (n, dim) embeddings, not normalised.
         """
-        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        tokens = {"input_ids": input_ids} if words is None else {"inputs_embeds": words}
+        seen = attention_mask
+        if self.backbone.config._attn_implementation == "sdpa":
+            # The mask in the shape that attention takes: transformers would make it wait for the device to look for padding.
+            seen = attention_mask[:, None, None, :].bool()
+        hidden = self.backbone(**tokens, attention_mask=seen).last_hidden_state
         if self.pooling == "mean":
             kept = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (n, L, 1)
             return (hidden * kept).sum(1) / kept.sum(1).clamp(min=1)
         first = hidden[:, 0]
         return first if self.linear is None else self.linear(first)
+
+    def word_embeddings(self, input_ids: Tensor) -> Tensor:
+        """Word embeddings of token ids of any shape, with one more dimension of D.
+
+        One look-up for all texts of a batch saves much of a training step: the gradient of each look-up is as large as the
+        whole vocabulary.
+        """
+        return self.backbone.get_input_embeddings()(input_ids)
 
     @property
     def pad_id(self) -> int:

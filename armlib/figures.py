@@ -67,7 +67,10 @@ def learning(results: Sequence[Result]) -> Figure:
 
 
 def save(figure: Figure, name: str) -> list[Path]:
-    """Export a figure as SVG and PDF into ``$ARMLIB_FIGURES``, by default ``figures/generated``; the same bytes for the same data."""
+    """Export a figure as SVG and PDF into ``$ARMLIB_FIGURES``, by default ``figures/generated``.
+
+    The same data give the same bytes.
+    """
     folder = Path(os.environ.get("ARMLIB_FIGURES", "figures/generated"))
     folder.mkdir(parents=True, exist_ok=True)
     made = []

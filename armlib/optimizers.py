@@ -44,8 +44,7 @@ def make_optimizer(model: nn.Module, name: str, learning_rate: float, weight_dec
                 bitsandbytes.optim.GlobalOptimManager.get_instance().register_module_override(module, "weight", {"optim_bits": 32})
         optimizer = bitsandbytes.optim.Adam8bit(groups, lr=learning_rate)
         return optimizer, f"bitsandbytes {bitsandbytes.__version__} Adam8bit"
-    optimizer = torch.optim.Adam(groups, lr=learning_rate, fused=on_gpu)
-    return optimizer, f"torch {torch.__version__} Adam{' (fused)' if on_gpu else ''}"
+    return torch.optim.Adam(groups, lr=learning_rate, fused=True), f"torch {torch.__version__} Adam (fused)"
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict]:

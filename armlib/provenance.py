@@ -29,7 +29,8 @@ def provenance() -> dict:
 def machine_line(made: dict) -> str:
     """One line on the machine of a `provenance`."""
     machine = made["machine"]
-    return f"{machine['gpu'] or machine['processor']}, {machine['threads']} of {machine['cores']} cores, {machine['memory_gib']} GiB"
+    cores = f"{machine['threads']} of {machine['cores']} cores"
+    return f"{machine['gpu'] or machine['processor']}, {cores}, {machine['memory_gib']} GiB"
 
 
 def _versions() -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 
 import pandas as pd
 
 TRIPLES = 39_780_811  # training triples of MS MARCO (paper section 4)
 VARIANTS = (("static", False), ("static", True), ("adaptive", False), ("adaptive", True), ("distributed", True))
+MODELS = ("distilBERT", "RoBERTa", "MPNet")
 SETS = {"dl19": "TREC-DL 2019", "dl20": "TREC-DL 2020"}
 SCORES = {"ndcg10": "nDCG@10", "r1000": "Recall@1000"}
 
@@ -47,10 +49,10 @@ def table3() -> pd.DataFrame:
 def table4() -> pd.DataFrame:
     """Table 4, the paper's distilBERT beside baselines, in full ranking.
 
-    Columns: ``group``; ``loss``; ``batch_sampling``; ``in_batch`` (boolean, missing for BM25); ``source``; scores as in `table3`, with
-    two digits; ``triples_millions`` seen (missing for BM25; lower bounds for other works); ``equivalent_to_best_reproduced_tasb``
-    (names of the scores with a dagger, ``all``, ``none``, ``not tested``, or ``reference run``); ``quoted`` (bool): the paper took the
-    row from another work, so neither the paper nor we measured it.
+    Columns: ``group``; ``loss``; ``batch_sampling``; ``in_batch`` (boolean, missing for BM25); ``source``; scores as in `table3`,
+    with two digits; ``triples_millions`` seen (missing for BM25; lower bounds for other works); ``equivalent_to_best_reproduced_tasb``
+    (names of the scores with a dagger, ``all``, ``none``, ``not tested``, or ``reference run``); ``quoted`` (bool): the paper took
+    the row from another work, so neither the paper nor we measured it.
     """
     table = _read("table4").astype({"in_batch": "boolean"})
     table["quoted"] = ~table.source.isin(["this paper", "baseline"])
@@ -62,6 +64,29 @@ def variant3(model: str, target: str, in_batch: bool) -> pd.Series:
     table = table3()
     (row,) = (table[(table.model == model) & (table.target == target) & (table.in_batch == in_batch)]).to_dict("records")
     return pd.Series(row)
+
+
+def variant4(loss: str, in_batch: bool, source: str = "this paper", sampling: str = "random") -> pd.Series:
+    """One row of Table 4."""
+    table = table4()
+    wanted = {"loss": loss, "in_batch": in_batch, "source": source, "batch_sampling": sampling}
+    found = table[(table[list(wanted)] == pd.Series(wanted)).all(axis="columns").fillna(False)]
+    (row,) = found.to_dict("records")
+    return pd.Series(row)
+
+
+def gains(score: str, first: tuple[str, bool], second: tuple[str, bool]) -> dict[str, float]:
+    """A score of one variant of Table 3 less that of another, for each model and year.
+
+    Args:
+        score: ``ndcg10`` or ``r1000``.
+        first, second: variants as in `VARIANTS`.
+    """
+    found = {}
+    for model in MODELS:
+        ours, theirs = variant3(model, *first), variant3(model, *second)
+        found |= {f"{model} on {SETS[year]}": round(ours[f"{year}_{score}"] - theirs[f"{year}_{score}"], 3) for year in SETS}
+    return found
 
 
 def disagreements() -> pd.DataFrame:
@@ -83,5 +108,10 @@ def disagreements() -> pd.DataFrame:
 
 
 def _read(name: str) -> pd.DataFrame:
+    return _stored(name).copy()
+
+
+@cache
+def _stored(name: str) -> pd.DataFrame:
     with (resources.files("armlib") / "published" / f"{name}.csv").open(encoding="utf8") as source:
         return pd.read_csv(source)

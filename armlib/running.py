@@ -67,7 +67,8 @@ def run_experiment(experiment: Experiment, folder: Path, work: Path, accelerator
         seconds["total"] = sum(seconds.values())
         about = {
             "variant": experiment.variant(), "measures": rows, "indexes": indexes, "seconds": seconds,
-            "triples": int(training.trace.triples.iloc[-1]) if len(training.trace) else 0, "available_triples": len(batches.triples),
+            "triples": int(training.trace.triples.max()) if len(training.trace) else 0,
+            "available_triples": len(batches.triples),
             "steps": len(training.trace), "kept_step": training.kept_step, "stopped_early": training.stopped_early,
             "optimizer": training.optimizer, "device": str(accelerator.device), "precision": accelerator.mixed_precision,
             "processes": accelerator.num_processes, "validated_on": validation.name,

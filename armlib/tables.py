@@ -36,8 +36,8 @@ def comparison(results: Sequence[Result]) -> pd.DataFrame:
     ]
     table = cells.text.unstack("column", sort=False)
     table.columns = pd.MultiIndex.from_tuples(table.columns)
-    seconds = pd.DataFrame([(r.experiment.variant(), r.about["seconds"]["training"]) for r in results], columns=["variant", "seconds"])
-    grouped = seconds.groupby("variant", sort=False).seconds
+    seconds = [(result.experiment.variant(), result.about["seconds"]["training"]) for result in results]
+    grouped = pd.DataFrame(seconds, columns=["variant", "seconds"]).groupby("variant", sort=False).seconds
     table.insert(0, ("training", "", "seconds"), grouped.mean().round(1))
     table.insert(0, ("training", "", "seeds"), grouped.size())
     return table

@@ -23,8 +23,9 @@ class Trace:
 
     Measured values stay on the device until `flush`, so that recording does not make the device wait for the program.
 
-    Columns: ``step`` (from 1); ``loss``; mean, minimum and maximum of the targets and of the similarities D+ x D-; ``seconds``
-    of wall time and ``waiting_seconds`` of it for data; ``triples`` seen in all; ``real_tokens`` and ``padded_tokens`` of this step.
+    Columns: ``step`` (from 1); ``loss``; mean, minimum and maximum of the targets and of the similarities D+ x D-;
+    ``seconds`` of wall time and ``waiting_seconds`` of it for data; ``triples`` seen in all; ``real_tokens`` and
+    ``padded_tokens`` of this step.
     """
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
-from armlib.batches import Batch, Chunk
+from armlib.batches import Batch
 from armlib.checkpoints import load_checkpoint, save_checkpoint
 from armlib.distributed import gather_with_local_gradient, sum_gradients
 from armlib.encoder import BiEncoder
@@ -233,24 +233,35 @@ def default_accelerator(device: str = "auto", precision: str = "auto") -> Accele
     try:
         return Accelerator(mixed_precision=precision, cpu=not on_gpu)
     except ValueError as error:
-        raise InputError("Accelerate keeps the first device and precision of a process; start another one to change them") from error
+        said = "Accelerate keeps the first device and precision of a process; start another one to change them"
+        raise InputError(said) from error
 
 
 def batch_gradients(
     encoder: BiEncoder, loss: MarginLoss, batch: Batch, accelerator: Accelerator, settings: Settings, step: int
 ) -> Tensor:
     """Give the parameters the gradient of the joined batch's loss; return what the trace measures."""
-    sections = [batch.queries, batch.passages]
-    place = (settings.seed, step, accelerator.process_index)
+    chunks = [*batch.queries, *batch.passages]
+    sections = (batch.queries, batch.passages)
+    first = (0, len(batch.queries))  # number of a section's first chunk
 
-    def embed(chunks: list[Chunk], section: int) -> Tensor:
-        parts = []
-        for number, chunk in enumerate(chunks):
-            parts.append(_encode(encoder, chunk, accelerator, (*place, section, number)))
-        return torch.cat(parts)[torch.argsort(torch.cat([chunk.places for chunk in chunks]))]
+    def encode(number: int, words: Tensor | None = None) -> Tensor:
+        _seed_dropout((settings.seed, step, accelerator.process_index, number), accelerator.device)
+        with accelerator.autocast():
+            return encoder(chunks[number].input_ids, chunks[number].attention_mask, words).float()
 
     with torch.set_grad_enabled(not settings.cached):
-        queries, passages = (embed(chunks, section) for section, chunks in enumerate(sections))
+        # One look-up for all chunks, since the gradient of each look-up is as large as the vocabulary.
+        flat = encoder.word_embeddings(torch.cat([chunk.input_ids.flatten() for chunk in chunks]))
+        words = [
+            part.view(*chunk.input_ids.shape, -1)
+            for part, chunk in zip(flat.split([chunk.input_ids.numel() for chunk in chunks]), chunks, strict=True)
+        ]
+        encoded = [encode(number, words[number]) for number in range(len(chunks))]
+        queries, passages = (
+            torch.cat(encoded[start : start + len(section)])[torch.argsort(torch.cat([chunk.places for chunk in section]))]
+            for start, section in zip(first, sections, strict=True)
+        )
     if settings.cached:
         queries, passages = queries.requires_grad_(), passages.requires_grad_()
     joined = [gather_with_local_gradient(part) for part in (queries, passages[: batch.size], passages[batch.size :])]
@@ -258,19 +269,21 @@ def batch_gradients(
     value.backward()
     if settings.cached:
         # Second pass: each chunk again, with the same dropout, pulled by the gradient of its embeddings.
-        for section, (chunks, embeddings) in enumerate(zip(sections, (queries, passages), strict=True)):
-            for number, chunk in enumerate(chunks):
-                again = _encode(encoder, chunk, accelerator, (*place, section, number))
-                again.backward(embeddings.grad[chunk.places])
+        for start, section, embeddings in zip(first, sections, (queries, passages), strict=True):
+            for number, chunk in enumerate(section, start):
+                encode(number).backward(embeddings.grad[chunk.places])
     return Trace.measure(value, targets, joined[1], joined[2])
 
 
-def _encode(encoder: BiEncoder, chunk: Chunk, accelerator: Accelerator, place: tuple[int, ...]) -> Tensor:
-    # Dropout depends on the seed and the chunk's place alone: it can be replayed, and needs no place in a checkpoint.
+def _seed_dropout(place: tuple[int, ...], device: torch.device) -> None:
+    """Make dropout depend on the seed and the chunk's place alone: it can be replayed, and needs no place in a checkpoint."""
     # The hash is for torch's generator on a CPU, which looks at 32 bits of a seed only.
-    torch.manual_seed(int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=8).digest()) >> 1)
-    with accelerator.autocast():
-        return encoder(chunk.input_ids, chunk.attention_mask).float()
+    seed = int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=8).digest()) >> 1
+    # Not torch.manual_seed: it also seeds devices that are not there, at twenty times the price.
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def _validated(encoder: BiEncoder, validate: Validate, accelerator: Accelerator, step: int) -> dict[str, float]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 from armlib.errors import unknown
 
+MARGIN = 0.05  # the paper's own: differences below it count as none in its tests of equivalence (section 5.4)
 HOLDS, DOES_NOT_HOLD, UNDECIDED = "holds", "does not hold", "cannot be decided here"
+Outcome = tuple[bool | None, str]  # whether the claim holds, None where that cannot be decided, and the evidence in a sentence
+Judges = dict[str, Callable[..., Outcome]]
 
 
 @dataclass(frozen=True)
@@ -70,3 +74,13 @@ def claim(name: str) -> Claim:
 def decided(outcome: bool | None) -> str:
     """The word for a judge's outcome: true, false or neither."""
     return UNDECIDED if outcome is None else HOLDS if outcome else DOES_NOT_HOLD
+
+
+def judges(registry: Judges, name: str) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
+    """Enter the function that follows into a registry as the judge of a claim."""
+
+    def enter(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
+        registry[claim(name).id] = function
+        return function
+
+    return enter

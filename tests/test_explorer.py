@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import random
 import re
 import shutil
@@ -16,15 +15,15 @@ import pytest
 import torch
 
 from armlib.book_checks import IN_CODE
-from armlib.circle import BATCH, ROLES, check_angles, measure, points, step
+from armlib.circle import BATCH, ROLES, measure, points, step
 from armlib.errors import InputError
 from armlib.explorer import _KINDS, SYNCED, LossExplorer
 from armlib.figures import COLOURS
-from armlib.losses import ERRORS, READINGS, MarginLoss, similarities
+from armlib.losses import ERRORS, READINGS, MarginLoss
 from armlib.targets import Static
 
 MODULE = Path(__file__).resolve().parents[1] / "armlib" / "static" / "explorer.mjs"
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node, which runs the explorer's module here, is not installed")
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed, which runs the explorer here")
 TARGETS = [Static(0.3), Static(-0.4), Static(0.5, variance=1.5), *(kind() for kind in _KINDS.values())]
 
 
@@ -65,7 +64,7 @@ def test_the_module_computes_what_the_library_computes():
     for number, combination in enumerate(combinations()):
         if loss := allowed(combination):
             cases += [(loss, settings(*combination), some_angles(size, 10 * number + size)) for size in (1, 2, 4, 5)]
-    assert len(cases) > 300
+    assert len(cases) == 300  # 75 variants in 4 sizes
     given = [{"state": state, "angles": angles} for _, state, angles in cases]
     found = node("{...m.measure(x.angles, x.state), moved: m.descend(x.angles, x.state, 0.7)}", given)
     for (loss, state, angles), page in zip(cases, found, strict=True):
@@ -218,35 +217,6 @@ def test_a_state_that_is_not_defined_is_refused_and_nothing_changes():
     with pytest.raises(InputError, match="uses the batch already"):
         explorer.set_state({"target": "mean", "in_batch": True})
     assert str(explorer.loss) == str(MarginLoss("distributed")) and explorer.angles == BATCH and explorer.value == 0.5
-
-
-@pytest.mark.parametrize(
-    ("angles", "message"),
-    [
-        ({"queries": [1]}, "expected angles for queries, positives, negatives"),
-        ({**BATCH, "queries": []}, "as many queries"),
-        ({**BATCH, "queries": [0, 1, 2, math.nan]}, "finite number of degrees, but queries hold nan"),
-        ({**BATCH, "negatives": [0, 1, 2, "3"]}, "negatives hold '3'"),
-        ([1, 2], r"got \[1, 2\]"),
-    ],
-)
-def test_angles_that_are_not_defined_are_refused(angles, message):
-    with pytest.raises(InputError, match=message):
-        check_angles(angles)
-
-
-def test_points_have_the_cosines_of_their_angles():
-    found = similarities(points([0, 90]), points([60, 180, 90]))
-    torch.testing.assert_close(found, torch.tensor([[0.5, -1, 0], [math.sqrt(3) / 2, 0, 1]], dtype=torch.float64))
-
-
-def test_steps_go_downhill():
-    for target in TARGETS:
-        angles, loss = BATCH, MarginLoss(target)
-        before = measure(angles, loss).loss
-        for _ in range(20):
-            angles = step(angles, loss, 0.1)
-        assert measure(angles, loss).loss < before, target
 
 
 def test_the_page_needs_nothing_from_outside():

@@ -130,9 +130,9 @@ export function goals(angles, state, measured, { i, j, own, query }) {
 const turn = degrees => ((degrees % 360) + 360) % 360;
 const small = number => String(number + 1).replace(/\d/g, digit => "₀₁₂₃₄₅₆₇₈₉"[digit]);
 export const label = (role, k) => role === "queries" ? `q${small(k)}` : `d${small(k)}${role === "positives" ? "⁺" : "⁻"}`;
-export function written(number) {
-  const text = number.toFixed(2);
-  return text === "-0.00" ? "0.00" : text.replace("-", "−");
+export function written(number, digits = 2) {
+  const text = number.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 }
 export const variant = ({ target, in_batch }) => target + (in_batch ? ", in-batch" : "");
 
@@ -149,16 +149,16 @@ export function members(state, size, i, j) {
 
 // How l_ij comes about, in symbols and numbers.
 export function explain(angles, state, measured, i, j) {
-  const size = angles.queries.length, name = `l${small(i)}${small(j)}`;
+  const size = angles.queries.length, name = `l${small(i)}${small(j)}`, three = number => written(number, 3);
   const term = terms(state, size).find(term => term.i === i && term.j === j);
   if (!term) return `${name}: this variant compares each triple with itself only.`;
-  const t = `½(1 + φ(${label("positives", i)}, ${label("negatives", j)}))`, target = measured.targets[i][j];
-  const l = written(measured.differences[i][j]);
-  if (state.target === "variance") return `${name} = ${t} − mean of row ${i + 1} = ${written(target)} − ${written(target - measured.differences[i][j])} = ${l}`;
-  const { own, query, negative } = term;
+  const [target, l] = [measured.targets[i][j], measured.differences[i][j]];
+  const t = `½(1 + φ(${label("positives", i)}, ${label("negatives", j)}))`;
+  if (state.target === "variance") return `${name} = ${t} − mean of row ${i + 1} = ${three(target)} − ${three(target - l)} = ${three(l)}`;
+  const similarity = (query, role, k) => `φ(${label("queries", query)}, ${label(role, k)})`;
   const symbols = { static: "ε", mean: `mean of ½(1 + φ(${label("positives", i)}, d⁻))` }[state.target] ?? t;
-  return `${name} = φ(${label("queries", own)}, ${label("positives", own)}) − φ(${label("queries", query)}, ${label("negatives", negative)}) − ${symbols}`
-    + ` = ${written(measured.margins[i][j])} − ${written(target)} = ${l}`;
+  const margin = `${similarity(term.own, "positives", term.own)} − ${similarity(term.query, "negatives", term.negative)}`;
+  return `${name} = ${margin} − ${symbols} = ${three(measured.margins[i][j])} − ${three(target)} = ${three(l)}`;
 }
 
 // The state in one paragraph, for those who do not see the drawing.

@@ -1,0 +1,57 @@
+"""The claims ledger: every claim of the paper, judged by the paper's own tables and by what was measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from armlib import tables
+from armlib.claims_evidence import Example, Measured, Teacher
+from armlib.claims_measured import measured_verdicts
+from armlib.claims_published import published_verdicts
+from armlib.experiments import Profile
+from armlib.verdicts import claims
+
+NAME = "claims-ledger"
+
+
+def ledger(
+    results: Sequence[Measured], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
+) -> pd.DataFrame:
+    """One row a claim, in the order of the paper's sections.
+
+    Args:
+        results: finished experiments, such as `armlib.store.RunStore.finished` gives.
+        profile: whose collection, loss and encoders count.
+        examples: batches seen by fine-tuned encoders, for the claims of Table 2.
+        teachers: retrievers trained by teacher distillation elsewhere, for the claims of Table 4.
+
+    Returns:
+        Index ``id``; columns ``section``, ``claim``, ``published`` (the verdict of the paper's tables), ``published
+        evidence``, ``measured`` (the verdict of the results), ``measured evidence``, ``scope`` (profile, collection, settings and seeds that the
+        measured verdict holds for) and ``keys`` (of its experiments, with spaces between).
+    """
+    rows = [
+        {
+            "id": claim.id, "section": claim.section, "claim": claim.claim, "published": published.verdict,
+            "published evidence": published.evidence, "measured": measured.verdict, "measured evidence": measured.evidence,
+            "scope": measured.scope, "keys": " ".join(measured.keys),
+        }
+        for claim, published, measured in zip(
+            claims(), published_verdicts(), measured_verdicts(results, profile, examples, teachers), strict=True
+        )
+    ]  # fmt: skip
+    return pd.DataFrame(rows).set_index("id")
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """How many claims have which verdict: rows for the verdicts, columns ``published`` and ``measured``."""
+    counts = {column: table[column].value_counts() for column in ("published", "measured")}
+    return pd.DataFrame(counts).fillna(0).astype(int).rename_axis("verdict")
+
+
+def save(table: pd.DataFrame) -> list[Path]:
+    """Export a ledger as CSV and LaTeX, as `armlib.tables.save` does."""
+    return tables.save(table, NAME)

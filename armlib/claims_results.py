@@ -1,0 +1,186 @@
+"""Results that may be compared, and how: what the judges of measured claims are built from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+
+from armlib.claims_evidence import SEEDS, STATIC, Example, Measured, Missing, Teacher, gather, named
+from armlib.claims_rules import mean
+from armlib.experiments import Experiment, Profile
+from armlib.measuring import FULL_RANKING, RERANKING
+from armlib.targets import Static, parse_target
+from armlib.training import MEASURE
+
+SWEEP = 3  # the fewest static targets, 1 among them, that may be called a sweep
+SATURATED = 0.98  # a measure that is above this for every result tells nothing apart
+RECALL = r"R(\(rel=\d+\))?@1000"
+HITS = r"Success(\(rel=\d+\))?@100"
+_VARIED = ("encoder", "pooling", "target", "in_batch", "seed")
+_ANY_BATCH_SIZE = (*_VARIED, "batch_size", "steps", "validate_every")
+
+
+class Group:
+    """Results that differ in encoder, target, in-batch negatives and seed alone, and so may be compared.
+
+    Args:
+        results: trained on one collection with equal settings.
+        profile: whose encoders a claim about "every encoder" is judged on.
+        examples, teachers: what is not in a run store, for the claims that need it.
+
+    Attributes:
+        used: keys of the results that were looked at, in order.
+    """
+
+    def __init__(
+        self, results: Sequence[Measured], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
+    ) -> None:
+        self.results, self.encoders = list(results), profile.encoders
+        self.examples, self.teachers = list(examples), list(teachers)
+        self.used: dict[str, None] = {}
+
+    def seeds(self, encoder: str, target: str, in_batch: bool = False) -> list[Measured]:
+        """Results of one loss by seed, perhaps none."""
+        found = {
+            result.experiment.seed: result
+            for result in self.results
+            if (result.experiment.encoder, result.experiment.target, result.experiment.in_batch) == (encoder, target, in_batch)
+        }
+        self.used |= {found[seed].key: None for seed in sorted(found)}
+        return [found[seed] for seed in sorted(found)]
+
+    def sweep(self, encoder: str, in_batch: bool) -> dict[float, list[Measured]]:
+        """Results by static target, of those targets that have enough seeds.
+
+        Raises:
+            Missing: there are too few targets for a sweep, or target 1 is not among them.
+        """
+        targets = {parse_target(r.experiment.target) for r in self.results if r.experiment.encoder == encoder}
+        values = sorted(target.value for target in targets if isinstance(target, Static) and not target.variance)
+        found = {value: self.seeds(encoder, str(Static(value)), in_batch) for value in values}
+        found = {value: results for value, results in found.items() if len(results) >= SEEDS}
+        if len(found) < SWEEP or 1.0 not in found:
+            raise Missing(f"a sweep of {named(encoder, STATIC, in_batch)} ({SWEEP} targets with {SEEDS} seeds, 1 among them)")
+        return found
+
+    def tuned(self, encoder: str, in_batch: bool) -> list[Measured]:
+        """Results of the static target that is best by validation nDCG@10 of the weights that were kept, on the mean of seeds.
+
+        Raises:
+            Missing: as `sweep`.
+        """
+        sweep = self.sweep(encoder, in_batch)
+        return max(sweep.values(), key=lambda results: mean(_kept_validation(result) for result in results))
+
+    def variant(self, encoder: str, target: str, in_batch: bool = False) -> list[Measured]:
+        """Results of a variant, of the tuned static target for ``static``.
+
+        Raises:
+            Missing: there are fewer seeds than a comparison needs.
+        """
+        if target == STATIC:
+            return self.tuned(encoder, in_batch)
+        results = self.seeds(encoder, target, in_batch)
+        if len(results) < SEEDS:
+            raise Missing(f"{SEEDS} seeds of {named(encoder, target, in_batch)} ({len(results)} there)")
+        return results
+
+    def table(self, *variants: tuple[str, bool]) -> dict[tuple[str, str, bool], list[Measured]]:
+        """Results of variants by (encoder, target, in-batch), for every encoder of the profile.
+
+        Raises:
+            Missing: names all that is not there.
+        """
+        wanted = [(encoder, *variant) for encoder in self.encoders for variant in variants]
+        return dict(zip(wanted, gather(lambda each: self.variant(*each), wanted), strict=True))
+
+    def collections(self) -> list[str]:
+        """Names of the collections that every result was measured on, in order.
+
+        Raises:
+            Missing: there are no results, or no collection is common to all.
+        """
+        sets = [list(dict.fromkeys(result.measures.collection)) for result in self.results]
+        common = [name for name in sets[0] if all(name in each for each in sets)] if sets else []
+        if not common:
+            raise Missing("results measured on a common collection")
+        return common
+
+
+class Scorer:
+    """Reads one measure of one collection and mode.
+
+    Args:
+        group: whose results it reads.
+        collection, mode: as `armlib.measuring` writes them.
+        pattern: a regular expression for the measure's whole name, since recall's carries a grade.
+
+    Raises:
+        Missing: no result has the measure.
+    """
+
+    def __init__(self, group: Group, collection: str, mode: str, pattern: str) -> None:
+        names = {name for result in group.results for name in _measures(result, collection, mode) if re.fullmatch(pattern, name)}
+        if not names:
+            raise Missing(f"{pattern.replace(chr(92), '')} on {collection} in {mode}")
+        self.collection, self.mode, self.measure = collection, mode, sorted(names)[0]
+
+    def __call__(self, results: Sequence[Measured]) -> list[float]:
+        """The values of results, seed by seed."""
+        return [result.value(self.collection, self.mode, self.measure) for result in results]
+
+    def __str__(self) -> str:
+        return f"{self.measure} on {self.collection} ({self.mode})"
+
+
+def ndcg(group: Group, mode: str) -> list[Scorer]:
+    """nDCG@10 on every collection of a group."""
+    return [Scorer(group, name, mode, re.escape(MEASURE)) for name in group.collections()]
+
+
+def recall(group: Group) -> list[Scorer]:
+    """Recall@1000 of full ranking on every collection of a group."""
+    return [Scorer(group, name, FULL_RANKING, RECALL) for name in group.collections()]
+
+
+def hits(group: Group) -> list[Scorer]:
+    """Hits@100 of re-ranking on every collection; where it is saturated, Recall@1000 of full ranking takes its place."""
+    scorers = [Scorer(group, name, RERANKING, HITS) for name in group.collections()]
+    saturated = [min(scorer(group.results)) >= SATURATED for scorer in scorers]
+    return [Scorer(group, s.collection, FULL_RANKING, RECALL) if full else s for s, full in zip(scorers, saturated, strict=True)]
+
+
+def groups(
+    results: Sequence[Measured], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = (), *, any_batch_size: bool = False,
+) -> list[Group]:  # fmt: skip
+    """Comparable results of a profile's collection: first those with the profile's own settings, then larger groups first.
+
+    Args:
+        results: of a run store, all kinds together.
+        profile: its experiment's collection and loss (error, reading, stopped gradient) are required, its settings preferred.
+        examples, teachers: as `Group` takes them.
+        any_batch_size: batch size and number of steps and of validations may differ too, for claims on batch size.
+    """
+    base = profile.experiment
+    fixed = ("collection", "error", "reading", "stop_gradient")
+    varied = _ANY_BATCH_SIZE if any_batch_size else _VARIED
+    compared = [field.name for field in fields(Experiment) if field.name not in varied]
+    grouped: dict[tuple, list[Measured]] = {}
+    for result in results:
+        if all(getattr(result.experiment, name) == getattr(base, name) for name in fixed):
+            grouped.setdefault(tuple(getattr(result.experiment, name) for name in compared), []).append(result)
+    own = tuple(getattr(base, name) for name in compared)
+    order = sorted(grouped, key=lambda setting: (setting != own, -len(grouped[setting])))
+    return [Group(grouped.get(setting, []), profile, examples, teachers) for setting in order or [own]]
+
+
+def _measures(result: Measured, collection: str, mode: str) -> list[str]:
+    rows = result.measures
+    return list(rows[(rows.collection == collection) & (rows["mode"] == mode)].measure)
+
+
+def _kept_validation(result: Measured) -> float:
+    rows = result.validations.set_index("step")[MEASURE]
+    kept = result.about["kept_step"]
+    return float(rows[kept] if kept in rows.index else rows.iloc[-1])
