@@ -29,9 +29,9 @@ def ledger(
         teachers: retrievers trained by teacher distillation elsewhere, for the claims of Table 4.
 
     Returns:
-        Index ``id``; columns ``section``, ``claim``, ``published`` (the verdict of the paper's tables), ``published
-        evidence``, ``measured`` (the verdict of the results), ``measured evidence``, ``scope`` (profile, collection, settings and seeds that the
-        measured verdict holds for) and ``keys`` (of its experiments, with spaces between).
+        Index ``id``; columns ``section``, ``claim``, ``published`` (the verdict of the paper's tables), ``published evidence``,
+        ``measured`` (the verdict of the results), ``measured evidence``, ``scope`` (profile, collection, settings and seeds that
+        the measured verdict holds for) and ``keys`` (of its experiments, with spaces between).
     """
     rows = [
         {

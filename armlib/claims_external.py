@@ -91,7 +91,7 @@ def _thirteen(group: Group) -> Outcome:
 def _follows(group: Group, quantity: str) -> Outcome:
     """Whether a quantity of the negatives is ordered as their targets are, by Spearman's correlation within each query."""
     if not group.examples:
-        raise Missing("a batch example of a fine-tuned encoder (chapter 7)")
+        raise Missing("a batch as a fine-tuned encoder sees it, as in Table 2")
     correlations, queries = [], 0
     for example in group.examples:
         group.used[example.key] = None
@@ -130,18 +130,19 @@ def _beside(group: Group, variant: tuple[str, bool]) -> list[tuple[str, str, Eva
 
 
 def _behind(group: Group, variant: tuple[str, bool], pattern: str, limit: float, called: str) -> Outcome:
+    """Whether a variant is at most so far below the best teacher, by the measure that a regular expression names."""
     outcomes, texts = [], []
     for encoder, collection, ours, _ in _beside(group, variant):
-        (name,) = [each for each in ours.mean if re.fullmatch(pattern, each)]
-        best = max(
-            (t for t in group.teachers if name in t.evaluations.get(collection, ours).mean),
-            key=lambda t: _value(t, collection, name),
-        )
-        gap = _value(best, collection, name) - ours.mean[name]
+        (measure,) = [each for each in ours.mean if re.fullmatch(pattern, each)]
+        scores = {
+            teacher.name: teacher.evaluations[collection].mean[measure]
+            for teacher in group.teachers
+            if collection in teacher.evaluations and measure in teacher.evaluations[collection].mean
+        }
+        if not scores:
+            raise Missing(f"{measure} of a distilled retriever on {collection}")
+        best = max(scores, key=scores.__getitem__)
+        gap = scores[best] - ours.mean[measure]
         outcomes.append(round(gap, 3) <= limit)
-        texts.append(f"{encoder} on {collection} {gap:.3f} ({best.name} {_value(best, collection, name):.3f})")
+        texts.append(f"{encoder} on {collection} {gap:.3f} ({best} {scores[best]:.3f})")
     return every(outcomes), f"{called} of full ranking below the best distilled retriever: {'; '.join(texts)}."
-
-
-def _value(teacher: Teacher, collection: str, measure: str) -> float:
-    return teacher.evaluations[collection].mean[measure] if collection in teacher.evaluations else -1.0

@@ -17,8 +17,13 @@ SWEEP = 3  # the fewest static targets, 1 among them, that may be called a sweep
 SATURATED = 0.98  # a measure that is above this for every result tells nothing apart
 RECALL = r"R(\(rel=\d+\))?@1000"
 HITS = r"Success(\(rel=\d+\))?@100"
-_VARIED = ("encoder", "pooling", "target", "in_batch", "seed")
+_VARIED = ("encoder", "target", "in_batch", "seed")
 _ANY_BATCH_SIZE = (*_VARIED, "batch_size", "steps", "validate_every")
+# In these a group may differ from the profile, as long as its results are equal in them: they change what is seen, not the loss.
+_FREE = (
+    "steps", "validation", "validation_queries", "validation_depth", "validate_every", "patience", "selection", "evaluation",
+    "index", "optimizer", "chunk_size", "chunk_tokens",
+)  # fmt: skip
 
 
 class Group:
@@ -152,25 +157,35 @@ def hits(group: Group) -> list[Scorer]:
 
 
 def groups(
-    results: Sequence[Measured], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = (), *, any_batch_size: bool = False,
-) -> list[Group]:  # fmt: skip
-    """Comparable results of a profile's collection: first those with the profile's own settings, then larger groups first.
+    results: Sequence[Measured],
+    profile: Profile,
+    examples: Sequence[Example] = (),
+    teachers: Sequence[Teacher] = (),
+    *,
+    any_batch_size: bool = False,
+) -> list[Group]:
+    """Comparable results of a profile: first those with the profile's own settings, then larger groups first.
+
+    Results of other collections, losses, learning rates, lengths or of fewer triples than the profile's are left out; number of
+    steps, validation and evaluation may differ from the profile's, but not within a group.
 
     Args:
         results: of a run store, all kinds together.
-        profile: its experiment's collection and loss (error, reading, stopped gradient) are required, its settings preferred.
+        profile: whose settings are preferred.
         examples, teachers: as `Group` takes them.
-        any_batch_size: batch size and number of steps and of validations may differ too, for claims on batch size.
+        any_batch_size: batch size and number of steps and of validations may differ within a group, for claims on batch size.
     """
     base = profile.experiment
-    fixed = ("collection", "error", "reading", "stop_gradient")
     varied = _ANY_BATCH_SIZE if any_batch_size else _VARIED
-    compared = [field.name for field in fields(Experiment) if field.name not in varied]
+    equal = [field.name for field in fields(Experiment) if field.name not in varied]
+    fixed = [name for name in equal if name not in _FREE]
     grouped: dict[tuple, list[Measured]] = {}
     for result in results:
-        if all(getattr(result.experiment, name) == getattr(base, name) for name in fixed):
-            grouped.setdefault(tuple(getattr(result.experiment, name) for name in compared), []).append(result)
-    own = tuple(getattr(base, name) for name in compared)
+        each = result.experiment
+        whole = each.steps * each.batch_size >= base.steps * base.batch_size
+        if whole and all(getattr(each, name) == getattr(base, name) for name in fixed):
+            grouped.setdefault(tuple(getattr(each, name) for name in equal), []).append(result)
+    own = tuple(getattr(base, name) for name in equal)
     order = sorted(grouped, key=lambda setting: (setting != own, -len(grouped[setting])))
     return [Group(grouped.get(setting, []), profile, examples, teachers) for setting in order or [own]]
 

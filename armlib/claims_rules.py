@@ -16,8 +16,8 @@ COURSE = 8  # the fewest validations of a training that show when it was best
 def higher(cells: dict[str, tuple[list[float], list[float]]]) -> Outcome:
     """Whether the first values of every cell are higher than the second, by the rule that all comparisons follow.
 
-    It holds where the mean over seeds is higher in every cell. It does not hold where in some cell every seed of the second is above
-    every seed of the first. Where a cell contradicts it, but within the spread of seeds, nothing is decided.
+    It holds where the mean over seeds is higher in every cell. It does not hold where in some cell every seed of the second is
+    above every seed of the first. Where a cell contradicts it, but within the spread of seeds, nothing is decided.
 
     Returns:
         The outcome, and a sentence with the counts and the cell that is least in favour.
@@ -49,8 +49,7 @@ def course(results: Sequence[Measured]) -> pd.Series:
 
 
 def peak(results: Sequence[Measured]) -> tuple[int, bool]:
-    """Triples seen at the best validation of the mean course, and whether that is the last one, so that the true best may come "
-    "later."""
+    """Triples seen at the best validation of the mean course, and whether that is the last one: then the true best may come later."""
     found = course(results)
     best = found.idxmax()
     return int(best) * results[0].experiment.batch_size, best == found.index[-1]

@@ -50,9 +50,9 @@ def table4() -> pd.DataFrame:
     """Table 4, the paper's distilBERT beside baselines, in full ranking.
 
     Columns: ``group``; ``loss``; ``batch_sampling``; ``in_batch`` (boolean, missing for BM25); ``source``; scores as in `table3`,
-    with two digits; ``triples_millions`` seen (missing for BM25; lower bounds for other works); ``equivalent_to_best_reproduced_tasb``
-    (names of the scores with a dagger, ``all``, ``none``, ``not tested``, or ``reference run``); ``quoted`` (bool): the paper took
-    the row from another work, so neither the paper nor we measured it.
+    with two digits; ``triples_millions`` seen (missing for BM25; lower bounds for other works);
+    ``equivalent_to_best_reproduced_tasb`` (names of the scores with a dagger, ``all``, ``none``, ``not tested``, or
+    ``reference run``); ``quoted`` (bool): the paper took the row from another work, so neither the paper nor we measured it.
     """
     table = _read("table4").astype({"in_batch": "boolean"})
     table["quoted"] = ~table.source.isin(["this paper", "baseline"])

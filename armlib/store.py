@@ -97,9 +97,15 @@ class Result:
         return BiEncoder.load(self.folder / "encoder")
 
     def provenance_line(self) -> str:
-        """Experiment key, seed, machine and time in one line."""
+        """Experiment key, seed, machine and time in one line; and whether a set that is reported on chose the step."""
         made = self.about
-        return f"{self.key}, seed {self.experiment.seed}, {machine_line(made)}, {made['time']}, {made['seconds']['total']:.0f} s"
+        line = f"{self.key}, seed {self.experiment.seed}, {machine_line(made)}, {made['time']}, {made['seconds']['total']:.0f} s"
+        return line + (f", step chosen on {made['validated_on']}, a test set" if self.chosen_on_test_set else "")
+
+    @property
+    def chosen_on_test_set(self) -> bool:
+        """Whether the step was selected by a collection that the result reports on, as the paper did with TREC-DL 2019."""
+        return self.experiment.selection == "best" and self.about["validated_on"] in set(self.measures.collection)
 
 
 class RunStore:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from armlib.data import docstrings
 from armlib.store import Result
 
 
@@ -41,6 +42,21 @@ def comparison(results: Sequence[Result]) -> pd.DataFrame:
     table.insert(0, ("training", "", "seconds"), grouped.mean().round(1))
     table.insert(0, ("training", "", "seeds"), grouped.size())
     return table
+
+
+def provenance(results: Sequence[Result]) -> str:
+    """How results were made, as a list in Markdown: a line for each with key, seed, machine and time, one for each collection.
+
+    Of ``docstrings`` it says whether this is the text that the book was written with: other versions of Python bring others.
+    """
+    lines = [f"- {result.experiment.variant()}: {result.provenance_line()}" for result in results]
+    prints = {name: value for result in results for name, value in result.about["fingerprints"].items()}
+    lines += [f"- collection {name}, fingerprint {value}" for name, value in prints.items()]
+    if any(name.startswith("docstrings") for name in prints):
+        found = docstrings.collection_fingerprint()
+        known = "the texts" if found == docstrings.REFERENCE else f"not the texts ({docstrings.REFERENCE})"
+        lines.append(f"- docstrings as a whole, fingerprint {found}: {known} that this book was written with")
+    return "\n".join(lines)
 
 
 def save(table: pd.DataFrame, name: str) -> list[Path]:

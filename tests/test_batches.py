@@ -72,9 +72,8 @@ def test_sorted_chunks_waste_little(store, triples) -> None:
 
 def test_processes_share_the_batch_of_one(store, triples) -> None:
     whole = TripleBatches(triples, store, store, batch_size=32, shape=Shape(), seed=5).rows(7)
-    shares = [
-        TripleBatches(triples, store, store, batch_size=32, shape=Shape(), seed=5, rank=rank, processes=2).rows(7) for rank in (0, 1)
-    ]
+    common = {"batch_size": 32, "shape": Shape(), "seed": 5, "processes": 2}
+    shares = [TripleBatches(triples, store, store, rank=rank, **common).rows(7) for rank in (0, 1)]
     np.testing.assert_array_equal(np.concatenate(shares), whole)
 
 

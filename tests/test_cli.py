@@ -18,7 +18,7 @@ def run(*arguments: str) -> int:
 def test_train_evaluate_search(small_store, small_experiment, beir_folder, tmp_path, capsys) -> None:
     key = small_experiment.key()
     settings = ["--batch-size", 16, "--steps", 20, "--learning-rate", 1e-3, "--query-length", 24, "--passage-length", 48]
-    settings += ["--validation-queries", 20, "--validate-every", 10, "--selection", "best"]
+    settings += ["--validation-queries", 20, "--validate-every", 10, "--selection", "best", "--chunk-size", 16]
     places = ["--collection", beir_folder, "--encoder", small_experiment.encoder, "--evaluation", f"{beir_folder}/test"]
     assert run("train", *places, *settings, "--runs", small_store.path) == 0
     printed = capsys.readouterr().out

@@ -23,7 +23,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot write .*result: No space left on device"), files.atomic_folder(tmp_path / "result"):
+    full = pytest.raises(InputError, match="cannot write .*result: No space left on device")
+    with full, files.atomic_folder(tmp_path / "result"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
 

@@ -33,6 +33,7 @@ def test_a_result_holds_everything(small_store: RunStore, small_experiment: Expe
             assert result.value(name, mode, measure) == pytest.approx(value, abs=1e-9)
             assert result.per_query(name, mode).mean[measure] == pytest.approx(value, abs=1e-9)
     assert result.key in result.provenance_line() and result.about["versions"]["torch"]
+    assert not result.chosen_on_test_set and "test set" not in result.provenance_line()
     with pytest.raises(InputError, match="has no .* MRR; it has"):
         result.value(name, RERANKING, "MRR")
 
@@ -53,9 +54,16 @@ def test_held_out_queries_are_not_trained_on(small_store, small_experiment) -> N
     assert 0 < left < len(triples) and len(queries) > small_experiment.validation_queries
 
 
+def test_a_step_chosen_on_a_test_set_is_marked(small_store, small_experiment) -> None:
+    (tested,) = small_experiment.evaluation
+    result = small_store.result(replace(small_experiment, validation=tested, validation_queries=0, steps=4, validate_every=2))
+    assert result.provenance_line().endswith(f"step chosen on {tested}, a test set")
+    assert result.about["available_triples"] == sum(1 for _ in load_collection(small_experiment.collection).triples())
+
+
 def test_a_finished_result_is_not_trained_again(small_store, small_experiment, monkeypatch) -> None:
     monkeypatch.setattr(store_module, "run_experiment", lambda *_: pytest.fail("trained again"))
-    assert [r.key for r in small_store.finished()] == [small_store.result(small_experiment).key]
+    assert small_store.result(small_experiment).key in [result.key for result in small_store.finished()]
 
 
 def test_a_damaged_result_is_made_again(small_store, small_experiment, tmp_path) -> None:

@@ -32,6 +32,7 @@ PASSAGE_WORDS = 60
 PASSAGES = 3  # of an object, at most
 LEAST_BODY_WORDS = 15
 LEAST_SUMMARY_WORDS = 3
+REFERENCE = "8fac6c26074d123d"  # `collection_fingerprint` under Python 3.11.7, which the book's prose was written with
 VERSION = "docstrings recipe 1"  # raise it when the same sources would give other texts, judgments, splits or triples
 
 

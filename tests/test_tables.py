@@ -1,0 +1,72 @@
+"""Figures and tables hold the values of the results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from armlib import figures, tables
+from armlib.data import docstrings
+from armlib.measuring import FULL_RANKING
+
+
+@pytest.fixture(scope="module")
+def results(small_store, small_experiment):
+    return small_store.results([small_experiment, replace(small_experiment, seed=1), replace(small_experiment, target="adaptive")])
+
+
+def test_comparison_averages_over_seeds(results, small_experiment, tmp_path, monkeypatch) -> None:
+    table = tables.comparison(results)
+    assert table.index.tolist() == ["distributed", "adaptive"] and table[("training", "", "seeds")].tolist() == [2, 1]
+    (name,) = small_experiment.evaluation
+    first, second, other = (result.value(name, FULL_RANKING, "nDCG@10") for result in results)
+    column = table[(name, FULL_RANKING, "nDCG@10")]
+    assert column["distributed"] == f"{(first + second) / 2:.3f} ± {abs(first - second) / 2:.3f}"
+    assert column["adaptive"] == f"{other:.3f}"
+    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
+    csv, latex = tables.save(table, "compared")
+    assert pd.read_csv(csv, header=[0, 1, 2], index_col=0).index.tolist() == table.index.tolist()
+    assert r"\begin{tabular}" in latex.read_text() and column["adaptive"] in latex.read_text()
+
+
+def test_learning_draws_the_validations_and_the_trace(results, tmp_path, monkeypatch) -> None:
+    figure = figures.learning(results)
+    scores, similarities = figure.axes
+    for result, line in zip(results, scores.lines, strict=True):
+        assert line.get_ydata().tolist() == result.validations["nDCG@10"].tolist()
+        assert line.get_xdata().tolist() == (result.validations.step * 16).tolist()
+        assert line.get_color() == figures.colour(result.experiment.variant())
+    for result, line in zip(results, similarities.lines, strict=True):
+        assert line.get_ydata()[-1] == pytest.approx(result.trace.similarity_mean.mean()), "20 steps are within one rolling mean"
+    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
+    made = figures.save(figure, "learning")
+    assert [path.name for path in made] == ["learning.svg", "learning.pdf"]
+    before = [path.read_bytes() for path in made]
+    figures.save(figures.learning(results), "learning")
+    assert [path.read_bytes() for path in made] == before, "the same data give the same bytes"
+
+
+def test_every_variant_has_a_colour() -> None:
+    variants = ("static(0.3)", "static(1.0), in-batch", "adaptive", "adaptive, in-batch", "distributed", "mean", "variance")
+    assert len({figures.colour(variant) for variant in variants}) == len(variants)
+    assert figures.colour("static(0.3)") == figures.colour("static(1.0), released-code reading")
+    assert len({figures.marker(f"lsa/{name}") for name in ("distilbert", "roberta", "mpnet")}) == 3
+
+
+def test_provenance_names_keys_and_fingerprints(results, monkeypatch) -> None:
+    lines = tables.provenance(results)
+    assert all(result.key in lines for result in results)
+    assert all(value in lines for value in results[0].about["fingerprints"].values())
+    assert "docstrings as a whole" not in lines
+    about = results[0].about | {"fingerprints": {"docstrings/train": "0123"}}
+    monkeypatch.setitem(results[0].__dict__, "about", about)
+    for found, said in ((docstrings.REFERENCE, ": the texts that"), ("another", ": not the texts")):
+        monkeypatch.setattr(docstrings, "collection_fingerprint", lambda found=found: found)
+        assert said in tables.provenance(results)
+
+
+def test_measures_as_text(results) -> None:
+    text, (name,) = tables.as_text(results[0].measures), results[0].experiment.evaluation
+    assert "full ranking" in text and f"{results[0].value(name, FULL_RANKING, 'nDCG@10'):.4f}" in text
