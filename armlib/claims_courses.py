@@ -204,8 +204,7 @@ def _compare_peaks(table: dict[tuple, list[Measured]], first: tuple[str, bool], 
 
 
 def _by_batch_size(group: Group) -> dict[str, dict[int, list[Measured]]]:
-    """Distributed results with enough seeds by encoder and batch size; of several settings of a batch size, that with most "
-    "validations."""
+    """Distributed results with enough seeds by encoder and batch size; of several settings, that with most validations."""
 
     def sizes(encoder: str) -> dict[int, list[Measured]]:
         found: dict[int, dict[tuple[int, int], list[Measured]]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from armlib.published_tables import MODELS, SCORES, SETS, TRIPLES, gains, table2, table3, variant3, variant4
@@ -70,7 +71,7 @@ def _peaks_early() -> Outcome:
 @judges(JUDGES, "adaptive-in-batch-lowers-ndcg")
 def _adaptive_in_batch_ndcg() -> Outcome:
     rises = gains("ndcg10", ("adaptive", True), ("adaptive", False))
-    seen = {model: [variant3(model, "adaptive", each).triples_millions for each in (False, True)] for model in MODELS}
+    seen = {model: [variant3(model, "adaptive", each)["triples_millions"] for each in (False, True)] for model in MODELS}
     sooner = ", ".join(f"{model} {a:.2f} to {b:.2f}" for model, (a, b) in seen.items() if b < a)
     higher = sum(gain > 0 for gain in rises.values())
     return higher == 0 and not sooner, (
@@ -105,7 +106,7 @@ def _adaptive_recall() -> Outcome:
 @judges(JUDGES, "distributed-converges-faster")
 def _converges_faster() -> Outcome:
     compared = (("distributed", True), ("adaptive", False), ("adaptive", True))
-    seen = {model: [variant3(model, *each).triples_millions for each in compared] for model in MODELS}
+    seen = {model: [variant3(model, *each)["triples_millions"] for each in compared] for model in MODELS}
     later = [model for model, (ours, *theirs) in seen.items() if ours >= min(theirs)]
     listed = "; ".join(f"{model} {ours:.2f} against {plain:.2f} and {batch:.2f}" for model, (ours, plain, batch) in seen.items())
     return not later, (
@@ -177,12 +178,10 @@ def _relevance() -> Outcome:
 def _single_margins(rows: pd.DataFrame) -> list[float]:
     """Margins, to three digits, whose squared errors against every target would print as the losses of Table 2."""
     half = 0.005  # what rounding to two digits hides, of targets and of losses
-    fits = []
-    for step in range(-2000, 2001):
-        errors = [(abs(step / 1000 - row.target), row.instance_loss) for row in rows.itertuples()]
-        if all(max(0, e - half) ** 2 <= loss + half and (e + half) ** 2 >= loss - half for e, loss in errors):
-            fits.append(step / 1000)
-    return fits
+    margins = np.arange(-2000, 2001)[:, None] / 1000
+    errors, losses = np.abs(margins - rows.target.to_numpy()), rows.instance_loss.to_numpy()
+    possible = (np.maximum(0, errors - half) ** 2 <= losses + half) & ((errors + half) ** 2 >= losses - half)
+    return margins[possible.all(axis=1), 0].tolist()
 
 
 @judges(JUDGES, "loss-follows-target")

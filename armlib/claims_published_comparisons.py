@@ -68,7 +68,7 @@ def _hour_ratios(target: str, pairs: list[tuple[bool, bool]]) -> dict[str, float
 
 
 def _ratio(model: str, static_in_batch: bool, target: str, in_batch: bool) -> float:
-    return variant3(model, "static", static_in_batch).hours / variant3(model, target, in_batch).hours
+    return variant3(model, "static", static_in_batch)["hours"] / variant3(model, target, in_batch)["hours"]
 
 
 def _ratio_list(ratios: dict[str, float]) -> str:
@@ -97,7 +97,7 @@ def _cost_adaptive() -> Outcome:
 @judges(JUDGES, "in-batch-data-efficient")
 def _in_batch_data() -> Outcome:
     seen = {
-        f"{model} {target}": [variant3(model, target, each).triples_millions for each in (False, True)]
+        f"{model} {target}": [variant3(model, target, each)["triples_millions"] for each in (False, True)]
         for model in MODELS
         for target in ("static", "adaptive")
     }
@@ -114,7 +114,7 @@ def _self_data() -> Outcome:
     pairs = {"adaptive": (("static", False), ("adaptive", False)), "adaptive, in-batch": (("static", True), ("adaptive", True)),
              "distributed": (("static", False), ("distributed", True))}  # fmt: skip
     seen = {
-        (model, name): (variant3(model, *theirs).triples_millions, variant3(model, *ours).triples_millions)
+        (model, name): (variant3(model, *theirs)["triples_millions"], variant3(model, *ours)["triples_millions"])
         for model in MODELS
         for name, (theirs, ours) in pairs.items()
     }

@@ -44,6 +44,7 @@ class Group:
         self.results, self.encoders = list(results), profile.encoders
         self.examples, self.teachers = list(examples), list(teachers)
         self.used: dict[str, None] = {}
+        self._collections: list[str] = []
 
     def seeds(self, encoder: str, target: str, in_batch: bool = False) -> list[Measured]:
         """Results of one loss by seed, perhaps none."""
@@ -106,10 +107,13 @@ class Group:
         Raises:
             Missing: there are no results, or no collection is common to all.
         """
+        if self._collections:
+            return self._collections
         sets = [list(dict.fromkeys(result.measures.collection)) for result in self.results]
         common = [name for name in sets[0] if all(name in each for each in sets)] if sets else []
         if not common:
             raise Missing("results measured on a common collection")
+        self._collections = common
         return common
 
 
@@ -126,10 +130,11 @@ class Scorer:
     """
 
     def __init__(self, group: Group, collection: str, mode: str, pattern: str) -> None:
-        names = {name for result in group.results for name in _measures(result, collection, mode) if re.fullmatch(pattern, name)}
-        if not names:
+        names = (name for result in group.results for name in _measures(result, collection, mode) if re.fullmatch(pattern, name))
+        found = next(names, None)
+        if found is None:
             raise Missing(f"{pattern.replace(chr(92), '')} on {collection} in {mode}")
-        self.collection, self.mode, self.measure = collection, mode, sorted(names)[0]
+        self.collection, self.mode, self.measure = collection, mode, found
 
     def __call__(self, results: Sequence[Measured]) -> list[float]:
         """The values of results, seed by seed."""

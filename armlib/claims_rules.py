@@ -49,7 +49,8 @@ def course(results: Sequence[Measured]) -> pd.Series:
 
 
 def peak(results: Sequence[Measured]) -> tuple[int, bool]:
-    """Triples seen at the best validation of the mean course, and whether that is the last one: then the true best may come later."""
+    """Triples seen at the best validation of the mean course, and whether that is the last one: then the true best may come "
+    "later."""
     found = course(results)
     best = found.idxmax()
     return int(best) * results[0].experiment.batch_size, best == found.index[-1]

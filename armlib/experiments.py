@@ -15,6 +15,7 @@ from armlib.losses import MarginLoss, parse_target
 from armlib.training import Settings
 
 HELD_OUT = "held-out"
+NOTHING = ("none",)
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Experiment:
         validation_queries: how many training queries are held out, where they are, and of a collection at most so many; 0 for all.
         validation_depth: how many first-stage candidates of each are re-ranked to validate.
         validate_every, patience, selection: early stopping, as `armlib.training.Settings`.
-        evaluation: collections to measure on; empty takes the collection's own.
+        evaluation: collections to measure on; empty takes the collection's own, ``none`` measures later or not at all.
         index: ``exact``, ``paper`` or a FAISS factory string, as `armlib.indexes.build_index` takes it.
         seed: decides the order of the triples and dropout.
     """
@@ -103,7 +104,7 @@ class Experiment:
 
     def evaluation_names(self) -> tuple[str, ...]:
         """The collections to measure on."""
-        return self.evaluation or load_collection(self.collection).evaluation
+        return () if self.evaluation == NOTHING else self.evaluation or load_collection(self.collection).evaluation
 
     def key(self) -> str:
         """12 hexadecimal digits of the values and of the fingerprints of all data that the result depends on."""

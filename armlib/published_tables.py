@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -59,11 +60,12 @@ def table4() -> pd.DataFrame:
     return table
 
 
-def variant3(model: str, target: str, in_batch: bool) -> pd.Series:
-    """One row of Table 3."""
+@cache
+def variant3(model: str, target: str, in_batch: bool) -> MappingProxyType:
+    """One row of Table 3, read-only, with the columns of `table3` as keys."""
     table = table3()
-    (row,) = (table[(table.model == model) & (table.target == target) & (table.in_batch == in_batch)]).to_dict("records")
-    return pd.Series(row)
+    (row,) = table[(table.model == model) & (table.target == target) & (table.in_batch == in_batch)].to_dict("records")
+    return MappingProxyType(row)
 
 
 def variant4(loss: str, in_batch: bool, source: str = "this paper", sampling: str = "random") -> pd.Series:

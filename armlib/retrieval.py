@@ -173,10 +173,11 @@ def to_run(scores: np.ndarray, rows: np.ndarray, query_ids: Sequence[str], docum
         query_ids: of the Q queries.
         document_ids: of the N rows, as text or UTF-8 bytes.
     """
+    names = {row: text(document_ids[row]) for row in np.unique(rows).tolist() if row >= 0}
     run: Run = {}
     for query, query_scores, query_rows in zip(query_ids, scores, rows, strict=True):
         found = zip(query_rows.tolist(), query_scores.tolist(), strict=True)
-        run[query] = ranked({text(document_ids[row]): score for row, score in found if row >= 0})
+        run[query] = ranked({names[row]: score for row, score in found if row >= 0})
     return run
 
 

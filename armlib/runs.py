@@ -95,8 +95,9 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
     if not any(run.values()):
         raise InputError(f"cannot write {path}: the run holds no results")
     with atomic_file(path) as draft, open(draft, "wb") as target:
-        # Neither a name nor a time goes into the gzip header, so that equal runs are equal files.
-        packed = gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0) if path.suffix == ".gz" else target
+        # Neither a name nor a time goes into the gzip header, so that equal runs are equal files. Level 1 takes a tenth of the
+        # default's time, for files a sixth larger.
+        packed = gzip.GzipFile("", "wb", 1, target, mtime=0) if path.suffix == ".gz" else target
         with io.TextIOWrapper(packed, encoding="utf8", newline="\n") as text:
             for query, results in run.items():
                 _write_query(text, path, query, results, tag)
@@ -104,16 +105,17 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
 
 def _write_query(text: IO[str], path: Path, query: str, results: Mapping[str, float], tag: str) -> None:
     _check_word("query id", query)
-    for rank, (document, score) in enumerate(ranked(results).items(), start=1):
+    for document, score in results.items():
         _check_word("document id", document)
         if not math.isfinite(score):
             place = f"document {document!r} for query {query!r}"
             raise InputError(f"cannot write {path}: the score of {place} is {score}; expected a finite number")
-        text.write(f"{query} Q0 {document} {rank} {float(score)!r} {tag}\n")
+    lines = enumerate(ranked(results).items(), start=1)
+    text.write("".join(f"{query} Q0 {document} {rank} {float(score)!r} {tag}\n" for rank, (document, score) in lines))
 
 
 def _check_word(kind: str, word: str) -> None:
-    if not isinstance(word, str) or len(word.split()) != 1 or word != word.strip():
+    if not isinstance(word, str) or word.split() != [word]:
         raise InputError(f"the {kind} {word!r} cannot stand in a TREC run file; expected text without white space")
 
 

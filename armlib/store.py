@@ -68,7 +68,7 @@ class Result:
     @cached_property
     def measures(self) -> pd.DataFrame:
         """One row for each evaluation collection, mode (``re-ranking``, ``full ranking``) and measure, with its mean value."""
-        return pd.DataFrame(self.about["measures"])
+        return pd.DataFrame(self.about["measures"], columns=["collection", "mode", "measure", "value"])
 
     def value(self, collection: str, mode: str, measure: str) -> float:
         """One mean value.

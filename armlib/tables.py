@@ -14,6 +14,8 @@ from armlib.store import Result
 
 def as_text(measures: pd.DataFrame) -> str:
     """Measures for a terminal: a line for each collection and mode, a column for each measure, four decimals."""
+    if measures.empty:
+        return "not measured"
     wide = measures.pivot_table("value", ["collection", "mode"], "measure", sort=False)
     return wide.to_string(float_format="{:.4f}".format)
 

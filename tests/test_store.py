@@ -12,6 +12,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from armlib import store as store_module
+from armlib import tables
 from armlib.data import load_collection
 from armlib.encoding import encode_texts
 from armlib.errors import InputError
@@ -52,6 +53,11 @@ def test_held_out_queries_are_not_trained_on(small_store, small_experiment) -> N
     queries = sorted({query for query, _, _ in triples})
     left = len(triples) - about["available_triples"]
     assert 0 < left < len(triples) and len(queries) > small_experiment.validation_queries
+
+
+def test_a_training_without_measures(small_store, small_experiment) -> None:
+    result = small_store.result(replace(small_experiment, evaluation=("none",), steps=2))
+    assert result.measures.empty and tables.as_text(result.measures) == "not measured" and result.encoder().dim == 32
 
 
 def test_a_step_chosen_on_a_test_set_is_marked(small_store, small_experiment) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import cache
 from pathlib import Path
 
 from armlib.data import irds
@@ -42,8 +43,7 @@ def load_collection(name: str | Path) -> Collection:
     """
     text = str(name)
     if not isinstance(name, Path) and text in OWN.keys() | SHORT.keys():
-        full = SHORT.get(text, text)
-        return OWN[full](full.rpartition("/")[2])
+        return _own(SHORT.get(text, text))
     path = Path(name).expanduser()
     if text.endswith((".tsv", ".tsv.gz")):
         return TriplesFile(path)
@@ -56,7 +56,7 @@ def load_collection(name: str | Path) -> Collection:
             "or a .tsv file of text triples"
         )
     if irds.is_known(text):
-        return irds.IrDataset(text)
+        return _irds(text)
     near = difflib.get_close_matches(text, [*SHORT, *OWN, *irds.names()], n=3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise InputError(
@@ -64,3 +64,14 @@ def load_collection(name: str | Path) -> Collection:
         f"a .tsv file of text triples; or one of the {len(irds.names())} names of ir_datasets, such as "
         "msmarco-passage/train/triples-small or beir/scifact/train)"
     )
+
+
+# One object a name, so that what it has read and hashed is not read and hashed again. Not for folders and files, which change.
+@cache
+def _own(name: str) -> Collection:
+    return OWN[name](name.rpartition("/")[2])
+
+
+@cache
+def _irds(name: str) -> Collection:
+    return irds.IrDataset(name)

@@ -1,0 +1,395 @@
+"""Every claim against fabricated results: a set where it holds, one where it does not, and one where experiments are missing.
+
+All numbers here are made up to exercise the judges; none was measured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from armlib.claims import ledger, save, summary
+from armlib.claims_evidence import Example, Teacher
+from armlib.claims_measured import JUDGES, judge_measured
+from armlib.claims_results import groups
+from armlib.claims_rules import higher, sooner
+from armlib.errors import InputError
+from armlib.evaluation import Evaluation
+from armlib.experiments import Experiment, Profile
+from armlib.measuring import FULL_RANKING, RERANKING, file_name
+from armlib.store import RunStore
+from armlib.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, claims
+
+BASE = Experiment(steps=600, validate_every=60)
+PROFILE = Profile("fabricated", BASE, ("lsa/distilbert", "lsa/roberta", "lsa/mpnet"), (0, 1), 1, "Made up for tests.")
+TEST = "docstrings/test"
+QUERIES = [f"q{number:02d}" for number in range(40)]
+STATICS = (0.1, 0.3, 0.5, 1.0)
+LOSSES = [(f"static({value})", batch) for value in STATICS for batch in (False, True)]
+LOSSES += [("adaptive", False), ("adaptive", True), ("distributed", False), ("mean", False)]
+BEST_NDCG = dict(zip(PROFILE.encoders, (0.1, 0.3, 0.5), strict=True))
+BEST_HITS = dict(zip(PROFILE.encoders, (0.3, 0.5, 0.1), strict=True))
+Change = Callable[[str, str, bool], dict]
+
+
+@dataclass
+class Fabricated:
+    """A result whose values are made up; what a judge reads of `armlib.store.Result`."""
+
+    key: str
+    experiment: Experiment
+    about: dict
+    trace: pd.DataFrame
+    validations: pd.DataFrame
+    evaluations: dict[str, Evaluation]
+
+    @cached_property
+    def measures(self) -> pd.DataFrame:
+        rows = [(TEST, mode, name, value) for mode, each in self.evaluations.items() for name, value in each.mean.items()]
+        return pd.DataFrame(rows, columns=["collection", "mode", "measure", "value"])
+
+    def value(self, collection: str, mode: str, measure: str) -> float:
+        assert collection == TEST
+        rows = self.measures
+        return float(rows[(rows["mode"] == mode) & (rows.measure == measure)].value.iloc[0])
+
+    def per_query(self, collection: str, mode: str) -> Evaluation:
+        assert collection == TEST
+        return self.evaluations[mode]
+
+
+def evaluation(**means: float) -> Evaluation:
+    """Measures of 40 queries with these means."""
+    noise = np.linspace(-0.02, 0.02, len(QUERIES))
+    columns = {{"ndcg": "nDCG@10", "recall": "R@1000", "hits": "Success@100"}[name]: mean + noise for name, mean in means.items()}
+    return Evaluation.from_per_query(pd.DataFrame(columns, index=QUERIES))
+
+
+def facts(encoder: str, target: str, in_batch: bool) -> dict:
+    """What is true of one training where every claim holds but that of the abstract."""
+    base = {"settled": 100, "end": 0.0, "above": 0.6, "below": 0.2, "stopped": True, "seconds": 100.0, "peak": 480}
+    if target.startswith("static"):
+        value = float(target[7:-1])
+        ndcg = 0.5 if value == 1 else 0.65 - 0.1 * abs(value - BEST_NDCG[encoder])
+        hits, recall = 0.85 - 0.1 * abs(value - BEST_HITS[encoder]), 0.60 if value == 1 else 0.78
+        drop = 0.03 * in_batch
+        found = {"ndcg": ndcg - drop, "hits": hits - drop, "recall": recall - drop, "triples": 4000 if in_batch else 6000}
+    elif target == "adaptive":
+        found = {"ndcg": 0.55, "hits": 0.90, "recall": 0.70, "triples": 5000, "seconds": 40.0, "peak": 300}
+        if in_batch:
+            hits = 0.89 if "roberta" in encoder else 0.93
+            found |= {"ndcg": 0.53, "hits": hits, "recall": 0.82, "triples": 1400, "peak": 480}
+    elif target == "distributed":
+        found = {"ndcg": 0.645, "hits": 0.88, "recall": 0.77, "triples": 5000, "peak": 180}
+    else:
+        found = {"ndcg": 0.40, "hits": 0.50, "recall": 0.50, "triples": 5000}
+    return base | found
+
+
+def fabricate(experiment: Experiment, true: dict) -> Fabricated:
+    """A result of which these facts are true; seeds differ by 0.001."""
+    shift = 0.001 * (experiment.seed - 0.5)
+    steps = np.arange(experiment.validate_every, experiment.steps + 1, experiment.validate_every)
+    static = experiment.target.startswith("static")
+    line = np.full(len(steps), true["ndcg"]) if static else true["ndcg"] - 0.05 * np.abs(steps - true["peak"]) / experiment.steps
+    batches = np.arange(1, experiment.steps + 1)
+    start = 0.9 - 0.3 * PROFILE.encoders.index(experiment.encoder)
+    middle = true["end"] + (start - true["end"]) * np.clip(1 - batches / true["settled"], 0, 1)
+    trace = {"similarity_mean": middle, "similarity_minimum": middle - true["below"], "similarity_maximum": middle + true["above"]}
+    values = {"ndcg": true["ndcg"] + shift, "recall": true["recall"] + shift}
+    return Fabricated(
+        f"{experiment.encoder[4:]}-{experiment.variant()}-{experiment.batch_size}-{experiment.seed}".replace(" ", ""),
+        experiment,
+        {
+            "seconds": {"training": true["seconds"]}, "triples": true["triples"], "available_triples": 20_000,
+            "kept_step": int(steps[-1]), "stopped_early": true["stopped"],
+        },
+        pd.DataFrame({"step": batches, **trace}),
+        pd.DataFrame({"step": steps, "nDCG@10": line + shift}),
+        {RERANKING: evaluation(ndcg=values["ndcg"], hits=true["hits"] + shift), FULL_RANKING: evaluation(**values)},
+    )  # fmt: skip
+
+
+def world(change: Change | None = None, seeds: tuple[int, ...] = (0, 1), base: Experiment = BASE) -> list[Fabricated]:
+    """Results of every encoder, loss and seed, and distributed targets in smaller batches, with some facts changed."""
+    made = []
+    for encoder in PROFILE.encoders:
+        for target, in_batch in LOSSES:
+            true = facts(encoder, target, in_batch) | ((change and change(encoder, target, in_batch)) or {})
+            experiments = [replace(base, encoder=encoder, target=target, in_batch=in_batch, seed=seed) for seed in seeds]
+            made += [fabricate(each, true) for each in experiments]
+            if target == "distributed":
+                # Half the batch size, best after a quarter of the triples, and slightly better for MPNet alone.
+                better = {"peak": 120, "ndcg": true["ndcg"] + (0.002 if "mpnet" in encoder else -0.002)}
+                smaller = true | better | true.get("smaller", {})
+                made += [fabricate(replace(e, batch_size=32, steps=1200), smaller) for e in experiments]
+    return made
+
+
+def example(sign: int) -> Example:
+    """A batch whose relevance and losses rise (1) or fall (-1) with the targets, but for noise."""
+    random = np.random.default_rng(0)
+    targets = random.uniform(0.4, 0.7, (16, 16))
+    return Example("batch", *(array + random.normal(0, 0.01, (16, 16)) for array in (sign * targets, targets, sign * targets)))
+
+
+def teacher(ndcg: float = 0.66, recall: float = 0.85, triples: int = 12_500) -> Teacher:
+    return Teacher("distilled", triples, {TEST: evaluation(ndcg=ndcg, recall=recall)})
+
+
+def of(target: str, in_batch: bool | None = None, encoder: str = "", **values) -> Change:
+    """A change of the trainings of one kind of target."""
+
+    def change(each: str, name: str, batch: bool) -> dict:
+        wanted = name.startswith(target) and in_batch in (None, batch) and encoder in each
+        return values if wanted else {}
+
+    return change
+
+
+# Claim: a change of the world in which everything holds, after which the claim does not.
+BROKEN: dict[str, Change] = {
+    "tuning-helps": of("static(1.0)", ndcg=0.70),
+    "optimum-depends-on-model": lambda e, t, b: {"ndcg": 0.65 - abs(float(t[7:-1]) - 0.3) / 10} if t.startswith("static") else {},
+    "optimum-depends-on-measure": lambda e, t, b: {"hits": facts(e, t, b)["ndcg"] + 0.2} if t.startswith("static") else {},
+    "static-in-batch-no-gain": of("static", True, hits=0.95),
+    "adaptive-peaks-early": of("adaptive", False, peak=60),
+    "adaptive-in-batch-lowers-ndcg": of("adaptive", True, "roberta", ndcg=0.60),
+    "adaptive-in-batch-hits": of("adaptive", True, "roberta", hits=0.95),
+    "adaptive-favours-recall": of("adaptive", False, hits=0.70),
+    "distributed-converges-faster": of("distributed", peak=420),
+    "smaller-batches-data-efficient": of("distributed", smaller={"peak": 900}),
+    "distributed-best-in-batch": of("adaptive", True, ndcg=0.66),
+    "batch-size-marginal": of("distributed", smaller={"ndcg": 0.55}),
+    "targets-settle-at-half": of("distributed", settled=100_000),
+    "targets-skew-positive": of("distributed", above=0.2, below=0.6),
+    "targets-converge-across-encoders": of("distributed", encoder="mpnet", end=0.3),
+    "explicit-mean-fails": of("mean", ndcg=0.66),
+    "static-best-ndcg": of("adaptive", False, "mpnet", ndcg=0.70),
+    "distributed-equivalent-ndcg": of("distributed", encoder="distilbert", ndcg=0.55),
+    "adaptive-in-batch-best-recall": of("adaptive", True, recall=0.70),
+    "static-cost-over-distributed": of("distributed", seconds=400.0),
+    "static-cost-over-adaptive": of("adaptive", seconds=200.0),
+    "in-batch-data-efficient": of("static", True, triples=9000),
+    "self-distillation-data-efficient": of("adaptive", False, "mpnet", triples=9000),
+    "encoder-does-not-matter": of("distributed", encoder="mpnet", recall=0.95),
+    "tuning-helps-recall-most": of("static(1.0)", recall=0.77),
+}
+BROKEN_BY_TEACHER = {
+    "distributed-gap-to-teacher": teacher(ndcg=0.80),
+    "distributed-equivalent-to-reproduced-tasb": teacher(ndcg=0.80),
+    "recall-gap-to-teacher": teacher(recall=0.95),
+    "data-efficiency-over-teacher": teacher(triples=100_000),
+}
+BROKEN_BY_EXAMPLE = ("relevance-follows-target", "loss-follows-target")
+ABSTRACT = "thirteen-percent-of-data"
+NAMES = [claim.id for claim in claims()]
+
+
+def test_every_claim_has_a_judge_and_both_worlds() -> None:
+    assert set(JUDGES) == set(NAMES) == {*BROKEN, *BROKEN_BY_TEACHER, *BROKEN_BY_EXAMPLE, ABSTRACT}
+
+
+@pytest.fixture(scope="module")
+def whole() -> list[Fabricated]:
+    return world()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != ABSTRACT])
+def test_holds(name: str, whole: list[Fabricated]) -> None:
+    verdict = judge_measured(name, whole, PROFILE, [example(1)], [teacher()])
+    assert verdict.verdict == HOLDS, verdict.evidence
+    assert verdict.keys and verdict.scope.startswith("profile fabricated, docstrings") and verdict.evidence.endswith(".")
+    if name not in BROKEN_BY_EXAMPLE:
+        assert "seeds 0 and 1" in verdict.scope and set(verdict.keys) <= {result.key for result in whole}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_does_not_hold(name: str) -> None:
+    verdict = judge_measured(name, world(BROKEN[name]), PROFILE)
+    assert verdict.verdict == DOES_NOT_HOLD, verdict.evidence
+
+
+@pytest.mark.parametrize("name", BROKEN_BY_TEACHER)
+def test_does_not_hold_beside_another_teacher(name: str, whole: list[Fabricated]) -> None:
+    verdict = judge_measured(name, whole, PROFILE, teachers=[BROKEN_BY_TEACHER[name]])
+    assert verdict.verdict == DOES_NOT_HOLD, verdict.evidence
+
+
+@pytest.mark.parametrize("name", BROKEN_BY_EXAMPLE)
+def test_does_not_hold_in_another_batch(name: str, whole: list[Fabricated]) -> None:
+    verdict = judge_measured(name, whole, PROFILE, [example(-1)])
+    assert verdict.verdict == DOES_NOT_HOLD and verdict.keys == ("batch",)
+
+
+def test_the_abstract_claim_both_ways(whole: list[Fabricated]) -> None:
+    # Adaptive targets in batch saw 1,400 of 12,500 triples, but are .13 nDCG@10 behind; distributed ones match with 5,000.
+    verdict = judge_measured(ABSTRACT, whole, PROFILE, teachers=[teacher()])
+    assert verdict.verdict == DOES_NOT_HOLD and "11.2%" in verdict.evidence and "40.0%" in verdict.evidence
+    verdict = judge_measured(ABSTRACT, world(of("adaptive", True, ndcg=0.64)), PROFILE, teachers=[teacher()])
+    assert verdict.verdict == HOLDS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_there(name: str) -> None:
+    verdict = judge_measured(name, [], PROFILE)
+    assert verdict.verdict == UNDECIDED and verdict.evidence.startswith("Missing: ") and verdict.keys == ()
+
+
+@pytest.mark.parametrize("name", [*BROKEN, *BROKEN_BY_TEACHER, ABSTRACT])
+def test_a_comparison_needs_two_seeds(name: str) -> None:
+    verdict = judge_measured(name, world(seeds=(0,)), PROFILE, teachers=[teacher()])
+    if name in ("targets-settle-at-half", "targets-skew-positive"):  # nothing is compared
+        assert verdict.verdict == HOLDS
+    else:
+        assert verdict.verdict == UNDECIDED and "2 seeds" in verdict.evidence
+
+
+def test_missing_experiments_are_named(whole: list[Fabricated]) -> None:
+    some = [result for result in whole if not (result.experiment.target == "adaptive" and "mpnet" in result.experiment.encoder)]
+    verdict = judge_measured("distributed-best-in-batch", some, PROFILE)
+    assert verdict.verdict == UNDECIDED and "2 seeds of adaptive, in-batch with lsa/mpnet (0 there)" in verdict.evidence
+    # What could be compared is shown, but does not prove "every encoder".
+    assert "lsa/roberta alone: Distributed targets have the higher nDCG@10" in verdict.evidence and verdict.keys
+
+
+def test_one_encoder_can_contradict_every_encoder() -> None:
+    changed = world(of("adaptive", True, "roberta", ndcg=0.66))
+    some = [result for result in changed if "mpnet" not in result.experiment.encoder]
+    verdict = judge_measured("distributed-best-in-batch", some, PROFILE)
+    assert verdict.verdict == DOES_NOT_HOLD and "Missing: " in verdict.evidence
+
+
+def test_within_the_spread_of_seeds_nothing_is_decided() -> None:
+    verdict = judge_measured("distributed-best-in-batch", world(of("adaptive", True, ndcg=0.6453)), PROFILE)
+    assert verdict.verdict == UNDECIDED and "within the spread of seeds" in verdict.evidence
+    assert higher({"a cell": ([0.1, 0.3], [0.2, 0.25])})[0] is None
+    assert higher({"a cell": ([0.1, 0.2], [0.3, 0.4])})[0] is False
+    assert higher({"a cell": ([0.3, 0.2], [0.1, 0.25])})[0] is True
+
+
+def test_optima_that_seeds_cannot_tell_apart() -> None:
+    """The best targets differ between encoders, but by less than seeds do: no choice is shown to be needed."""
+
+    def flat(encoder: str, target: str, in_batch: bool) -> dict:
+        value = float(target[7:-1]) if target.startswith("static") else 0.0
+        return {"ndcg": 0.65 - 0.001 * abs(value - BEST_NDCG[encoder])} if target.startswith("static") else {}
+
+    verdict = judge_measured("optimum-depends-on-model", world(flat), PROFILE)
+    assert verdict.verdict == UNDECIDED and "would do for all" in verdict.evidence
+
+
+def test_too_few_queries_to_show_equivalence() -> None:
+    """A difference below the margin that the test cannot place is not a contradiction."""
+    results = world(of("distributed", ndcg=0.61))
+    random = np.random.default_rng(1)
+    for result in results:
+        if result.experiment.target == "distributed" and result.experiment.batch_size == 64:
+            table = result.evaluations[FULL_RANKING].per_query
+            table["nDCG@10"] += (noise := random.normal(0, 0.5, len(table))) - noise.mean()
+    verdict = judge_measured("distributed-equivalent-ndcg", results, PROFILE)
+    assert verdict.verdict == UNDECIDED and "not shown equivalent (-0.040 from the best" in verdict.evidence
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["static-cost-over-distributed", "static-cost-over-adaptive", "in-batch-data-efficient", "self-distillation-data-efficient"],
+)
+def test_fixed_steps_decide_no_cost(name: str) -> None:
+    verdict = judge_measured(name, world(of("", stopped=False)), PROFILE)
+    assert verdict.verdict == UNDECIDED and "early stopping of all" in verdict.evidence
+
+
+def test_a_short_training_that_still_rises_decides_no_peak() -> None:
+    verdict = judge_measured("adaptive-peaks-early", _with_available(world(of("adaptive", peak=600)), 10**6), PROFILE)
+    assert verdict.verdict == UNDECIDED and "100% of its training" in verdict.evidence
+    assert judge_measured("adaptive-peaks-early", world(of("adaptive", peak=600)), PROFILE).verdict == DOES_NOT_HOLD
+    few = world(base=replace(BASE, validate_every=200))
+    assert "8 validations of adaptive with lsa/distilbert" in judge_measured("adaptive-peaks-early", few, PROFILE).evidence
+
+
+def test_which_peak_comes_sooner() -> None:
+    assert sooner((100, False), (200, False)) is True and sooner((200, False), (100, False)) is False
+    assert sooner((100, False), (200, True)) is True and sooner((200, True), (100, False)) is False
+    assert sooner((100, True), (200, False)) is None and sooner((200, False), (100, True)) is None
+    assert sooner((100, True), (200, True)) is None
+
+
+def test_saturated_hits_are_replaced_by_recall() -> None:
+    full = world(lambda e, t, b: {"hits": 0.99} | ({"recall": 0.90} if t == "adaptive" and not b else {}))
+    verdict = judge_measured("adaptive-favours-recall", full, PROFILE)
+    assert verdict.verdict == HOLDS and "R@1000 on docstrings/test (full ranking)" in verdict.evidence
+
+
+def test_only_like_is_compared_with_like(whole: list[Fabricated]) -> None:
+    other = [replace(result, experiment=replace(result.experiment, learning_rate=1.0)) for result in whole]
+    short = [replace(result, experiment=replace(result.experiment, steps=100)) for result in whole]
+    for results in (other, short, [replace(r, experiment=replace(r.experiment, collection="msmarco-mini")) for r in whole]):
+        assert groups(results, PROFILE)[0].results == []
+        assert judge_measured("static-best-ndcg", results, PROFILE).verdict == UNDECIDED
+    # Longer trainings are another group: they are not mixed with the profile's own, which comes first.
+    longer = [replace(result, experiment=replace(result.experiment, steps=2000), key=f"long-{result.key}") for result in whole]
+    first, second, *_ = groups([*longer, *whole], PROFILE)
+    assert {result.experiment.steps for result in first.results} == {600}
+    assert {result.experiment.steps for result in second.results} == {2000}
+    verdict = judge_measured("static-best-ndcg", longer, PROFILE)
+    assert verdict.verdict == HOLDS and "2000 steps" in verdict.scope
+
+
+def test_the_claims_own_exceptions_are_exceptions() -> None:
+    """RoBERTa need not be equivalent on TREC-DL 2020, nor distilBERT need fewer triples."""
+    changed = world(of("adaptive", None, "distilbert", triples=9000))
+    assert judge_measured("self-distillation-data-efficient", changed, PROFILE).verdict == HOLDS
+
+
+def test_ledger(whole: list[Fabricated], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
+    table = ledger(whole, PROFILE, [example(1)], [teacher()])
+    assert table.index.tolist() == NAMES and not table.isna().any().any()
+    assert table.loc["static-best-ndcg", "published"] == table.loc["static-best-ndcg", "measured"] == HOLDS
+    counts = summary(table)
+    assert counts.published.to_dict() == {HOLDS: 10, DOES_NOT_HOLD: 9, UNDECIDED: 13} and counts.measured.sum() == len(NAMES)
+    csv, tex = save(table)
+    assert pd.read_csv(csv, index_col="id", keep_default_na=False).equals(table)
+    assert csv.name == "claims-ledger.csv" and "static-best-ndcg" in tex.read_text()
+
+
+def test_a_run_store_is_judged(whole: list[Fabricated], tmp_path: Path) -> None:
+    """The files of results on disk give the verdicts that the same values in memory give."""
+    for result in whole:
+        if result.experiment.target not in ("distributed", "adaptive"):
+            continue
+        folder = tmp_path / result.key
+        (folder / "measures").mkdir(parents=True)
+        (folder / "experiment.json").write_text(json.dumps(asdict(result.experiment)))
+        about = {**result.about, "measures": result.measures.to_dict("records"), "time": "2024-01-01"}
+        (folder / "result.json").write_text(json.dumps(about))
+        result.trace.to_csv(folder / "trace.csv", index=False)
+        result.validations.to_csv(folder / "validations.csv", index=False)
+        for mode, each in result.evaluations.items():
+            each.per_query.rename_axis("query").to_csv(folder / "measures" / f"{file_name(TEST, mode)}.csv")
+    finished = RunStore(tmp_path).finished()
+    for name in (
+        "distributed-converges-faster",
+        "targets-settle-at-half",
+        "adaptive-in-batch-lowers-ndcg",
+        "distributed-gap-to-teacher",
+    ):
+        ours = judge_measured(name, finished, PROFILE, teachers=[teacher()])
+        assert ours.verdict == HOLDS and ours.evidence == judge_measured(name, whole, PROFILE, teachers=[teacher()]).evidence
+
+
+def test_an_unknown_claim_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown claim"):
+        judge_measured("no-such-claim", [], PROFILE)
+
+
+def _with_available(results: list[Fabricated], triples: int) -> list[Fabricated]:
+    return [replace(result, about={**result.about, "available_triples": triples}) for result in results]
