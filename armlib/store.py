@@ -5,6 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
+import threading
+import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +33,7 @@ from armlib.runs import Run, read_run
 from armlib.training import default_accelerator
 
 FOLDER = "runs"
+SECONDS_TO_CHECKPOINT = 30
 
 
 @dataclass(frozen=True)
@@ -159,12 +163,16 @@ class RunStore:
         context = multiprocessing.get_context("spawn")
         with (
             _environment(OMP_NUM_THREADS=str(threads), RAYON_NUM_THREADS=str(threads), ARMLIB_PROGRESS="0"),
-            ProcessPoolExecutor(min(jobs, len(missing)), mp_context=context) as pool,
+            ProcessPoolExecutor(min(jobs, len(missing)), context, _end_with_parent) as pool,
             bar(len(missing), "experiments", "experiments") as shown,
         ):
-            for future in [pool.submit(self.result, experiment) for experiment in missing]:
-                future.result()
-                shown.update()
+            try:
+                for future in [pool.submit(self.result, experiment) for experiment in missing]:
+                    future.result()
+                    shown.update()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # else the others would be trained before anybody hears
+                raise
         return [Result(e.key(), self.path / e.key()) for e in experiments]
 
     def finished(self) -> list[Result]:
@@ -189,6 +197,18 @@ class RunStore:
         (self.path / ".locks").mkdir(parents=True, exist_ok=True)
         with FileLock(self.path / ".locks" / f"{key}.lock"):
             yield
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it does, with a checkpoint if it is training."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(SECONDS_TO_CHECKPOINT)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
