@@ -27,6 +27,7 @@ from armlib.encoder_folder import (
 )
 from armlib.errors import InputError, unknown
 from armlib.files import MANIFEST, atomic_folder, damage, digest, read_json, write_json
+from armlib.tokens import special_tokens
 
 POOLINGS = ("cls", "cls+linear", "mean")
 TABLE_1 = {"distilbert": "cls", "roberta": "cls+linear", "mpnet": "cls+linear"}  # the paper's embedding of each encoder
@@ -152,10 +153,7 @@ class BiEncoder(nn.Module):
 
     def special_tokens(self) -> tuple[list[int], list[int]]:
         """The ids that the tokenizer puts in front of a text's tokens and behind them."""
-        content = self.tokenizer("text", add_special_tokens=False)["input_ids"]
-        whole = self.tokenizer("text")["input_ids"]
-        start = next(i for i in range(len(whole)) if whole[i : i + len(content)] == content)
-        return whole[:start], whole[start + len(content) :]
+        return special_tokens(self.tokenizer)
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the weights and the pooling: equal exactly where embeddings of equal ids are."""
