@@ -107,14 +107,14 @@ def test_a_part_that_a_name_lacks():
 
 def test_relevant_judgments_of_documents_that_do_not_exist(tmp_path, monkeypatch):
     monkeypatch.setenv("ARMLIB_CACHE", str(tmp_path))
-    collection = load_collection("beir/scifact/train")
+    collection = irds.IrDataset("beir/scifact/train")
     query, grades = next(iter(collection.qrels().items()))
     grades["nothing"] = 1
     with pytest.warns(
         UserWarning, match=rf"1 of 920 relevant judgments .* \(first: query '{query}', document 'nothing'\)"
     ):
         assert "nothing" not in {positive for _, positive, _ in collection.triples()}
-    collection = load_collection("beir/scifact/train")
+    collection = irds.IrDataset("beir/scifact/train")
     for grades in collection.qrels().values():
         grades.clear()
     with pytest.raises(
