@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -128,7 +129,9 @@ def test_an_interrupted_run_leaves_no_process(tmp_path):
         "from pathlib import Path; from armlib.notebooks import Task, execute;"
         f"root = Path({str(tmp_path)!r}); execute([Task(root / 'a.ipynb', root / 'out')], jobs=1, timeout=600, root=root)"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stderr=subprocess.PIPE)
+    # A test run that was started in the background ignores interrupts, and its children would inherit that.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stderr=subprocess.PIPE, preexec_fn=heed)
     kernel = wait_for(lambda: notebook.with_name("running").is_file() and notebook.with_name("running").read_text())
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)

@@ -93,7 +93,7 @@ def _ask(path: Path, experiment: Experiment, begin, seen) -> None:
 
 
 def test_two_processes_that_ask_train_once(small_experiment, tmp_path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     begin, seen = context.Event(), context.Queue()
     experiment = replace(small_experiment, seed=5)
     askers = [context.Process(target=_ask, args=(tmp_path, experiment, begin, seen)) for _ in range(2)]
