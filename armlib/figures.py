@@ -55,7 +55,8 @@ def learning(results: Sequence[Result]) -> Figure:
             triples = result.validations.step * experiment.batch_size
             scores.plot(triples, result.validations[MEASURE], color=shade, marker=marker(experiment.encoder), label=label)
             smooth = result.trace.rolling(32, min_periods=1).mean()
-            targets.plot(result.trace.triples, smooth.similarity_mean, color=shade)
+            dashes = (0, (4, 2)) if experiment.target == "adaptive" else "solid"  # it runs along distributed's line
+            targets.plot(result.trace.triples, smooth.similarity_mean, color=shade, linestyle=dashes)
             if label:
                 lowest, highest = smooth.similarity_minimum, smooth.similarity_maximum
                 targets.fill_between(result.trace.triples, lowest, highest, color=shade, alpha=0.15, linewidth=0)
