@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -117,8 +118,10 @@ def test_bad_input_leaves_nothing(small_experiment, tmp_path) -> None:
     assert not list(tmp_path.glob("*/result.json"))
 
 
-def test_several_results_by_several_jobs(small_experiment, tmp_path) -> None:
+def test_several_results_by_several_jobs(small_experiment, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
     experiments = [replace(small_experiment, seed=seed, steps=4) for seed in (7, 8)]
     results = RunStore(tmp_path).results(experiments, jobs=2)
     assert [result.experiment.seed for result in results] == [7, 8]
-    assert all(result.about["machine"]["threads"] >= 1 for result in results)
+    share = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert all(result.about["machine"]["threads"] == share for result in results), "whatever the environment said before"
