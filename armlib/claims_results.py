@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from armlib.claims_evidence import SEEDS, STATIC, Example, Measured, Missing, Teacher, gather, named
-from armlib.claims_rules import mean
 from armlib.experiments import Experiment, Profile
 from armlib.measuring import FULL_RANKING, RERANKING
+from armlib.sweeps import best_static
 from armlib.targets import Static, parse_target
 from armlib.training import MEASURE
 
@@ -56,8 +56,8 @@ class Group:
         self.used |= {found[seed].key: None for seed in sorted(found)}
         return [found[seed] for seed in sorted(found)]
 
-    def sweep(self, encoder: str, in_batch: bool) -> dict[float, list[Measured]]:
-        """Results by static target, of those targets that have enough seeds.
+    def sweep(self, encoder: str, in_batch: bool, seeds: int = SEEDS) -> dict[float, list[Measured]]:
+        """Results by static target, of those targets that have ``seeds`` seeds at least.
 
         Raises:
             Missing: there are too few targets for a sweep, or target 1 is not among them.
@@ -65,19 +65,22 @@ class Group:
         targets = {parse_target(r.experiment.target) for r in self.results if r.experiment.encoder == encoder}
         values = sorted(target.value for target in targets if isinstance(target, Static) and not target.variance)
         found = {value: self.seeds(encoder, str(Static(value)), in_batch) for value in values}
-        found = {value: results for value, results in found.items() if len(results) >= SEEDS}
+        found = {value: results for value, results in found.items() if len(results) >= seeds}
         if len(found) < SWEEP or 1.0 not in found:
-            raise Missing(f"a sweep of {named(encoder, STATIC, in_batch)} ({SWEEP} targets with {SEEDS} seeds, 1 among them)")
+            raise Missing(f"a sweep of {named(encoder, STATIC, in_batch)} ({SWEEP} targets with {seeds} seeds, 1 among them)")
         return found
 
     def tuned(self, encoder: str, in_batch: bool) -> list[Measured]:
-        """Results of the static target that is best by validation nDCG@10 of the weights that were kept, on the mean of seeds.
+        """Results of the static target that is best by `armlib.sweeps.best_static`; the others of the sweep may have one seed.
 
         Raises:
-            Missing: as `sweep`.
+            Missing: as `sweep`, or the best target has fewer seeds than a comparison needs.
         """
-        sweep = self.sweep(encoder, in_batch)
-        return max(sweep.values(), key=lambda results: mean(_kept_validation(result) for result in results))
+        sweep = self.sweep(encoder, in_batch, seeds=1)
+        best = best_static(sweep)
+        if len(sweep[best]) < SEEDS:
+            raise Missing(f"{SEEDS} seeds of {named(encoder, str(Static(best)), in_batch)} ({len(sweep[best])} there)")
+        return sweep[best]
 
     def variant(self, encoder: str, target: str, in_batch: bool = False) -> list[Measured]:
         """Results of a variant, of the tuned static target for ``static``.
@@ -198,9 +201,3 @@ def groups(
 def _measures(result: Measured, collection: str, mode: str) -> list[str]:
     rows = result.measures
     return list(rows[(rows.collection == collection) & (rows["mode"] == mode)].measure)
-
-
-def _kept_validation(result: Measured) -> float:
-    rows = result.validations.set_index("step")[MEASURE]
-    kept = result.about["kept_step"]
-    return float(rows[kept] if kept in rows.index else rows.iloc[-1])

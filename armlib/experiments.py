@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 
@@ -61,7 +62,7 @@ class Experiment:
     chunk_tokens: int = 0
     validation: str = ""
     validation_queries: int = 200
-    validation_depth: int = 40
+    validation_depth: int = 50
     validate_every: int = 100
     patience: int = 16
     selection: str = "best"
@@ -138,8 +139,11 @@ class Profile:
     Attributes:
         name: ``demo``, ``small`` or ``paper``.
         experiment: the values that all its experiments share.
-        encoders: encoders that the book compares.
+        encoders: encoders that the book compares; ablations take the first.
+        static: static targets of the sweep.
+        batch_sizes: of distributed targets; each training sees equally many triples.
         seeds: seeds of every comparison.
+        sweep_seeds: seeds of the sweeps over static targets and batch sizes.
         jobs: trainings at a time on one machine.
         about: one sentence on what its numbers are, and are not.
     """
@@ -147,7 +151,10 @@ class Profile:
     name: str
     experiment: Experiment
     encoders: tuple[str, ...]
+    static: tuple[float, ...]
+    batch_sizes: tuple[int, ...]
     seeds: tuple[int, ...]
+    sweep_seeds: tuple[int, ...]
     jobs: int
     about: str
 
@@ -164,16 +171,25 @@ class Profile:
         return replace(self.experiment, **values)
 
 
+PROFILE_VALUES = {field.name for field in fields(Profile)} - {"name"}
+
+
 def profile_names() -> list[str]:
     """The names of the profiles that come with the package."""
     return sorted(file.name.removesuffix(".toml") for file in _profiles().iterdir() if file.name.endswith(".toml"))
 
 
-def load_profile(name: str) -> Profile:
-    """A profile by name, or from the path of a TOML file of the same form.
+def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequence[int] = ()) -> Profile:
+    """A profile by name, or from the path of a TOML file of the same form; with a reader's own data where they are named.
+
+    Args:
+        name: ``demo``, ``small``, ``paper`` or a path that ends in ``.toml``.
+        collection: what to train on instead of the profile's, as `armlib.data.load_collection` takes it.
+        encoder: the only encoder to start from, instead of the profile's.
+        seeds: the seeds of all trainings, instead of the profile's.
 
     Raises:
-        InputError: there is no such profile, or a value in it is unknown or of the wrong type.
+        InputError: there is no such profile, or a value in it is missing, unknown or of the wrong type.
     """
     if name.endswith(".toml"):
         try:
@@ -186,13 +202,22 @@ def load_profile(name: str) -> Profile:
     else:
         raise unknown("profile", name, profile_names())
     values = tomllib.loads(text)
-    known = [field.name for field in fields(Experiment)]
-    for field in values["experiment"]:
-        if field not in known:
-            raise unknown(f"value of an experiment in profile {name}", field, known)
-    return Profile(
-        name, Experiment(**values["experiment"]), tuple(values["encoders"]), tuple(values["seeds"]), values["jobs"], values["about"]
-    )
+    for kind, found, wanted in (
+        ("value of profile", values, PROFILE_VALUES),
+        ("value of an experiment in profile", values.get("experiment", {}), {field.name for field in fields(Experiment)}),
+    ):
+        for field in found:
+            if field not in wanted:
+                raise unknown(f"{kind} {name}", field, sorted(wanted))
+    missing = sorted(PROFILE_VALUES - set(values))
+    if missing:
+        raise InputError(f"profile {name} lacks {', '.join(missing)}")
+    own = {key: value for key, value in {"collection": collection, "encoder": encoder}.items() if value}
+    listed = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    listed |= {"encoders": (encoder,)} if encoder else {}
+    listed |= dict.fromkeys(("seeds", "sweep_seeds"), tuple(seeds)) if seeds else {}
+    experiment = Experiment(**{**values["experiment"], **own})
+    return Profile(name=name, experiment=experiment, jobs=values["jobs"], about=values["about"], **listed)
 
 
 def _profiles():

@@ -23,6 +23,8 @@ from armlib.runs import ranked
 from armlib.stores import passage_store, query_store, triple_rows
 from armlib.training import MEASURE, train
 
+HITS = "Success"  # ir_measures' name of the paper's Hits@k
+
 
 def run_experiment(experiment: Experiment, folder: Path, work: Path, accelerator: Accelerator) -> None:
     """Train, evaluate, and write ``folder`` whole at the end.
@@ -111,12 +113,14 @@ class Validator:
         if experiment.validation_queries:
             chosen = sorted(chosen, key=lambda query: files.digest(query))[: experiment.validation_queries]
         self.qrels = {query: judged[query] for query in chosen}
+        grade = f"(rel={collection.relevant_from})" if collection.relevant_from > 1 else ""
+        self.hits = f"{HITS}{grade}@{max(1, experiment.validation_depth // 10)}"
         self.candidates = {query: ranked(first_stage[query], experiment.validation_depth) for query in chosen}
 
     def __call__(self, encoder: BiEncoder) -> dict[str, float]:
-        """nDCG@10 of the re-ranked candidates."""
+        """nDCG@10 and hits of the re-ranked candidates; hits at a tenth of the depth, as the paper's Hits@100 of 1000."""
         run = rerank_first_stage(
             encoder, self.queries, self.passages, self.candidates,
             query_length=self.experiment.query_length, passage_length=self.experiment.passage_length,
         )  # fmt: skip
-        return evaluate(run, self.qrels, [MEASURE]).mean
+        return evaluate(run, self.qrels, [MEASURE, self.hits]).mean

@@ -28,7 +28,10 @@ from armlib.store import RunStore
 from armlib.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, claims
 
 BASE = Experiment(steps=600, validate_every=60)
-PROFILE = Profile("fabricated", BASE, ("lsa/distilbert", "lsa/roberta", "lsa/mpnet"), (0, 1), 1, "Made up for tests.")
+PROFILE = Profile(
+    "fabricated", BASE, ("lsa/distilbert", "lsa/roberta", "lsa/mpnet"), static=(0.1, 0.3, 1.0), batch_sizes=(16, 64), seeds=(0, 1),
+    sweep_seeds=(0, 1), jobs=1, about="Made up for tests.",
+)  # fmt: skip
 TEST = "docstrings/test"
 QUERIES = [f"q{number:02d}" for number in range(40)]
 STATICS = (0.1, 0.3, 0.5, 1.0)

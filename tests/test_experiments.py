@@ -60,9 +60,19 @@ def test_profiles(name: str) -> None:
 
 def test_a_profile_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    text = 'about = "Mine."\nencoders = ["lsa/mpnet"]\nseeds = [0]\njobs = 1\n[experiment]\nencoder = "lsa/mpnet"\n'
+    text = 'about = "Mine."\nencoders = ["lsa/mpnet"]\nseeds = [0]\nsweep_seeds = [0]\nstatic = [1.0]\nbatch_sizes = [64]\njobs = 1\n'
+    text += '[experiment]\nencoder = "lsa/mpnet"\n'
     file.write_text(text)
     assert load_profile(str(file)).experiment.encoder == "lsa/mpnet"
+    changed = load_profile(str(file), "docstrings/test", "lsa/roberta", [3])
+    assert changed.encoders == (changed.experiment.encoder,) == ("lsa/roberta",) and changed.seeds == changed.sweep_seeds == (3,)
+    file.write_text(text.replace("static", "statik"))
+    with pytest.raises(InputError, match="did you mean 'static'"):
+        load_profile(str(file))
+    file.write_text(text.replace("jobs = 1", ""))
+    with pytest.raises(InputError, match="lacks jobs"):
+        load_profile(str(file))
+    file.write_text(text)
     file.write_text(text + "learnin_rate = 1.0\n")
     with pytest.raises(InputError, match="did you mean 'learning_rate'"):
         load_profile(str(file))

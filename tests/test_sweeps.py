@@ -1,0 +1,72 @@
+"""What each chapter trains, and how a static target is tuned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import pytest
+
+from armlib import sweeps
+from armlib.errors import InputError
+from armlib.experiments import Experiment, load_profile
+
+DEMO = load_profile("demo")
+
+
+@dataclass
+class Finished:
+    """A finished training whose kept weights scored so much in validation."""
+
+    experiment: Experiment
+    score: float
+
+    @property
+    def validations(self) -> pd.DataFrame:
+        return pd.DataFrame({"step": [30, 60], "nDCG@10": [0.9, self.score]})
+
+    @property
+    def about(self) -> dict:
+        return {"kept_step": 60}
+
+
+def finished(scores: dict[tuple[float, int], float], **values) -> list[Finished]:
+    return [Finished(Experiment(target=f"static({value})", seed=seed, **values), score) for (value, seed), score in scores.items()]
+
+
+def test_the_paper_s_sweep_has_its_66_trainings() -> None:
+    assert len(sweeps.static_sweep(load_profile("paper"))) == 66 == len(set(sweeps.static_sweep(load_profile("paper"))))
+
+
+@pytest.mark.parametrize("name", ["demo", "small", "paper"])
+def test_the_first_round_is_what_all_chapters_train(name: str) -> None:
+    profile = load_profile(name)
+    chapters = (sweeps.static_sweep, sweeps.adaptive, sweeps.distributed, sweeps.batch_sizes, sweeps.readings, sweeps.ablations)
+    every = [experiment for chapter in chapters for experiment in chapter(profile)]
+    first = sweeps.first_round(profile)
+    assert set(first) == set(every) and len(first) == len(set(first)) < len(every)
+    encoders = [profile.encoders.index(each.encoder) for each in first]
+    assert encoders == sorted(encoders)
+
+
+def test_every_batch_size_sees_equally_many_triples_between_validations() -> None:
+    for each in sweeps.batch_sizes(DEMO):
+        assert each.steps * each.batch_size == DEMO.experiment.steps * DEMO.experiment.batch_size
+        assert each.validate_every * each.batch_size == DEMO.experiment.validate_every * DEMO.experiment.batch_size
+    with pytest.raises(InputError, match="batch size of 7 does not divide"):
+        sweeps.batch_sizes(replace(DEMO, batch_sizes=(7,)))
+
+
+def test_a_target_is_tuned_on_the_kept_weights_and_the_common_seeds() -> None:
+    scores = {(0.1, 0): 0.5, (0.3, 0): 0.4, (0.3, 1): 0.99, (1.0, 0): 0.1}
+    other = [Finished(Experiment(target="adaptive"), 1.0), Finished(Experiment(target="static(0.5, variance=1.0)"), 1.0)]
+    assert sweeps.tuned(finished(scores) + finished({(0.3, 0): 0.2}, in_batch=True) + other) == {
+        ("lsa/distilbert", False): 0.1, ("lsa/distilbert", True): 0.3,
+    }  # fmt: skip
+    with pytest.raises(InputError, match="seeds that all targets"):
+        sweeps.tuned(finished({(0.1, 0): 0.5, (0.3, 1): 0.4}))
+
+
+def test_the_tuned_target_is_trained_with_the_seeds_of_a_comparison() -> None:
+    wanted = sweeps.tuned_static(replace(DEMO, seeds=(0, 4)), finished({(0.1, 0): 0.5, (0.3, 0): 0.6}))
+    assert [(each.target, each.seed) for each in wanted] == [("static(0.3)", 0), ("static(0.3)", 4)]
