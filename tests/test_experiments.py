@@ -60,8 +60,8 @@ def test_profiles(name: str) -> None:
 
 def test_a_profile_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    text = 'about = "Mine."\nencoders = ["lsa/mpnet"]\nseeds = [0]\nsweep_seeds = [0]\nstatic = [1.0]\nbatch_sizes = [64]\njobs = 1\n'
-    text += '[experiment]\nencoder = "lsa/mpnet"\n'
+    text = 'about = "Mine."\nencoders = ["lsa/mpnet"]\nseeds = [0]\nsweep_seeds = [0]\nstatic = [1.0]\nbatch_sizes = [64]\n'
+    text += 'jobs = 1\n[experiment]\nencoder = "lsa/mpnet"\n'
     file.write_text(text)
     assert load_profile(str(file)).experiment.encoder == "lsa/mpnet"
     changed = load_profile(str(file), "docstrings/test", "lsa/roberta", [3])
