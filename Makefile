@@ -1,18 +1,24 @@
 # make book    run the notebooks and build the book (PROFILE=demo, small or paper; JOBS notebooks at a time)
+# make serve   build the book, and open it in a browser (PORT)
 # make test    check the code's style and run the tests
 # make clean   remove what was built, and keep what was trained
 
 PYTHON ?= python3
 PROFILE ?= demo
 JOBS ?= 2
+PORT ?= 8000
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: book test clean
+.PHONY: book serve test clean
 
 book: $(INSTALLED)
 	@$(BIN)/armlib book --profile $(PROFILE) --jobs $(JOBS)
+
+serve: book
+	@(sleep 1; $(BIN)/python -m webbrowser http://127.0.0.1:$(PORT)/index.html > /dev/null) &
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory book/_build/html $(PORT)
 
 test: $(INSTALLED)
 	@$(BIN)/ruff check
@@ -26,5 +32,5 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) is Python %d.%d; name another with: make PYTHON=python3.12" % v[:2])'
 	@echo "Installing the pinned packages into .venv (once; several minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu,book,test]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu,book,sweep,test]'
 	@touch $@

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -28,9 +28,18 @@ except ImportError as error:
 PARAMETERS = Path("book/parameters.yml")
 BUILD = Path("book/_build")
 MATHJAX = "tex-svg-full.js"
+# What the paper numbers, by the notebook that makes it.
+NUMBERED = {
+    "figure 1": "01_why_margins", "figure 2": "02_loss_explorer", "figure 3": "04_static_targets",
+    "figure 4": "05_adaptive_targets", "figure 5": "06_distributed_targets", "figure 6": "07_target_distributions",
+    "table 1": "03_data_and_encoders", "table 2": "07_target_distributions", "table 3": "08_comparison", "table 4": "09_baselines",
+}  # fmt: skip
 
 
-def build(root: Path | None = None, *, profile: str = "demo", jobs: int = 2, timeout: int = 3600) -> Path:
+def build(
+    root: Path | None = None, *, profile: str = "demo", jobs: int = 2, timeout: int = 3600,
+    train: Callable[[], object] | None = None,
+) -> Path:  # fmt: skip
     """Run the notebooks of the book and make its pages; what has not changed since the last build is not made again.
 
     The parameters of a notebook come from ``book/parameters.yml`` (a mapping of notebook names to parameters), and its
@@ -42,6 +51,8 @@ def build(root: Path | None = None, *, profile: str = "demo", jobs: int = 2, tim
         profile: how much is trained and on what: ``demo``, ``small``, ``paper`` or a TOML file.
         jobs: how many notebooks run at a time; each gets an equal share of the cores.
         timeout: seconds that a cell may take.
+        train: called before notebooks run, where any has to: trains what all of them ask for, as many at a time as the machine
+            bears, so that notebooks at the same time do not each start trainings.
 
     Returns:
         The folder of the built pages, which starts at ``index.html``.
@@ -60,7 +71,7 @@ def build(root: Path | None = None, *, profile: str = "demo", jobs: int = 2, tim
         (root / BUILD).mkdir(parents=True, exist_ok=True)
         try:
             with filelock.FileLock(root / BUILD / ".lock", timeout=0):
-                return _build(profile, jobs, root, timeout)
+                return _build(profile, jobs, root, timeout, train)
         except filelock.Timeout:
             raise InputError(f"another build of the book is running in {root}; wait for it, or end it") from None
 
@@ -70,7 +81,7 @@ def run_one(root: Path | None, name: str, parameters: Mapping[str, str], *, time
 
     Args:
         root: as for `build`.
-        name: the notebook's name, such as ``01_why_margins``.
+        name: the notebook's name, such as ``01_why_margins``, or what the paper numbers, such as ``figure 3`` or ``table 3``.
         parameters: values by name, as text; what a parameter's type is, the notebook says.
 
     Returns:
@@ -81,8 +92,9 @@ def run_one(root: Path | None, name: str, parameters: Mapping[str, str], *, time
     """
     root = _root(root)
     notebooks = _notebooks(root)
+    name = NUMBERED.get(name, name)
     if name not in notebooks:
-        raise unknown("notebook", name, notebooks)
+        raise unknown("notebook", name, [*notebooks, *NUMBERED])
     values = changed_parameters(notebooks[name], read_parameters(notebooks[name], parameters))
     task = Task(notebooks[name], root / BUILD / "executed" / "alone", values)
     task.note.unlink(missing_ok=True)
@@ -96,9 +108,11 @@ def _exports(root: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in sorted((root / "figures").rglob("*")) if file.is_file()}
 
 
-def _build(profile: str, jobs: int, root: Path, timeout: int) -> Path:
+def _build(profile: str, jobs: int, root: Path, timeout: int, train: Callable[[], object] | None) -> Path:
     refuse("the book's sources have faults", check_sources(root))
     tasks = _tasks(profile, root)
+    if train and not all(task.is_done() for task in tasks):
+        train()
     execute(tasks, jobs=jobs, timeout=timeout, root=root)
     stage, html, record = (root / BUILD / name for name in ("stage", "html", "built.json"))
     _stage(tasks, root, stage)

@@ -12,9 +12,10 @@ from armlib.claims_evidence import Example, Measured, Teacher
 from armlib.claims_measured import measured_verdicts
 from armlib.claims_published import published_verdicts
 from armlib.experiments import Profile
-from armlib.verdicts import claims
+from armlib.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, claims
 
 NAME = "claims-ledger"
+SIGNS = {HOLDS: "✓", DOES_NOT_HOLD: "✗", UNDECIDED: "–"}
 
 
 def ledger(
@@ -50,6 +51,25 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """How many claims have which verdict: rows for the verdicts, columns ``published`` and ``measured``."""
     counts = {column: table[column].value_counts() for column in ("published", "measured")}
     return pd.DataFrame(counts).fillna(0).astype(int).rename_axis("verdict")
+
+
+def side_by_side(table: pd.DataFrame) -> str:
+    """The two verdicts of every claim as an HTML table, with a sign before each, so that a glance tells them apart."""
+    shown = table[["section", "claim"]].copy()
+    for column in ("published", "measured"):
+        shown[column] = [f"{SIGNS[verdict]} {verdict}" for verdict in table[column]]
+    return shown.to_html(index=False)
+
+
+def evidence(table: pd.DataFrame, column: str) -> str:
+    """The claims with one of their verdicts and its evidence as an HTML table.
+
+    Args:
+        table: a ledger.
+        column: ``published`` or ``measured``; of a measured verdict it also says what it holds for.
+    """
+    columns = ["claim", column, f"{column} evidence", *(["scope"] if column == "measured" else [])]
+    return table[columns].to_html(index=False)
 
 
 def save(table: pd.DataFrame) -> list[Path]:

@@ -118,6 +118,8 @@ class Experiment:
 
     def variant(self) -> str:
         """The loss in a few words, such as ``static(0.3), in-batch``: what a legend or a table row calls it."""
+        if not self.steps:
+            return "before fine-tuning"
         parts = [self.target]
         parts += ["in-batch"] if self.in_batch else []
         parts += [f"{self.error} error"] if self.error != "squared" else []
@@ -191,6 +193,10 @@ def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequ
     Raises:
         InputError: there is no such profile, or a value in it is missing, unknown or of the wrong type.
     """
+    if not isinstance(name, str):
+        raise InputError(f"a profile is named by text, not by {name!r} (available: {', '.join(profile_names())})")
+    if isinstance(seeds, str) or not all(type(seed) is int for seed in (seeds if isinstance(seeds, Sequence) else [None])):
+        raise InputError(f"seeds must be a list of whole numbers, such as [0, 1], not {seeds!r}")
     if name.endswith(".toml"):
         try:
             with open(name, "rb") as source:

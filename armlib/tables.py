@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from armlib.data import docstrings
+from armlib.provenance import machine_line
 from armlib.store import Result
 
 
@@ -47,11 +48,30 @@ def comparison(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def provenance(results: Sequence[Result]) -> str:
-    """How results were made, as a list in Markdown: a line for each with key, seed, machine and time, one for each collection.
+    """How results were made, as a list in Markdown: machines and times, the keys and seeds of each variant, the collections.
 
     Of ``docstrings`` it says whether this is the text that the book was written with: other versions of Python bring others.
     """
-    lines = [f"- {result.experiment.variant()}: {result.provenance_line()}" for result in results]
+    machines: dict[str, list[Result]] = {}
+    variants: dict[str, list[Result]] = {}
+    for result in {each.key: each for each in results}.values():
+        experiment = result.experiment
+        machines.setdefault(machine_line(result.about), []).append(result)
+        settings = f"B={experiment.batch_size}, learning rate {experiment.learning_rate:g}"
+        variants.setdefault(f"{experiment.encoder}, {experiment.variant()}, {settings}", []).append(result)
+    lines = []
+    for machine, made in machines.items():
+        times = sorted(result.about["time"] for result in made)
+        seconds = sum(result.about["seconds"]["total"] for result in made)
+        when = times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
+        count = "1 training" if len(made) == 1 else f"{len(made)} trainings"
+        lines.append(f"- {count} on {machine}: {seconds:.0f} s in all, finished {when}")
+    lines += [
+        f"- {details}: " + ", ".join(f"`{result.key}` (seed {result.experiment.seed})" for result in made)
+        for details, made in variants.items()
+    ]
+    chosen = {result.about["validated_on"] for result in results if result.chosen_on_test_set}
+    lines += [f"- the step was chosen on {name}, a test set" for name in sorted(chosen)]
     prints = {name: value for result in results for name, value in result.about["fingerprints"].items()}
     lines += [f"- collection {name}, fingerprint {value}" for name, value in prints.items()]
     if any(name.startswith("docstrings") for name in prints):

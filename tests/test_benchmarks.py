@@ -38,6 +38,17 @@ def test_gather_speed_measures_every_size(tmp_path: Path) -> None:
     assert result["bytes"]["triples"] == 2000 * 3 * 4
 
 
+def test_store_speed_builds_a_synthetic_collection(beir_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "store.json"
+    words = ("--collection", f"{beir_folder}/test")
+    run("store_speed.py", output, *words, "--passages", "3000", "--queries", "400", "--triples", "5000", "--folder", str(tmp_path))
+    result = json.loads(output.read_text())
+    assert list(tmp_path.iterdir()) == [output], "the stores are gone"
+    assert result["passages"]["texts"] == 3000 and result["queries"]["texts"] == 400 and result["triples"]["bytes"] == 5000 * 3 * 4
+    assert 40 < result["passages"]["mean_tokens"] < 110, "about as long as MS MARCO's passages"
+    assert 0 < result["peak_gib"] < 4 and result["passages"]["texts_per_second"] > 0
+
+
 def test_training_speed_measures_every_way(tmp_path: Path, ir_datasets_home: Path, minilm: Path) -> None:
     pytest.importorskip("datasets", reason="sentence-transformers' trainer needs the package datasets (extra 'bench')")
     output = tmp_path / "training.json"

@@ -9,9 +9,9 @@ from pathlib import Path
 import filelock
 import nbformat
 import pytest
-from test_notebooks import write
+from test_notebooks import printed, write
 
-from armlib.book import build, run_one
+from armlib.book import NUMBERED, build, run_one
 from armlib.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -25,6 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("book", "notebooks", "figures"):
         (root / name).mkdir()
     shutil.copy(REPOSITORY / "_config.yml", root)
+    shutil.copytree(REPOSITORY / "web", root / "web")
     for name in ("references.bib", "bibliography.md"):
         shutil.copy(REPOSITORY / "book" / name, root / "book")
     toc = "format: jb-book\nroot: book/intro\nchapters:\n" + "".join(
@@ -149,6 +150,18 @@ def test_one_notebook_is_run_alone_and_says_what_it_exported(root):
         run_one(root, "two", {"n": "many"})
     with pytest.raises(InputError, match="unknown notebook 'three'"):
         run_one(root, "three", {})
+
+
+def test_what_the_paper_numbers_is_made_by_a_notebook():
+    assert all((REPOSITORY / "notebooks" / f"{name}.ipynb").is_file() for name in NUMBERED.values())
+
+
+def test_trainings_come_before_notebooks_and_only_where_one_has_to_run(root):
+    asked, executed = [], root / "book" / "_build" / "executed" / "demo" / "two.ipynb"
+    build(root, train=lambda: asked.append("unchanged"))
+    edit(root / "notebooks" / "two.ipynb", "print('second', n)", "print('third', n)")
+    build(root, train=lambda: asked.append(printed(executed)))
+    assert len(asked) == 1 and "second" in asked[0] and "third" in printed(executed)
 
 
 def test_two_builds_do_not_meet(root):

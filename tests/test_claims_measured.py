@@ -9,13 +9,14 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from armlib.claims import ledger, save, summary
+from armlib.claims import evidence, ledger, save, side_by_side, summary
 from armlib.claims_evidence import Example, Teacher
 from armlib.claims_measured import JUDGES, judge_measured
 from armlib.claims_results import groups
@@ -359,6 +360,11 @@ def test_ledger(whole: list[Fabricated], tmp_path: Path, monkeypatch) -> None:
     assert table.loc["static-best-ndcg", "published"] == table.loc["static-best-ndcg", "measured"] == HOLDS
     counts = summary(table)
     assert counts.published.to_dict() == {HOLDS: 10, DOES_NOT_HOLD: 9, UNDECIDED: 13} and counts.measured.sum() == len(NAMES)
+    (both,) = pd.read_html(StringIO(side_by_side(table)))
+    assert both.shape == (len(NAMES), 4) and all(both.published.str[2:] == table.published.to_numpy())
+    assert both.measured[table.index.get_loc("static-best-ndcg")] == "✓ holds"
+    (why,) = pd.read_html(StringIO(evidence(table, "measured")))
+    assert why.columns.tolist() == ["claim", "measured", "measured evidence", "scope"] and why.notna().all().all()
     csv, tex = save(table)
     assert pd.read_csv(csv, index_col="id", keep_default_na=False).equals(table)
     assert csv.name == "claims-ledger.csv" and "static-best-ndcg" in tex.read_text()

@@ -78,5 +78,10 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         load_profile(str(file))
     with pytest.raises(InputError, match="unknown profile 'large'.*demo, paper, small"):
         load_profile("large")
+    for seeds in (3, "3", ["3"], [0.5]):
+        with pytest.raises(InputError, match="seeds must be a list of whole numbers"):
+            load_profile("demo", seeds=seeds)
+    with pytest.raises(InputError, match="named by text, not by 3"):
+        load_profile(3)
     with pytest.raises(InputError, match="no profile file"):
         load_profile(str(tmp_path / "none.toml"))

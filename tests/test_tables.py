@@ -57,11 +57,16 @@ def test_every_variant_has_a_colour() -> None:
 
 def test_provenance_names_keys_and_fingerprints(results, monkeypatch) -> None:
     lines = tables.provenance(results)
-    assert all(result.key in lines for result in results)
+    assert all(f"`{result.key}` (seed {result.experiment.seed})" in lines for result in results)
+    assert f"- {len(results)} trainings on " in lines
+    assert lines.count("distributed") == 1, "a line for each variant, not for each seed"
     assert all(value in lines for value in results[0].about["fingerprints"].values())
     assert "docstrings as a whole" not in lines
     about = results[0].about | {"fingerprints": {"docstrings/train": "0123"}}
     monkeypatch.setitem(results[0].__dict__, "about", about)
+    monkeypatch.setitem(results[1].__dict__, "about", results[1].about | {"validated_on": results[1].measures.collection[0]})
+    monkeypatch.setitem(results[1].__dict__, "experiment", replace(results[1].experiment, selection="best"))
+    assert f"chosen on {results[1].measures.collection[0]}, a test set" in tables.provenance(results)
     for found, said in ((docstrings.REFERENCE, ": the texts that"), ("another", ": not the texts")):
         monkeypatch.setattr(docstrings, "collection_fingerprint", lambda found=found: found)
         assert said in tables.provenance(results)
