@@ -7,6 +7,7 @@ sorted by length and cut into chunks, which are encoded one by one and put back 
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -206,8 +207,16 @@ class TripleBatches(Dataset):
             pinned: give the batches in page-locked memory, for asynchronous copies to a GPU.
         """
         return iter(
-            DataLoader(self, batch_size=None, sampler=range(step, stop), num_workers=workers, pin_memory=pinned)
+            DataLoader(
+                self, batch_size=None, sampler=range(step, stop), num_workers=workers, pin_memory=pinned,
+                worker_init_fn=_leave_sigterm_to_the_training,
+            )  # fmt: skip
         )
+
+
+def _leave_sigterm_to_the_training(worker: int) -> None:
+    # A cluster's notice goes to all processes; one that gathers would end at once, and the training with it, without a checkpoint.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class TextBatches:

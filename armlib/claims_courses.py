@@ -87,19 +87,30 @@ def _batch_marginal(group: Group) -> Outcome:
     )
 
 
+def settled_from(means: pd.Series) -> int | None:
+    """The first batch, counted from 1, from which the smoothed mean of D+ x D- stays near 0; None where it does not.
+
+    Args:
+        means: of each batch, in order; smoothed over `SMOOTHED` batches, or as many as there are so far.
+    """
+    smooth = means.rolling(SMOOTHED, min_periods=1).mean()
+    outside = np.flatnonzero(smooth.abs() > NEAR_ZERO)
+    first = int(outside[-1]) + 2 if len(outside) else 1
+    return first if first <= len(smooth) else None
+
+
 @judges(JUDGES, "targets-settle-at-half")
 def _settle(group: Group) -> Outcome:
     outcomes, texts = [], []
     for encoder, trace in _traces(group).items():
-        smooth = trace.similarity_mean.rolling(SMOOTHED, min_periods=1).mean()
-        outside = np.flatnonzero(smooth.abs() > NEAR_ZERO)
-        settled = 1 if not len(outside) else int(outside[-1]) + 2
-        if settled > len(trace):
+        last = trace.similarity_mean.tail(SMOOTHED).mean()
+        settled = settled_from(trace.similarity_mean)
+        if settled is None:
             outcomes.append(None if len(trace) < FEW_HUNDRED else False)
-            texts.append(f"{encoder} not within {len(trace)} batches (last mean {smooth.iloc[-1]:+.3f})")
+            texts.append(f"{encoder} not within {len(trace)} batches (last mean {last:+.3f})")
         else:
             outcomes.append(settled <= FEW_HUNDRED)
-            texts.append(f"{encoder} from batch {settled} on (last mean {smooth.iloc[-1]:+.3f})")
+            texts.append(f"{encoder} from batch {settled} on (last mean {last:+.3f})")
     return every(outcomes), f"The smoothed mean of D+ x D- stays within {NEAR_ZERO} of 0: {'; '.join(texts)}."
 
 

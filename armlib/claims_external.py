@@ -8,11 +8,12 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from armlib.claims_evidence import ADAPTIVE, DISTRIBUTED, Measured, Missing, Teacher
-from armlib.claims_results import RECALL, Group
+from armlib.claims_results import Group
 from armlib.claims_rules import every, mean
 from armlib.claims_scores import over_seeds
 from armlib.evaluation import Evaluation, equivalence
 from armlib.measuring import FULL_RANKING
+from armlib.reported import RECALL
 from armlib.training import MEASURE
 from armlib.verdicts import MARGIN, Judges, Outcome, judges
 

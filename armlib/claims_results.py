@@ -8,15 +8,13 @@ from dataclasses import fields
 
 from armlib.claims_evidence import SEEDS, STATIC, Example, Measured, Missing, Teacher, gather, named
 from armlib.experiments import Experiment, Profile
-from armlib.measuring import FULL_RANKING, RERANKING
+from armlib.measuring import FULL_RANKING
+from armlib.reported import RECALL, hits_measure
 from armlib.sweeps import best_static
 from armlib.targets import Static, parse_target
 from armlib.training import MEASURE
 
 SWEEP = 3  # the fewest static targets, 1 among them, that may be called a sweep
-SATURATED = 0.98  # a measure that is above this for every result tells nothing apart
-RECALL = r"R(\(rel=\d+\))?@1000"
-HITS = r"Success(\(rel=\d+\))?@100"
 _VARIED = ("encoder", "target", "in_batch", "seed")
 _ANY_BATCH_SIZE = (*_VARIED, "batch_size", "steps", "validate_every")
 # In these a group may differ from the profile, as long as its results are equal in them: they change what is seen, not the loss.
@@ -158,10 +156,9 @@ def recall(group: Group) -> list[Scorer]:
 
 
 def hits(group: Group) -> list[Scorer]:
-    """Hits@100 of re-ranking on every collection; where it is saturated, Recall@1000 of full ranking takes its place."""
-    scorers = [Scorer(group, name, RERANKING, HITS) for name in group.collections()]
-    saturated = [min(scorer(group.results)) >= SATURATED for scorer in scorers]
-    return [Scorer(group, s.collection, FULL_RANKING, RECALL) if full else s for s, full in zip(scorers, saturated, strict=True)]
+    """Hits@100 of re-ranking on every collection, or what takes its place by `armlib.reported.hits_measure`."""
+    found = [(name, *hits_measure(group.results, name)) for name in group.collections()]
+    return [Scorer(group, *one[:2], re.escape(one[2])) for one in found]
 
 
 def groups(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -22,6 +23,17 @@ examples:
 A training that was stopped goes on where it was; one that is finished is not done again. The trained encoder is a
 sentence-transformers model in the folder that is printed at the end.
 """
+SWEEP_EXAMPLES = """\
+examples:
+  armlib sweep --profile small --workers 4             four trainings at a time on this machine
+  armlib sweep --profile paper --chapter static_sweep  only the sweep over static targets, and what it tunes
+  armlib sweep --profile paper --list                  what there is to train, and what of it is finished
+  armlib sweep --profile paper --runs /shared/runs --scheduler tcp://host:8786
+
+Chapters: distributed, adaptive, static_sweep, readings, ablations, batch_sizes, untrained. What is finished is not trained again;
+the training of a worker that was lost goes on, on another worker, from its last checkpoint. The workers of a scheduler of your
+own (SSH, Slurm, Kubernetes: whatever Dask starts) need this package, the data and the folder of the runs.
+"""
 EVALUATE_EXAMPLES = """\
 examples:
   armlib evaluate 3f0c9a1b2d4e --output measured                      a result of this store, by its key
@@ -33,10 +45,21 @@ examples:
   armlib search "how do I sort an array by several keys"
   armlib search "effect of vitamin D on bone density" --collection beir/scifact/test --model runs/3f0c9a1b2d4e/encoder
 """
+FIGURE_EXAMPLES = """\
+examples:
+  armlib figure 3
+  armlib figure 5 -p profile small
+  armlib table 3 -p collection beir/scifact/train -p encoder sentence-transformers/all-MiniLM-L6-v2
+  armlib figure 12_ablations -p seeds "[0, 1, 2]"
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0, or 2 after one sentence on what was wrong with the input."""
+    """Run the command line; returns the exit status.
+
+    It is 0, or 2 after one sentence on what was wrong with the input; 130 after Control-C, 143 after SIGTERM in a training, both
+    with a checkpoint to go on from.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser(arguments[:1]).parse_args(arguments)
     warnings.showwarning = _show_warning
@@ -48,6 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("armlib: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
+    except SystemExit as end:
+        if not isinstance(end.code, str):
+            raise
+        print(f"armlib: {end.code}", file=sys.stderr)  # a training that was stopped
+        return 128 + signal.SIGTERM
     return 0
 
 
@@ -57,9 +85,10 @@ def _parser(command: Sequence[str]) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands, command == ["train"])
+    _add_sweep(commands)
     _add_evaluate(commands)
     _add_search(commands)
-    _add_figure(commands)
+    _add_figures(commands)
     _add_book(commands)
     return parser
 
@@ -120,6 +149,48 @@ def _train(options: argparse.Namespace) -> None:
     result = RunStore(options.runs, device=options.device, precision=options.precision).result(experiment)
     print(as_text(result.measures))
     print(f"{result.provenance_line()}\nencoder: {result.folder / 'encoder'}")
+
+
+def _add_sweep(commands) -> None:
+    parser = _command(commands, "sweep", _sweep, "Train all that a profile compares, with many workers.", SWEEP_EXAMPLES)
+    parser.add_argument("--profile", default="demo", help="demo (default), small, paper or a TOML file")
+    _add_store(parser)
+    parser.add_argument("--precision", default="auto", help="auto (default: bf16 on CUDA, else float32), no or bf16")
+    parser.add_argument("--chapter", nargs="+", metavar="NAME", help="only the trainings of these chapters (default: all)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes of this machine (default: the profile's jobs)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, whose workers are used instead")
+    parser.add_argument("--list", action="store_true", help="train nothing; print the state of each training")
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from armlib.experiments import load_profile
+    from armlib.store import RunStore
+    from armlib.sweeps import CHAPTERS, first_round
+
+    if options.scheduler and options.workers is not None:
+        raise InputError("--workers counts processes of this machine; those of a --scheduler are started with it")
+    profile, chapters = load_profile(options.profile), options.chapter or list(CHAPTERS)
+    store = RunStore(options.runs, device=options.device, precision=options.precision)
+    states = {experiment: store.state(experiment) for experiment in first_round(profile, chapters)}
+    if options.list:
+        for experiment, state in states.items():
+            print(f"{state:10} {experiment.key()} | {experiment}")
+    counts = [f"{list(states.values()).count(state)} {state}" for state in dict.fromkeys(states.values())]
+    then = "; then static targets that the sweep tunes" if "static_sweep" in chapters else ""
+    print(f"{len(states)} trainings in {store.path}: {', '.join(counts)}{then}", flush=True)
+    if options.list:
+        return
+
+    from tqdm import tqdm
+
+    from armlib.sweeping import sweep, workers_here, workers_of
+
+    jobs = profile.jobs if options.workers is None else options.workers
+    with workers_of(options.scheduler) if options.scheduler else workers_here(jobs) as client:
+        outcomes = sweep(client, store, profile, chapters, lambda line: tqdm.write(line, file=sys.stdout))
+    failed = sum(bool(outcome.error) for outcome in outcomes)
+    if failed:
+        raise InputError(f"{failed} of {len(outcomes)} trainings failed, as said above; the same command tries them again")
 
 
 def _add_evaluate(commands) -> None:
@@ -201,17 +272,21 @@ def _search(options: argparse.Namespace) -> None:
         print(f"{place}. {hit.score:.3f}  {hit.id}\n   {hit.text}")
 
 
-def _add_figure(commands) -> None:
-    parser = _command(commands, "figure", _figure, "Make a figure or table of the book and say where it is.")
-    parser.add_argument("name", help="the notebook that makes it, such as 01_why_margins (wrong names list what there is)")
-    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters")
-    _add_book_folder(parser)
+def _add_figures(commands) -> None:
+    for kind in ("figure", "table"):
+        about = f"Make a {kind} of the book and say where it is."
+        parser = _command(commands, kind, _figure, about, FIGURE_EXAMPLES)
+        parser.add_argument("name", help=f"the paper's number of the {kind}, or the notebook that makes it, such as 12_ablations")
+        parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters")
+        parser.set_defaults(kind=kind)
+        _add_book_folder(parser)
 
 
 def _figure(options: argparse.Namespace) -> None:
     from armlib.book import run_one
 
-    for made in run_one(Path(options.folder), options.name, dict(options.parameters)):
+    name = f"{options.kind} {options.name}" if options.name.isdecimal() else options.name
+    for made in run_one(Path(options.folder), name, dict(options.parameters)):
         print(made)
 
 
@@ -229,7 +304,17 @@ def _add_book_folder(parser: argparse.ArgumentParser) -> None:
 def _book(options: argparse.Namespace) -> None:
     from armlib.book import build
 
-    print(f"the book is at {build(Path(options.folder), profile=options.profile, jobs=options.jobs)}")
+    def train() -> None:
+        from armlib.experiments import load_profile
+        from armlib.store import RunStore
+        from armlib.sweeps import first_round, tuned_static
+
+        profile, store = load_profile(options.profile), RunStore()
+        first = first_round(profile)
+        print(f"{len(first)} trainings for profile {options.profile}, as far as they are not there", flush=True)
+        store.results(tuned_static(profile, store.results(first, profile.jobs)), profile.jobs)
+
+    print(f"the book is at {build(Path(options.folder), profile=options.profile, jobs=options.jobs, train=train)}")
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:

@@ -1,4 +1,4 @@
-"""What the loss needs of several processes: their embeddings gathered, their gradients added up.
+"""What a training needs of several processes: embeddings gathered, gradients added up, decisions made in common.
 
 Every process calls the loss on the joined batch, in which only its own embeddings carry a gradient. The gradient of the
 joined loss is the sum over the embeddings, so the sum of the processes' gradients is the gradient that one process with
@@ -8,10 +8,13 @@ the joined batch would have. On one process everything here is the identity.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 import torch.distributed as processes
 from torch import Tensor, nn
+
+Value = TypeVar("Value")
 
 
 def world_size() -> int:
@@ -59,3 +62,26 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
         processes.all_reduce(joined)
         for gradient, summed in zip(same, joined.split([gradient.numel() for gradient in same]), strict=True):
             gradient.copy_(summed.view_as(gradient))
+
+
+def any_process(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set on any process; all must ask. On a GPU the program waits for the device.
+
+    Args:
+        flag: this process's.
+        device: where messages between the processes are held, the training's device.
+    """
+    if world_size() == 1:
+        return flag
+    flags = torch.tensor(int(flag), device=device)
+    processes.all_reduce(flags, processes.ReduceOp.MAX)
+    return bool(flags)
+
+
+def from_first(value: Value) -> Value:
+    """The value that process 0 gives, on every process; it is pickled."""
+    if world_size() == 1:
+        return value
+    holder = [value]
+    processes.broadcast_object_list(holder)
+    return holder[0]

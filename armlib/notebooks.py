@@ -250,6 +250,7 @@ def cleaned(executed: Path) -> nbformat.NotebookNode:
     """An executed notebook as the book shows it, without papermill's notes and without the state of widgets.
 
     A widget's text/html is what a page without a kernel shows; the cell that papermill adds stays, as it says what was run.
+    Empty headings of tables become empty cells.
 
     Raises:
         InputError: an output is a widget and nothing else, which a page cannot show.
@@ -262,6 +263,8 @@ def cleaned(executed: Path) -> nbformat.NotebookNode:
             if WIDGET in data and "text/html" not in data:
                 raise InputError(f"cell {number} of {executed.name} shows a widget that has no text/html for the built page")
             data.pop(WIDGET, None)
+            if "text/html" in data:  # pandas puts a heading where there is none, which a screen reader would read out
+                data["text/html"] = re.sub(r"<th((?: [^<>]*)?)></th>", r"<td\1></td>", data["text/html"])
     for key in ("papermill", "widgets"):
         notebook.metadata.pop(key, None)
     return notebook

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -26,7 +26,9 @@ from armlib.training import MEASURE, train
 HITS = "Success"  # ir_measures' name of the paper's Hits@k
 
 
-def run_experiment(experiment: Experiment, folder: Path, work: Path, accelerator: Accelerator) -> None:
+def run_experiment(
+    experiment: Experiment, folder: Path, work: Path, accelerator: Accelerator, checkpoint_seconds: float
+) -> None:  # fmt: skip
     """Train, evaluate, and write ``folder`` whole at the end.
 
     Args:
@@ -34,6 +36,7 @@ def run_experiment(experiment: Experiment, folder: Path, work: Path, accelerator
         folder: where the result goes.
         work: where checkpoints are kept meanwhile; a stopped run goes on from them.
         accelerator: device, precision and processes.
+        checkpoint_seconds: time between two checkpoints.
 
     Raises:
         InputError: the data, the encoder or a value cannot be used, or the disk is full.
@@ -51,10 +54,10 @@ def run_experiment(experiment: Experiment, folder: Path, work: Path, accelerator
         shape=experiment.shape(), seed=experiment.seed, rank=accelerator.process_index, processes=accelerator.num_processes,
     )  # fmt: skip
     seconds = {"preparing": time.perf_counter() - started}
+    settings = replace(experiment.settings(), checkpoint_seconds=checkpoint_seconds)
     training = train(
-        encoder, experiment.loss(), batches, experiment.settings(), accelerator=accelerator, validate=validator,
-        checkpoints=work / "checkpoints",
-    )  # fmt: skip
+        encoder, experiment.loss(), batches, settings, accelerator=accelerator, validate=validator, checkpoints=work / "checkpoints"
+    )
     if not accelerator.is_main_process:
         return
     seconds["training"] = float(training.trace.seconds.sum())

@@ -32,7 +32,7 @@ from armlib.running import run_experiment
 from armlib.runs import Run, read_run
 from armlib.training import default_accelerator
 
-FOLDER = "runs"
+FOLDER, UNFINISHED = "runs", ".unfinished"
 SECONDS_TO_CHECKPOINT = 30
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -122,11 +122,17 @@ class RunStore:
     Args:
         path: the folder; made if it is not there. Default: ``$ARMLIB_RUNS``, else ``runs`` in the working folder.
         device, precision: as `armlib.training.default_accelerator` takes them.
+        checkpoint_seconds: time between two checkpoints of a training.
     """
 
-    def __init__(self, path: str | Path | None = None, *, device: str = "auto", precision: str = "auto") -> None:
+    checkpoint_seconds = 120.0
+
+    def __init__(
+        self, path: str | Path | None = None, *, device: str = "auto", precision: str = "auto",
+        checkpoint_seconds: float = checkpoint_seconds,
+    ) -> None:  # fmt: skip
         self.path = Path(path or os.environ.get("ARMLIB_RUNS") or FOLDER).resolve()
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.checkpoint_seconds = device, precision, checkpoint_seconds
 
     def result(self, experiment: Experiment) -> Result:
         """The finished result, trained now if nobody has.
@@ -144,8 +150,11 @@ class RunStore:
             if accelerator.num_processes > 1:
                 broadcast_object_list(finished)
             if not finished[0]:
-                work = self.path / ".unfinished" / key
-                run_experiment(experiment, folder, work, accelerator)
+                if accelerator.is_main_process:
+                    for left in self.path.glob(f".{key}.*"):  # what a process that was killed was writing
+                        shutil.rmtree(left)
+                work = self.path / UNFINISHED / key
+                run_experiment(experiment, folder, work, accelerator, self.checkpoint_seconds)
                 if accelerator.is_main_process:
                     shutil.rmtree(work, ignore_errors=True)
         accelerator.wait_for_everyone()
@@ -157,15 +166,12 @@ class RunStore:
         With more than one job each process computes with its share of the cores, since processes that each use all cores slow
         each other down.
         """
-        missing = [e for e in dict.fromkeys(experiments) if not self._whole(self.path / e.key())]
+        missing = self.missing(experiments)
         if jobs == 1 or len(missing) < 2:
             return [self.result(experiment) for experiment in experiments]
-        threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
-        # Every library's own setting: one that is left higher makes processes wait for each other's threads, six times slower.
-        settings = dict.fromkeys((*THREADS, "RAYON_NUM_THREADS"), threads)
         context = multiprocessing.get_context("spawn")
         with (
-            _environment(**settings, ARMLIB_PROGRESS="0"),
+            environment(**share_of_cores(jobs), ARMLIB_PROGRESS="0"),
             ProcessPoolExecutor(min(jobs, len(missing)), context, _end_with_parent) as pool,
             bar(len(missing), "experiments", "experiments") as shown,
         ):
@@ -178,9 +184,20 @@ class RunStore:
                 raise
         return [Result(e.key(), self.path / e.key()) for e in experiments]
 
+    def missing(self, experiments: Sequence[Experiment]) -> list[Experiment]:
+        """Those of the experiments, each once, that have no whole result; a damaged one is deleted with a warning."""
+        return [each for each in dict.fromkeys(experiments) if not self._whole(self.path / each.key())]
+
+    def state(self, experiment: Experiment) -> str:
+        """``finished``, ``damaged``, ``unfinished`` (begun, and stopped or running now) or ``missing``; nothing is changed."""
+        key = experiment.key()
+        if (self.path / key).exists():
+            return "damaged" if files.damage(self.path / key, contents=False) else "finished"
+        return "unfinished" if (self.path / UNFINISHED / key).exists() else "missing"
+
     def finished(self) -> list[Result]:
         """All finished results, the newest last."""
-        folders = [file.parent for file in self.path.glob("*/result.json")]
+        folders = [file.parent for file in self.path.glob("[!.]*/result.json")]  # a dot: still being written, or never finished
         return sorted((Result(f.name, f) for f in folders), key=lambda result: result.about["time"])
 
     def _whole(self, folder: Path) -> bool:
@@ -214,8 +231,18 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def share_of_cores(processes: int) -> dict[str, str]:
+    """The environment of each of several processes that compute at the same time.
+
+    It has every library's own setting: one that is left higher makes processes wait for each other's threads, six times slower.
+    """
+    share = max(1, len(os.sched_getaffinity(0)) // processes)
+    return dict.fromkeys((*THREADS, "RAYON_NUM_THREADS"), str(share))
+
+
 @contextmanager
-def _environment(**values: str):
+def environment(**values: str):
+    """Environment variables for the length of a block; processes that are started in it keep them."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from armlib.errors import InputError
+from armlib.errors import InputError, unknown
 from armlib.experiments import Experiment, Profile
 from armlib.targets import Static, parse_target
 from armlib.training import MEASURE
@@ -73,6 +73,11 @@ def batch_sizes(profile: Profile) -> list[Experiment]:
     ]  # fmt: skip
 
 
+def untrained(profile: Profile) -> list[Experiment]:
+    """The profile's first encoder before fine-tuning, with no step of any loss: what the baselines start from (Table 4)."""
+    return [profile.vary(encoder=profile.encoders[0], target=DISTRIBUTED, steps=0, seed=profile.seeds[0])]
+
+
 def readings(profile: Profile) -> list[Experiment]:
     """The losses of which the paper and the released code give two readings, in both, with the profile's encoder."""
     losses = (
@@ -118,7 +123,7 @@ def tuned(results: Iterable[Finished]) -> dict[tuple[str, bool], float]:
     sorted_out: dict[tuple[str, bool], dict[float, list[Finished]]] = {}
     for each in results:
         target = parse_target(each.experiment.target)
-        if isinstance(target, Static) and not target.variance:
+        if isinstance(target, Static) and not target.variance and each.experiment.reading == "paper":
             of_encoder = sorted_out.setdefault((each.experiment.encoder, each.experiment.in_batch), {})
             of_encoder.setdefault(target.value, []).append(each)
     return {key: best_static(by_value) for key, by_value in sorted_out.items()}
@@ -133,13 +138,29 @@ def tuned_static(profile: Profile, results: Iterable[Finished]) -> list[Experime
     ]
 
 
-def first_round(profile: Profile) -> list[Experiment]:
+CHAPTERS: dict[str, Callable[[Profile], list[Experiment]]] = {
+    chapter.__name__: chapter
+    for chapter in (distributed, adaptive, static_sweep, readings, ablations, batch_sizes, untrained)
+}  # fmt: skip
+
+
+def first_round(profile: Profile, chapters: Iterable[str] = tuple(CHAPTERS)) -> list[Experiment]:
     """All trainings of the book that can start at once; what remains is `tuned_static` of this round's sweep.
 
     In the order of encoders, so that a store that is filled halfway can show whole chapters.
+
+    Args:
+        profile: the scale.
+        chapters: names of functions of this module; all by default.
+
+    Raises:
+        InputError: there is no chapter of that name.
     """
-    chapters = (distributed, adaptive, static_sweep, readings, ablations, batch_sizes)
-    every = [experiment for chapter in chapters for experiment in chapter(profile)]
+    chosen = list(chapters)
+    for name in chosen:
+        if name not in CHAPTERS:
+            raise unknown("chapter", name, CHAPTERS)
+    every = [experiment for name in chosen for experiment in CHAPTERS[name](profile)]
     return sorted(dict.fromkeys(every), key=lambda each: profile.encoders.index(each.encoder))
 
 

@@ -7,12 +7,9 @@ on a GPU; section 5.4: early stopping after 16 validations without a better nDCG
 from __future__ import annotations
 
 import hashlib
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +25,7 @@ from armlib.checkpoints import load_checkpoint, save_checkpoint
 from armlib.distributed import gather_with_local_gradient, sum_gradients
 from armlib.encoder import BiEncoder
 from armlib.errors import InputError, unknown
+from armlib.interrupts import Stopped, stop_request
 from armlib.losses import MarginLoss
 from armlib.optimizers import make_optimizer
 from armlib.progress import bar
@@ -105,10 +103,6 @@ class Training:
     stopped_early: bool
 
 
-class Stopped(SystemExit):
-    """SIGTERM came: a checkpoint was written, and the same call goes on from it."""
-
-
 def train(
     encoder: BiEncoder, loss: MarginLoss, batches: Batches, settings: Settings, *, accelerator: Accelerator | None = None,
     validate: Validate | None = None, checkpoints: Path | None = None,
@@ -125,11 +119,12 @@ def train(
         settings: how to train.
         accelerator: device and precision; made by default: bf16 on CUDA, float32 elsewhere.
         validate: called with the encoder, returns measures among which is nDCG@10.
-        checkpoints: a folder for them; a training that was stopped there goes on, on a CPU to the same bits.
+        checkpoints: a folder for them, the same for all processes; a training that was stopped there goes on, on a CPU to the
+            same bits.
 
     Raises:
         InputError: the loss is not finite any more, the batches end before the first step, or the disk is full.
-        Stopped: SIGTERM came.
+        Stopped: SIGTERM came, to this process or to another one of the training.
     """
     accelerator = accelerator or default_accelerator()
     device = accelerator.device
@@ -161,7 +156,7 @@ def train(
         """Whether patience has run out."""
         return len([row for row in validations if row["step"] > best["step"]]) >= settings.patience
 
-    with _stop_requested() as stop_requested, bar(settings.steps, "training", "steps", initial=step) as shown:
+    with stop_request(device) as stopping, bar(settings.steps, "training", "steps", initial=step) as shown:
         stream = batches.starting_at(step, settings.steps, workers=settings.workers, pinned=device.type == "cuda")
         while step < settings.steps and not (validate and stale()):
             started = time.perf_counter()
@@ -197,8 +192,9 @@ def train(
                 if row[MEASURE] > best["value"]:
                     kept = {name: value.detach().cpu().clone() for name, value in encoder.state_dict().items()}
                     best = {"value": row[MEASURE], "step": step, "weights": kept}
-            if stop_requested.is_set():
+            if stopping.agreed(step):
                 checkpoint()
+                accelerator.wait_for_everyone()  # a launcher ends all processes when one has ended: let the writing one finish
                 raise Stopped(f"stopped by SIGTERM after step {step}; the same call goes on from there")
             if checkpoints and time.monotonic() - saved_at >= settings.checkpoint_seconds:
                 checkpoint()
@@ -208,7 +204,8 @@ def train(
     if settings.selection == "best" and best["weights"] is not None:
         encoder.load_state_dict(best["weights"])
         kept_step = best["step"]
-    return Training(trace.frame(), pd.DataFrame(validations), kept_step, optimizer_name, stopped_early)
+    validated = pd.DataFrame(validations, columns=None if validations else ["step", MEASURE, "seconds"])
+    return Training(trace.frame(), validated, kept_step, optimizer_name, stopped_early)
 
 
 def default_accelerator(device: str = "auto", precision: str = "auto") -> Accelerator:
@@ -297,17 +294,3 @@ def _validated(encoder: BiEncoder, validate: Validate, accelerator: Accelerator,
         broadcast_object_list(row)
     encoder.train()
     return row[0]
-
-
-@contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, in the main thread; elsewhere signals stay as they are."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -117,7 +117,7 @@ def fabricate(experiment: Experiment, true: dict) -> Fabricated:
         },
         pd.DataFrame({"step": batches, **trace}),
         pd.DataFrame({"step": steps, "nDCG@10": line + shift}),
-        {RERANKING: evaluation(ndcg=values["ndcg"], hits=true["hits"] + shift), FULL_RANKING: evaluation(**values)},
+        {RERANKING: evaluation(ndcg=values["ndcg"], hits=true["hits"] + shift, recall=0.9), FULL_RANKING: evaluation(**values)},
     )  # fmt: skip
 
 

@@ -104,7 +104,11 @@ def test_no_dependency_is_stated_twice_with_different_versions():
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("armlib", ("cpu", "gpu", "book")), ("tests", ("cpu", "book", "test")), ("benchmarks", ("cpu", "bench", "test"))],
+    [
+        ("armlib", ("cpu", "gpu", "book", "sweep")),
+        ("tests", ("cpu", "book", "sweep", "test")),
+        ("benchmarks", ("cpu", "bench", "test")),
+    ],
 )
 def test_every_import_is_a_declared_dependency(folder, extras):
     declared = set(requirements(*extras))

@@ -10,6 +10,7 @@ import pytest
 from armlib import sweeps
 from armlib.errors import InputError
 from armlib.experiments import Experiment, load_profile
+from armlib.store import RunStore
 
 DEMO = load_profile("demo")
 
@@ -41,12 +42,29 @@ def test_the_paper_s_sweep_has_its_66_trainings() -> None:
 @pytest.mark.parametrize("name", ["demo", "small", "paper"])
 def test_the_first_round_is_what_all_chapters_train(name: str) -> None:
     profile = load_profile(name)
-    chapters = (sweeps.static_sweep, sweeps.adaptive, sweeps.distributed, sweeps.batch_sizes, sweeps.readings, sweeps.ablations)
+    chapters = (
+        sweeps.static_sweep, sweeps.adaptive, sweeps.distributed, sweeps.batch_sizes, sweeps.readings, sweeps.ablations,
+        sweeps.untrained,
+    )  # fmt: skip
     every = [experiment for chapter in chapters for experiment in chapter(profile)]
     first = sweeps.first_round(profile)
     assert set(first) == set(every) and len(first) == len(set(first)) < len(every)
     encoders = [profile.encoders.index(each.encoder) for each in first]
     assert encoders == sorted(encoders)
+
+
+def test_the_encoder_before_fine_tuning_is_an_experiment_of_no_steps() -> None:
+    (only,) = sweeps.untrained(replace(DEMO, seeds=(4, 5)))
+    assert (only.encoder, only.steps, only.seed) == (DEMO.encoders[0], 0, 4)
+    assert only.variant() == "before fine-tuning" and DEMO.experiment.variant() != only.variant()
+
+
+def test_an_experiment_of_no_steps_is_measured_and_has_no_course(small_experiment: Experiment, small_store: RunStore) -> None:
+    result = small_store.result(replace(small_experiment, steps=0))
+    assert len(result.trace) == len(result.validations) == result.about["triples"] == result.about["kept_step"] == 0
+    assert result.validations.columns.tolist() == ["step", "nDCG@10", "seconds"]
+    trained = small_store.result(small_experiment)
+    assert result.measures.drop(columns="value").equals(trained.measures.drop(columns="value"))
 
 
 def test_every_batch_size_sees_equally_many_triples_between_validations() -> None:

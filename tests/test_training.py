@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,62 +126,6 @@ def test_a_stopped_training_continues_to_the_same_bits(tiny_encoder, batches, tm
     assert_same_bits(weights(whole), weights(second))
     assert same_rows(expected.trace, continued.trace) and same_rows(expected.validations, continued.validations)
     assert continued.kept_step == expected.kept_step == 6
-
-
-def test_kill_minus_nine_continues_to_the_same_bits(tiny_folder: Path, tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(KILLED.format(encoder=str(tiny_folder)))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-
-    def start(name: str) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, str(script), str(tmp_path / name)], env=environment)
-
-    whole, killed = start("whole"), start("killed")
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("step-0000002*")):
-        assert time.monotonic() < deadline and killed.poll() is None, "the training ended before it could be killed"
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert not (tmp_path / "killed.pt").exists()
-    assert start("killed").wait() == 0 and whole.wait() == 0
-    left, right = (torch.load(tmp_path / f"{name}.pt") for name in ("whole", "killed"))
-    assert_same_bits(left["weights"], right["weights"])
-    assert left["loss"] == right["loss"] and len(left["loss"]) == 60
-
-
-KILLED = """
-import sys
-from pathlib import Path
-
-import numpy as np
-import torch
-
-from armlib.batches import Shape, TextBatches
-from armlib.encoder import BiEncoder
-from armlib.losses import MarginLoss
-from armlib.training import Settings, train
-
-encoder = BiEncoder.load({encoder!r})
-for module in encoder.modules():
-    if isinstance(module, torch.nn.Dropout):
-        module.p = 0.1
-words = "margin target query passage negative positive encoder index run triple".split()
-
-
-class Batches:
-    def starting_at(self, step, stop, **options):
-        for number in range(step, stop):
-            choice = np.random.default_rng(number).choice(words, (8, 3, 6))
-            texts = [[" ".join(text) for text in triple] for triple in choice]
-            yield from TextBatches(texts, encoder.tokenizer, batch_size=8, shape=Shape(24, 48)).starting_at(0, 1)
-
-
-place = Path(sys.argv[1])
-settings = Settings(steps=60, learning_rate=1e-3, checkpoint_seconds=0.0)
-training = train(encoder, MarginLoss("adaptive"), Batches(), settings, checkpoints=place)
-torch.save({{"weights": encoder.state_dict(), "loss": training.trace.loss.tolist()}}, place.with_suffix(".pt"))
-"""
 
 
 def test_sigterm_leaves_a_checkpoint(tiny_encoder, batches, tmp_path) -> None:

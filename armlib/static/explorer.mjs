@@ -271,6 +271,8 @@ function render({ model, el }) {
   el.append(root);
   const get = () => Object.fromEntries(KEYS.map(key => [key, model.get(key)]));
   const one = selector => root.querySelector(selector), all = selector => [...root.querySelectorAll(selector)];
+  // Writes only what differs: a browser takes new text under a resting mouse for a movement of it, and would trace that cell.
+  const put = (field, text) => { if (field.textContent !== text) field.textContent = text; };
   const change = changes => {
     for (const [key, value] of Object.entries(changes)) model.set(key, value);
     model.save_changes();
@@ -328,13 +330,13 @@ function render({ model, el }) {
       const targets = measured.targets[k].filter(value => value !== null), [low, high] = [Math.min(...targets), Math.max(...targets)];
       const texts = [written(Math.cos(q - p) - Math.cos(q - n)), written(low) === written(high) ? written(low) : `${written(low)} to ${written(high)}`,
         written(mean(measured.differences[k].filter(value => value !== null)))];
-      row.querySelectorAll("td").forEach((field, index) => { field.textContent = texts[index]; });
+      row.querySelectorAll("td").forEach((field, index) => put(field, texts[index]));
       row.classList.toggle("chosen", k === chosen);
     }
     for (const field of all("[data-row]")) {
       const l = measured.differences[field.dataset.row][field.dataset.column];
-      field.textContent = l === null ? "·" : written(l);
-      field.style.setProperty("--share", `${l === null ? 0 : Math.round(Math.min(1, Math.abs(l)) * 60)}%`);
+      put(field, l === null ? "·" : written(l));
+      field.style.setProperty("--share", `${l === null ? 0 : Math.round(Math.min(1, Math.abs(l)) * 45)}%`);
       field.setAttribute("aria-label", l === null ? "none" : written(l));
     }
     const [i, j] = cell ?? [chosen, chosen], inside = members(state, size, i, j).map(([role, k]) => `${role} ${k}`);

@@ -1,0 +1,141 @@
+"""What the benchmarks measured: the JSON files of ``benchmarks/results`` as tables, each row with its machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from armlib import files, projection
+from armlib.errors import InputError
+from armlib.projection import Rates
+from armlib.provenance import machine_line
+
+FOLDER = Path("benchmarks/results")
+TRAINING, GATHERING = "training-speed", "gather-speed"
+OURS = "armlib"
+LAYERS = {6: ("distilBERT",), 12: ("RoBERTa", "MPNet")}  # encoders of Table 1 by their depth; those of one depth cost the same
+
+
+def find(start: Path | None = None) -> Path | None:
+    """The folder of the benchmarks' files, in ``start`` (default: the working folder) or the nearest folder above; None without."""
+    start = (start or Path.cwd()).resolve()
+    return next((above / FOLDER for above in (start, *start.parents) if (above / FOLDER).is_dir()), None)
+
+
+def load(folder: Path | None) -> list[dict]:
+    """The benchmarks' files in the order of their names; none where there is no folder.
+
+    Raises:
+        InputError: a file is not what a benchmark wrote.
+    """
+    found = []
+    for file in sorted(folder.glob("*.json")) if folder else []:
+        content = files.read_json(file)
+        if not isinstance(content, dict) or not {"benchmark", "made", "settings"} <= set(content):
+            raise InputError(f"{file} is not a benchmark's file: expected benchmark, made and settings in it")
+        found.append({**content, "file": file.name})
+    return found
+
+
+def machines(found: Sequence[dict]) -> pd.DataFrame:
+    """Which benchmarks ran where.
+
+    Columns: ``file``, ``benchmark``, ``machine``, ``GPU`` (its name, or ``none``), ``time``.
+    """
+    rows = [
+        {"file": each["file"], "benchmark": each["benchmark"], "machine": machine_line(each["made"]),
+         "GPU": each["made"]["machine"]["gpu"] or "none", "time": each["made"]["time"]}
+        for each in found
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["file", "benchmark", "machine", "GPU", "time"])
+
+
+def on_gpu(found: Sequence[dict]) -> list[dict]:
+    """Those that were measured with a GPU."""
+    return [each for each in found if each["made"]["machine"]["gpu"]]
+
+
+def where(found: Sequence[dict]) -> str:
+    """What was measured on a GPU and what was not, in a sentence or two."""
+    if not found:
+        return f"There is no {FOLDER} in the working folder or above it, so there are no benchmarks to show."
+    with_gpu = on_gpu(found)
+    counted = "1 file is" if len(found) == 1 else f"{len(found)} files are"
+    if not with_gpu:
+        return f"{counted} there, and none of a GPU: nothing below is a measurement of a GPU."
+    listed = ", ".join(f"{each['benchmark']} ({each['made']['machine']['gpu']})" for each in with_gpu)
+    return f"{counted} there, {len(with_gpu)} of a GPU: {listed}."
+
+
+def training_speed(found: Sequence[dict]) -> pd.DataFrame:
+    """How fast training is, a row for each way of each file.
+
+    Columns: ``way``; ``layers`` of the encoder; ``triples per second`` and ``padded tokens per triple``, medians over rounds;
+    ``armlib's rate over it`` (the median of the rounds' ratios; missing where the file has none); ``real tokens per triple``;
+    ``machine``; ``device``.
+    """
+    rows = []
+    for each in _of(found, TRAINING):
+        for way, figures in each["ways"].items():
+            rows.append({
+                "way": way, "layers": each["settings"]["layers"], "triples per second": figures["triples_per_second"],
+                "padded tokens per triple": figures["padded_tokens_per_triple"],
+                "armlib's rate over it": 1.0 if way == OURS else _ratio(each, way),
+                "real tokens per triple": each["floor"]["real_tokens_per_triple"],
+                "machine": machine_line(each["made"]), "device": each["device"],
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def gather_speed(found: Sequence[dict]) -> pd.DataFrame:
+    """How fast batches are gathered without training, a row for each number of triples of each file.
+
+    Columns: ``triples``, ``gathered per second``, ``aim per second``, ``aim met``, ``private memory (MiB)``, ``padded over real``,
+    ``machine``.
+    """
+    rows = [
+        {"triples": size["triples"], "gathered per second": size["triples_per_second"],
+         "aim per second": each["target"]["triples_per_second"],
+         "aim met": size["triples_per_second"] >= each["target"]["triples_per_second"],
+         "private memory (MiB)": size["memory"]["last_batches"]["private_mib"],
+         "padded over real": size["padded_tokens_per_triple"] / size["real_tokens_per_triple"],
+         "machine": machine_line(each["made"])}
+        for each in _of(found, GATHERING)
+        for size in each["sizes"]
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def measured_rates(found: Sequence[dict]) -> list[Rates]:
+    """Rates for projections from every GPU on which training was measured; none where there was no GPU.
+
+    Encoders of Table 1 that a machine's files do not measure, and encoding, which no benchmark measures, follow by arithmetic from
+    the operations a second that the training of another encoder reached.
+    """
+    by_machine: dict[str, list[dict]] = {}
+    for each in _of(on_gpu(found), TRAINING):
+        by_machine.setdefault(each["made"]["machine"]["gpu"], []).append(each)
+    return [_rates(machine, some) for machine, some in by_machine.items()]
+
+
+def _rates(machine: str, found: Sequence[dict]) -> Rates:
+    fastest = max(found, key=lambda each: each["ways"][OURS]["flop_per_second_on_real_tokens"])
+    speed = fastest["ways"][OURS]["flop_per_second_on_real_tokens"]
+    derived = projection.from_speed("measured", machine, speed)
+    measured: dict[str, float] = {}
+    for each in found:
+        for model in LAYERS.get(each["settings"]["layers"], ()):
+            measured[model] = max(measured.get(model, 0.0), each["ways"][OURS]["triples_per_second"])
+    lacking = [f"training of {model}" for model in derived.triples if model not in measured]
+    return Rates("measured", machine, {**derived.triples, **measured}, derived.passages, derived=(*lacking, "encoding"))
+
+
+def _ratio(each: dict, way: str) -> float | None:
+    ratio = each["ratios"].get(f"{OURS} over {way}")
+    return ratio and ratio["median"]
+
+
+def _of(found: Sequence[dict], benchmark: str) -> list[dict]:
+    return [each for each in found if each["benchmark"] == benchmark]

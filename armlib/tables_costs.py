@@ -1,0 +1,142 @@
+"""What the book's trainings cost: profiles side by side, machines, versions, seconds and padding, and time by chapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import pandas as pd
+
+from armlib import sweeps
+from armlib.errors import InputError
+from armlib.experiments import Experiment, Profile, load_profile, profile_names
+from armlib.provenance import machine_line
+from armlib.store import Result
+
+PARTS = ("preparing", "training", "validating", "evaluating")
+
+
+def profiles(*others: Profile) -> pd.DataFrame:
+    """The values of the profiles, a column each: those of the package by their steps, then ``others`` that differ from them.
+
+    The number of trainings, in front, is of all that the book can start at once; comparing variants adds tuned static targets.
+    Values of an experiment that are the same in all profiles are left out.
+    """
+    every = {profile.name: profile for profile in sorted(map(load_profile, profile_names()), key=lambda one: one.experiment.steps)}
+    for other in others:
+        if other not in every.values():
+            every["this page" if other.name in every else other.name] = other
+    columns = {name: _values(profile) for name, profile in every.items()}
+    table = pd.DataFrame(columns)
+    shared = table.index.str.startswith("experiment: ") & (table.nunique(axis="columns") == 1)
+    return table[~shared].rename_axis("value")
+
+
+def _values(profile: Profile) -> dict[str, str]:
+    values = {
+        "trainings": str(len(sweeps.first_round(profile))),
+        "encoders": ", ".join(profile.encoders),
+        "static targets": _listed(profile.static),
+        "batch sizes": _listed(profile.batch_sizes),
+        "seeds": _listed(profile.seeds),
+        "seeds of sweeps": _listed(profile.sweep_seeds),
+        "trainings at a time": str(profile.jobs),
+    }
+    # The encoder and seed of a profile's experiment are replaced by those listed above.
+    chosen = {name: value for name, value in asdict(profile.experiment).items() if name not in ("encoder", "seed")}
+    return values | {
+        f"experiment: {name}": "the collection's own" if value in ("", ()) else str(value) for name, value in chosen.items()
+    }
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def machines(results: Sequence[Result]) -> pd.DataFrame:
+    """Where the trainings ran, a row for each machine.
+
+    Columns: ``machine`` (processor or GPU, threads of cores, memory), ``system``, ``precision``, ``trainings``, ``minutes``.
+    """
+    rows = [
+        {"machine": machine_line(about), "system": about["machine"]["system"], "precision": _precision(about),
+         "trainings": 1, "minutes": about["seconds"]["total"] / 60}
+        for about in (result.about for result in results)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).groupby(["machine", "system", "precision"], sort=False).sum().reset_index()
+
+
+def _precision(about: Mapping) -> str:
+    return {"no": "float32"}.get(about["precision"], about["precision"])
+
+
+def versions(results: Sequence[Result]) -> pd.DataFrame:
+    """The versions that results were made with.
+
+    Columns: ``package``, ``version``, ``trainings`` made with it.
+    """
+    pairs = [pair for result in results for pair in result.about["versions"].items()]
+    table = pd.DataFrame(pairs, columns=["package", "version"])
+    return table.value_counts(sort=False).rename("trainings").reset_index().sort_values(["package", "version"], ignore_index=True)
+
+
+def costs(results: Sequence[Result]) -> pd.DataFrame:
+    """What the trainings of each encoder cost, and all together in the last row.
+
+    Columns: ``encoder``; ``trainings``; ``triples`` trained, those of steps after the kept one too; seconds of `PARTS`
+    (``preparing`` holds whatever had to be made first: collection, encoder, tokens, BM25's candidates) and ``total``;
+    ``triples per second`` of training; ``waiting`` (share of the training's seconds that waited for data); ``padded over real``
+    (tokens given to the encoder over tokens of texts, after the cut at the maximum lengths).
+
+    Raises:
+        InputError: there are no results.
+    """
+    if not results:
+        raise InputError("there are no results whose costs could be added up")
+    table = pd.DataFrame([_cost(result) for result in results]).groupby("encoder", sort=False).sum()
+    table.loc["all"] = table.sum()
+    table["triples per second"] = table.triples / table.training
+    table["waiting"] = table.pop("waiting seconds") / table.training
+    table["padded over real"] = table.pop("padded") / table.pop("real")
+    return table.astype({"trainings": int, "triples": int}).reset_index()
+
+
+def _cost(result: Result) -> dict:
+    trace, about = result.trace, result.about
+    return {
+        "encoder": result.experiment.encoder, "trainings": 1, "triples": about["triples"],
+        **{part: about["seconds"][part] for part in (*PARTS, "total")},
+        "waiting seconds": trace.waiting_seconds.sum(), "padded": trace.padded_tokens.sum(), "real": trace.real_tokens.sum(),
+    }  # fmt: skip
+
+
+def chapters(profile: Profile, results: Sequence[Result], tuned: Sequence[Experiment] = ()) -> pd.DataFrame:
+    """What each chapter's trainings took, though chapters share them.
+
+    Args:
+        profile: decides what chapters show.
+        results: at least those that they show.
+        tuned: static targets after tuning, which the comparison of variants shows beside adaptive and distributed ones.
+
+    Returns:
+        A row for each of `armlib.sweeps.CHAPTERS` and one for the comparison; columns ``chapter``; ``trainings`` and ``minutes``
+        of all that it shows; ``of its own`` and ``minutes of its own``: of those that no chapter in a row above shows.
+
+    Raises:
+        InputError: a training that a chapter shows is not among the results.
+    """
+    minutes = {result.experiment: result.about["seconds"]["total"] / 60 for result in results}
+    shown = {name.replace("_", " "): chapter(profile) for name, chapter in sweeps.CHAPTERS.items()}
+    shown["comparison of variants"] = [*tuned, *sweeps.adaptive(profile), *sweeps.distributed(profile)]
+    rows, seen = [], set()
+    for name, experiments in shown.items():
+        experiments = list(dict.fromkeys(experiments))
+        if missing := [experiment for experiment in experiments if experiment not in minutes]:
+            raise InputError(f"the chapter on {name} shows a training that is not among the results: {missing[0]}")
+        own = [experiment for experiment in experiments if experiment not in seen]
+        seen.update(own)
+        rows.append({
+            "chapter": name, "trainings": len(experiments), "minutes": sum(map(minutes.get, experiments)),
+            "of its own": len(own), "minutes of its own": sum(map(minutes.get, own)),
+        })  # fmt: skip
+    return pd.DataFrame(rows)

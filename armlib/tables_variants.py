@@ -1,0 +1,224 @@
+"""Table 3: the variants of each encoder side by side, which of them are equivalent to the best, and what training them costs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from armlib import published_tables
+from armlib.claims_evidence import ADAPTIVE, DISTRIBUTED, STATIC, VARIANTS, named, variant_name
+from armlib.claims_scores import over_seeds
+from armlib.errors import InputError
+from armlib.evaluation import DAGGER, compare
+from armlib.measuring import FULL_RANKING, RERANKING
+from armlib.reported import HITS, RECALL
+from armlib.store import Result
+from armlib.sweeps import tuned
+from armlib.tables_marked import BEST, cell, two_levels, yes_or_no
+from armlib.targets import Static, parse_target
+from armlib.training import MEASURE
+
+Variant = tuple[str, str, bool]  # encoder, target (``static`` for the tuned one), in-batch
+COMPARED = (
+    ((STATIC, False), (DISTRIBUTED, False)), ((STATIC, True), (DISTRIBUTED, False)),
+    ((STATIC, False), (ADAPTIVE, False)), ((STATIC, True), (ADAPTIVE, True)),
+)  # fmt: skip
+
+
+def variants(results: Iterable[Result]) -> dict[Variant, list[Result]]:
+    """Results, one a seed, of the five variants of every encoder; of static targets the one with the best validation nDCG@10.
+
+    Args:
+        results: a sweep over static targets, adaptive and distributed targets, further seeds of the tuned ones; any order, the same
+            result may stand in it twice.
+
+    Raises:
+        InputError: an encoder lacks a variant.
+    """
+    whole = _once(results)
+    by_loss: dict[Variant, list[Result]] = {}
+    for result in whole:
+        each = result.experiment
+        by_loss.setdefault((each.encoder, each.target, each.in_batch), []).append(result)
+    targets, found = tuned(whole), {}
+    for encoder in dict.fromkeys(result.experiment.encoder for result in whole):
+        for target, in_batch in VARIANTS:
+            value = targets.get((encoder, in_batch))
+            one = target if target != STATIC or value is None else str(Static(value))
+            if (encoder, one, in_batch) not in by_loss:
+                raise InputError(f"a comparison of variants lacks results of {named(encoder, target, in_batch)}")
+            found[encoder, target, in_batch] = sorted(by_loss[encoder, one, in_batch], key=lambda each: each.experiment.seed)
+    return found
+
+
+def costs(results: Iterable[Result]) -> pd.DataFrame:
+    """What the variants cost (the last columns of Table 3); all are means over seeds.
+
+    The search for a static target is the sum of one training for each target of the sweep, the tuned one among them, with the mean
+    over the seeds that all targets have. The seconds are those of optimiser steps, without validation and evaluation.
+
+    Returns:
+        A row for each encoder and variant: ``encoder``, ``target`` (``static`` for the tuned one), ``in_batch``, ``seconds`` of one
+        training, ``seconds_with_sweep`` (equal to ``seconds`` where nothing is searched for), ``triples`` seen by one training,
+        ``best_triples`` (seen at the best validation of the mean over seeds).
+    """
+    whole = _once(results)
+    rows = []
+    for (encoder, target, in_batch), chosen in variants(whole).items():
+        seconds = float(np.mean([result.about["seconds"]["training"] for result in chosen]))
+        rows.append({
+            "encoder": encoder, "target": target, "in_batch": in_batch, "seconds": seconds,
+            "seconds_with_sweep": _sweep_seconds(whole, encoder, in_batch) if target == STATIC else seconds,
+            "triples": round(np.mean([result.about["triples"] for result in chosen])), "best_triples": _best_triples(chosen),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def scores(results: Iterable[Result], mode: str = FULL_RANKING) -> pd.DataFrame:
+    """Effectiveness of the variants: nDCG@10, and Recall@1000 of full ranking or Hits@100 of re-ranking (Table 3).
+
+    Within an encoder, a collection and a measure, every variant is tested for equivalence to the best one as in section 5.4: paired
+    TOST within 0.05, p below 0.05 after Bonferroni correction for the tests of that group, on per-query means over seeds.
+
+    Returns:
+        A row for each variant, collection and measure: ``encoder``, ``target``, ``in_batch``, ``collection``, ``measure``, ``mean``
+        and ``spread`` (half the range) over ``seeds``, ``corrected p`` (missing for the best), ``mark`` (``best``, a dagger for
+        equivalent to the best, or nothing).
+    """
+    found = variants(results)
+    rows = []
+    for encoder in dict.fromkeys(encoder for encoder, _, _ in found):
+        group = {variant: found[encoder, *variant] for variant in VARIANTS}
+        for collection in evaluation_collections(group[STATIC, False]):
+            evaluations = {variant_name(*variant): over_seeds(chosen, collection, mode) for variant, chosen in group.items()}
+            for measure in paper_measures(next(iter(evaluations.values())).mean, mode):
+                compared = compare(evaluations, measure)
+                for variant, chosen in group.items():
+                    values = [result.value(collection, mode, measure) for result in chosen]
+                    row = compared.loc[variant_name(*variant)]
+                    rows.append({
+                        "encoder": encoder, "target": variant[0], "in_batch": variant[1], "collection": collection,
+                        "measure": measure, "mean": float(np.mean(values)), "spread": float(np.ptp(values)) / 2,
+                        "seeds": len(values), "corrected p": row["corrected p"], "mark": BEST if row.best else row["mark"],
+                    })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def table3(results: Iterable[Result], mode: str = FULL_RANKING) -> pd.DataFrame:
+    """Table 3 as text, of what was measured here; for re-ranking without the columns on training.
+
+    Returns:
+        A row for each encoder and variant; columns of two levels: ``model`` with encoder, target (the tuned one of static targets)
+        and in-batch; each collection with its measures, as `cell` writes them; ``training`` with seconds and triples.
+    """
+    whole = _once(results)
+    found, measured = variants(whole), scores(whole, mode)
+    cost = costs(whole).set_index(["encoder", "target", "in_batch"])
+    rows = []
+    for (encoder, target, in_batch), chosen in found.items():
+        row = {
+            ("model", "encoder"): encoder, ("model", "target"): chosen[0].experiment.target,
+            ("model", "in-batch"): yes_or_no(in_batch or target == DISTRIBUTED),
+        }  # fmt: skip
+        own = measured[(measured.encoder == encoder) & (measured.target == target) & (measured.in_batch == in_batch)]
+        for _, each in own.iterrows():
+            spread = each.spread if each.seeds > 1 else None
+            row[f"{each.collection} (measured here)", each.measure] = cell(each["mean"], spread, each["mark"])
+        if mode == FULL_RANKING:
+            spent = cost.loc[encoder, target, in_batch]
+            row["training", "seconds"] = f"{spent.seconds:,.1f}"
+            row["training", "with the sweep"] = f"{spent.seconds_with_sweep:,.1f}"
+            row["training", "triples seen"] = f"{spent.triples:,.0f}"
+            row["training", "triples at best validation"] = f"{spent.best_triples:,.0f}"
+        rows.append(row)
+    return two_levels(rows)
+
+
+def published3() -> pd.DataFrame:
+    """The paper's own Table 3 in the form of `table3`."""
+    rows = []
+    for row in published_tables.table3().to_dict("records"):
+        made = {("model", "encoder"): row["model"], ("model", "target"): row["target"]}
+        made["model", "in-batch"] = yes_or_no(row["in_batch"])
+        for year, name in published_tables.SETS.items():
+            for score, measure in published_tables.SCORES.items():
+                mark = {"best": BEST, "yes": DAGGER, "no": ""}[row[f"{year}_{score}_equivalent"]]
+                made[f"{name} (published)", measure] = cell(row[f"{year}_{score}"], None, mark)
+        made["training (published)", "hours"] = f"{row['hours']:.2f}" + (", with the sweep" if row["includes_sweep"] else "")
+        made["training (published)", "triples seen"] = f"{row['triples_millions']:.2f} million"
+        rows.append(made)
+    return two_levels(rows)
+
+
+def cost_ratios(results: Iterable[Result]) -> pd.DataFrame:
+    """How many times as long static targets take, search included, as targets that need none; published ratios beside ours.
+
+    Returns:
+        A row for each encoder and pair of variants that the paper compares: ``encoder``, ``compared``, ``measured here`` and
+        ``published`` (of the paper's model of the same architecture; missing where there is none).
+    """
+    cost = costs(results).set_index(["encoder", "target", "in_batch"]).seconds_with_sweep
+    rows = []
+    for encoder in cost.index.unique("encoder"):
+        for first, second in COMPARED:
+            measured = cost[(encoder, *first)] / cost[(encoder, *second)]
+            names = f"{variant_name(*first)} over {variant_name(*second)}"
+            rows.append((encoder, names, measured, _published_ratio(encoder, first, second)))
+    return pd.DataFrame(rows, columns=["encoder", "compared", "measured here", "published"])
+
+
+def selection(results: Iterable[Result]) -> str:
+    """One or two sentences on what decided the static targets and the steps of these results."""
+    whole = _once(results)
+    validated = ", ".join(sorted({result.about["validated_on"] for result in whole}))
+    text = f"Static targets were tuned by nDCG@10 on {validated}. "
+    if all(result.experiment.selection == "last" for result in whole):
+        steps = ", ".join(f"{count:,}" for count in sorted({result.experiment.steps for result in whole}))
+        text += f"Every training took {steps} steps and kept its last weights, so a ratio of times counts trainings."
+    else:
+        text += f"The step whose weights are kept is the best on {validated}, too."
+    if any(result.chosen_on_test_set for result in whole):
+        text += " The tables report on that set as well, as the paper does with TREC-DL 2019: its scores there are optimistic."
+    return text
+
+
+def evaluation_collections(results: Sequence[Result]) -> list[str]:
+    """Names of the collections that results were measured on, in order."""
+    return list(dict.fromkeys(name for result in results for name in result.measures.collection))
+
+
+def paper_measures(measured: Iterable[str], mode: str) -> list[str]:
+    """Those of the measured that the paper reports: nDCG@10, and Recall@1000 of full ranking or Hits@100 of re-ranking."""
+    second = {FULL_RANKING: RECALL, RERANKING: HITS}[mode]
+    return [name for pattern in (re.escape(MEASURE), second) for name in measured if re.fullmatch(pattern, name)]
+
+
+def _sweep_seconds(results: Sequence[Result], encoder: str, in_batch: bool) -> float:
+    by_value: dict[float, dict[int, float]] = {}
+    for result in results:
+        each, target = result.experiment, parse_target(result.experiment.target)
+        if isinstance(target, Static) and not target.variance and (each.encoder, each.in_batch) == (encoder, in_batch):
+            by_value.setdefault(target.value, {})[each.seed] = result.about["seconds"]["training"]
+    seeds = set.intersection(*(set(seconds) for seconds in by_value.values()))
+    return float(sum(np.mean([seconds[seed] for seed in seeds]) for seconds in by_value.values()))
+
+
+def _best_triples(results: Sequence[Result]) -> int:
+    courses = [result.validations.set_index("step")[MEASURE] for result in results]
+    best = pd.concat(courses, axis="columns").dropna().mean(axis="columns").sort_index().idxmax()
+    return int(best) * results[0].experiment.batch_size
+
+
+def _published_ratio(encoder: str, first: tuple[str, bool], second: tuple[str, bool]) -> float:
+    model = next((name for name in published_tables.MODELS if name.lower() in encoder.lower()), None)
+    if model is None:
+        return float("nan")
+    hours = [published_tables.variant3(model, target, batch or target == DISTRIBUTED)["hours"] for target, batch in (first, second)]
+    return hours[0] / hours[1]
+
+
+def _once(results: Iterable[Result]) -> list[Result]:
+    return list({result.key: result for result in results}.values())

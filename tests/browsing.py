@@ -1,0 +1,222 @@
+"""Pages of a built book in a headless Chromium that reaches no network: what they print, ask for and show."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+import nbformat.v4 as v4
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+
+from armlib.book import build
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SAMPLE = "notebooks/sample"
+EXPLORER = "notebooks/02_loss_explorer"
+INTRODUCTION = "book/intro"
+WIDE, NARROW = 1200, 400  # pixels
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]  # fmt: skip
+
+# Faults that axe finds in what the book's tools write and no page of ours can change: rule, selector.
+TOOLS = {
+    # docutils lists sources as <div role="list">, with roles for entries that ARIA has given up.
+    ("aria-allowed-role", ".citation-list"),
+    ("aria-deprecated-role", ".citation-list"),
+    ("aria-required-children", ".citation-list"),
+}
+
+MATHEMATICS = r"""
+$$
+\underbrace{\phi(q_i, d_i^+) - \phi(q_i, d_i^-)}_{\text{margin}} = \frac{1}{B^2}\sum_{i,j} (m_i - t_{ij})^2 + \sum_k (m_k - t_k)^2
+$$
+"""
+# Cells that show what chapters show, each with its metadata.
+CELLS = (
+    ("count: int = 3  # rows", {"tags": ["parameters"]}),
+    ("import matplotlib.pyplot as plt\nimport pandas as pd\nfrom IPython.display import HTML, Markdown", {}),
+    ("from armlib import figures", {}),
+    (
+        "with plt.rc_context(figures.STYLE):\n    figure, axes = plt.subplots(figsize=(8, 3))\n    axes.plot(range(count))",
+        {
+            "tags": ["hide-input"],
+            "mystnb": {"figure": {"caption": "A line.", "name": "fig-line"}, "image": {"alt": "A line that rises."}},
+        },
+    ),
+    (
+        "wide = pd.DataFrame({f'a column with a name {k}': [k / 7] * count for k in range(9)})\n"
+        "wide.rename_axis('row').round(3)",
+        {},
+    ),
+    ("HTML(wide.to_html(index=False))", {}),
+    ("Markdown(f'*{count} rows*, by `pandas`.')", {}),
+    ("print('a long line ' * 20)", {}),
+)
+
+
+def chromium() -> str | None:
+    """The browser's program, where there is one."""
+    return shutil.which("chromium")
+
+
+@contextmanager
+def in_chromium() -> Iterator[Browser]:
+    """A browser with an empty profile."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def small_book(root: Path) -> Path:
+    """Build a book of the introduction, the explorer's chapter, a sample of outputs and the bibliography; gives its pages."""
+    for name in ("book", "notebooks", "figures"):
+        (root / name).mkdir()
+    shutil.copy(REPOSITORY / "_config.yml", root)
+    shutil.copytree(REPOSITORY / "web", root / "web")
+    for name in ("references.bib", "bibliography.md"):
+        shutil.copy(REPOSITORY / "book" / name, root / "book")
+    pages = (SAMPLE, EXPLORER, "book/bibliography")
+    introduction = (REPOSITORY / f"{INTRODUCTION}.md").read_text(encoding="utf8")
+    (root / f"{INTRODUCTION}.md").write_text(_unlinked(introduction), encoding="utf8")
+    explorer = nbformat.read(REPOSITORY / f"{EXPLORER}.ipynb", 4)
+    for cell in explorer.cells:
+        cell.source = _unlinked(cell.source) if cell.cell_type == "markdown" else cell.source
+    nbformat.write(explorer, root / f"{EXPLORER}.ipynb")
+    words = "# One of each\n\nSee {numref}`fig-line`, $x^2 + y_i$ and [a link](https://example.org/).\n" + MATHEMATICS
+    words += "\n| name | value |\n| --- | --- |\n| $x$ | `code` |\n"
+    cells = [v4.new_markdown_cell(words, id="title")]
+    cells += [v4.new_code_cell(source, id=f"cell-{k}", metadata=metadata) for k, (source, metadata) in enumerate(CELLS)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), root / f"{SAMPLE}.ipynb")
+    chapters = "".join(f"- file: {page}\n" for page in pages)
+    (root / "_toc.yml").write_text(f"format: jb-book\nroot: {INTRODUCTION}\nchapters:\n{chapters}")
+    return build(root)
+
+
+def _unlinked(text: str) -> str:
+    """A text whose links to chapters that the small book does not have are plain words."""
+    link = re.compile(r"\[([^\]]*)\]\([^)\s]*?(\w+)\.ipynb[^)\s]*\)")
+    return link.sub(lambda found: found[0] if EXPLORER.endswith(found[2]) else found[1], text)
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine only; gives the address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def content_pages(html: Path) -> list[str]:
+    """The addresses of a built book's pages, relative to its folder, less those that the tools make."""
+    files = (file.relative_to(html) for file in sorted(html.rglob("*.html")))
+    return [str(file) for file in files if file.parts[0] != "_static" and file.stem not in ("genindex", "search", "index")]
+
+
+class Visitor:
+    """Opens pages and collects what goes wrong on them in ``problems``, a phrase each."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.browser = browser
+        self.contexts: list[BrowserContext] = []
+        self.problems: list[str] = []
+
+    def __enter__(self) -> Visitor:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for context in self.contexts:
+            context.close()
+
+    def open(self, address: str, width: int = WIDE, scheme: str = "light", still: bool = True) -> Page:
+        """Open a page in a new window and wait until its formulas are set.
+
+        Args:
+            address: over http from 127.0.0.1, or as a file, then with the browser offline.
+            width: of the window, in pixels.
+            scheme: what the reader prefers, ``light`` or ``dark``.
+            still: whether the reader prefers reduced motion.
+        """
+        offline = address.startswith("file:")
+        motion = "reduce" if still else "no-preference"
+        context = self.browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion=motion, offline=offline
+        )
+        context.set_default_timeout(20_000)
+        self.contexts.append(context)
+        page = context.new_page()
+        name = urlsplit(address).path.rsplit("/", 1)[-1]
+        note = lambda text: self.problems.append(f"{name} ({scheme}, {width} px) {text}")  # noqa: E731 - one line a listener
+        page.on("console", lambda message: message.type in ("error", "warning") and note(f"prints {message.text}"))
+        page.on("pageerror", lambda error: note(f"raises {error}"))
+        page.on("requestfailed", lambda request: note(f"does not get {request.url}"))
+        page.on("response", lambda response: response.status >= 400 and note(f"gets {response.status} for {response.url}"))
+        page.on("request", lambda request: _is_outside(request) and note(f"asks for {request.url}"))
+        page.goto(address)
+        # The sidebar slides in when a page opens; what is measured is where it ends.
+        page.add_style_tag(content="* { transition: none !important; }")
+        page.evaluate("async () => { await globalThis.MathJax?.startup?.promise; await document.fonts.ready; }")
+        return page
+
+
+def _is_outside(request: Request) -> bool:
+    address = urlsplit(request.url)
+    return address.scheme not in ("file", "data", "blob", "about") and address.hostname != "127.0.0.1"
+
+
+def accessibility_faults(page: Page, within: str = "article.bd-article", rules: Sequence[str] = ()) -> list[str]:
+    """What axe finds in a part of a page, by default its text, less `TOOLS`; by the named rules, or by all."""
+    # Without preloading, as over file:// axe is not allowed to read the style sheets a second time.
+    options: dict[str, object] = {"preload": False, "resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = list(rules)
+    found = []
+    for fault in Axe().run(page, within, options).response["violations"]:
+        for node in fault["nodes"]:
+            target = node["target"][0]
+            excused = any(
+                rule == fault["id"] and page.eval_on_selector(target, "(node, of) => Boolean(node.closest(of))", of)
+                for rule, of in TOOLS
+            )
+            if not excused:
+                reasons = "; ".join(check["message"] for check in (*node["any"], *node["all"], *node["none"]))
+                found.append(f"{fault['id']} ({fault['impact']}) at {target}: {reasons}")
+    return found
+
+
+def overflowing(page: Page) -> list[str]:
+    """What reaches beyond the right edge of the window without being scrollable, as selectors with their pixels."""
+    return page.evaluate("""() => {
+        const limit = document.documentElement.clientWidth + 1, found = [];
+        if (document.documentElement.scrollWidth > limit) found.push(`the page is ${document.documentElement.scrollWidth} wide`);
+        const scrolls = node => {
+            for (let at = node.parentElement; at && at.localName !== "article"; at = at.parentElement)
+                if (["auto", "scroll"].includes(getComputedStyle(at).overflowX)) return true;
+            return false;
+        };
+        for (const node of document.querySelectorAll("article.bd-article *")) {
+            const box = node.getBoundingClientRect();
+            const hidden = node.closest("mjx-assistive-mml, .visually-hidden, details:not([open]) > :not(summary)");
+            if (box.width && box.right > limit && !hidden && !scrolls(node))
+                found.push(`${node.localName}.${node.getAttribute("class") ?? ""} reaches ${Math.round(box.right)}`);
+        }
+        return found;
+    }""")

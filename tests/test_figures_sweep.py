@@ -1,0 +1,181 @@
+"""Figure 3 and its tables hold the numbers of the results, read back from the drawing; the results here are made up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import FillBetweenPolyCollection
+
+from armlib import published_tables
+from armlib.errors import InputError
+from armlib.evaluation import Evaluation
+from armlib.experiments import Experiment
+from armlib.figures import MAXIMUM, colour, maxima
+from armlib.figures_sweep import beside_published, scores_in_words, static_sweep, sweep_in_words, sweep_scores, sweep_table
+from armlib.measuring import FULL_RANKING, RERANKING
+from armlib.reported import hits_measure, reported_collection, spoken
+
+SETS = ("mini/dev", "mini/trec-dl-2019")
+BEST = {("lsa/distilbert", False): 0.3, ("lsa/distilbert", True): 0.5, ("org/other", False): 0.5, ("org/other", True): 0.3}
+TARGETS = (0.1, 0.3, 0.5, 1.0)
+
+
+@dataclass
+class Fabricated:
+    """A result whose values are made up."""
+
+    experiment: Experiment
+    scores: dict[tuple[str, str], float]
+    about: dict
+
+    @property
+    def measures(self) -> pd.DataFrame:
+        rows = [(name, *key, value) for name in SETS for key, value in self.scores.items()]
+        return pd.DataFrame(rows, columns=["collection", "mode", "measure", "value"])
+
+    @property
+    def validations(self) -> pd.DataFrame:
+        return pd.DataFrame({"step": [100], "nDCG@10": [self.scores[RERANKING, "nDCG@10"]]})
+
+    def value(self, collection: str, mode: str, measure: str) -> float:
+        assert collection in SETS
+        return self.scores[mode, measure]
+
+    def per_query(self, collection: str, mode: str) -> Evaluation:
+        """Ten queries, of which the first stage has something relevant for nine."""
+        return Evaluation.from_per_query(pd.DataFrame({"R(rel=2)@1000": [0.0] + [0.5] * 9}, index=[f"q{i}" for i in range(10)]))
+
+
+def fabricate(encoder: str, in_batch: bool, value: float, seed: int, *, hits_by_target: bool = True) -> Fabricated:
+    away = abs(value - BEST[encoder, in_batch])
+    ndcg = 0.6 - 0.2 * away - 0.05 * in_batch + 0.01 * seed
+    hits = 0.8 - 0.1 * abs(value - 0.1) + 0.01 * seed if hits_by_target else 0.9
+    scores = {
+        (RERANKING, "nDCG@10"): ndcg, (RERANKING, "Success(rel=2)@100"): hits, (RERANKING, "R(rel=2)@1000"): 0.45,
+        (FULL_RANKING, "nDCG@10"): ndcg - 0.1, (FULL_RANKING, "R(rel=2)@1000"): 0.7 - 0.1 * away,
+        (FULL_RANKING, "Success(rel=2)@100"): hits,
+    }  # fmt: skip
+    experiment = Experiment(encoder=encoder, target=f"static({value})", in_batch=in_batch, seed=seed)
+    return Fabricated(experiment, scores, {"kept_step": 100})
+
+
+def sweep(seeds: tuple[int, ...] = (0, 1), **how) -> list[Fabricated]:
+    return [fabricate(*one, value, seed, **how) for one, value, seed in product(BEST, TARGETS, seeds)]
+
+
+@pytest.fixture
+def figure():
+    made = static_sweep(sweep(), SETS[1])
+    yield made
+    plt.close(made)
+
+
+def test_lines_are_the_means_over_seeds_and_bands_their_range(figure):
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["without in-batch negatives", "with in-batch negatives"]
+    assert [figure.axes[k].get_ylabel() for k in (0, 2)] == ["nDCG@10, re-ranking", "Hits@100, re-ranking"]
+    names = ("nDCG@10", "Success(rel=2)@100")
+    for axes, (measure, in_batch) in zip(figure.axes, product(names, (False, True)), strict=True):
+        lines = [line for line in axes.lines if line.get_label() != MAXIMUM]
+        bands = [each for each in axes.collections if isinstance(each, FillBetweenPolyCollection)]
+        for line, band, encoder in zip(lines, bands, ("lsa/distilbert", "org/other"), strict=True):
+            runs = [[fabricate(encoder, in_batch, value, seed) for value in TARGETS] for seed in (0, 1)]
+            low, high = (np.array([each.scores[RERANKING, measure] for each in one]) for one in runs)
+            np.testing.assert_allclose(line.get_xdata(), TARGETS)
+            np.testing.assert_allclose(line.get_ydata(), (low + high) / 2)
+            corners = band.get_paths()[0].vertices
+            for x, bottom, top in zip(TARGETS, low, high, strict=True):
+                ends = corners[np.isclose(corners[:, 0], x), 1]
+                np.testing.assert_allclose([ends.min(), ends.max()], [bottom, top])
+            assert line.get_color() == colour("static, in-batch" if in_batch else "static")
+        assert [line.get_marker() for line in lines] == ["o", "D"]
+        assert lines[0].get_linestyle() != lines[1].get_linestyle(), "encoders of one colour are told apart by dashes"
+
+
+def test_dots_are_at_the_maxima(figure):
+    found = maxima(figure)
+    expected = [
+        [(BEST[encoder, in_batch], 0.605 - 0.05 * in_batch) for encoder in ("lsa/distilbert", "org/other")] for in_batch in (0, 1)
+    ]
+    np.testing.assert_allclose(found[:2], expected)
+    np.testing.assert_allclose(found[2:], [[(0.1, 0.805)] * 2] * 2)
+
+
+def test_one_seed_and_one_encoder_have_no_band():
+    one = [result for result in sweep((0,)) if result.experiment.encoder == "org/other" and not result.experiment.in_batch]
+    made = static_sweep(one, SETS[0])
+    assert len(made.axes) == 2 and not any(axes.collections for axes in made.axes)
+    plt.close(made)
+    table = sweep_table(one, SETS[0])
+    assert list(table["best target"]) == [0.5, 0.1] and list(table.seeds) == [1, 1]
+    assert "no spread" in sweep_in_words(table) and "in-batch" not in sweep_in_words(table)
+
+
+def test_the_table_compares_the_best_target_with_target_1_and_with_the_tuned_one():
+    table = sweep_table(sweep(), SETS[1]).set_index(["encoder", "negatives", "measure"])
+    row = table.loc["lsa/distilbert", "own", "nDCG@10"]
+    assert (row["best target"], row["tuned target"]) == (0.3, 0.3)
+    assert row["at best"] == pytest.approx(0.605) and row["at 1"] == pytest.approx(0.605 - 0.14)
+    assert row.gain == row["tuned gain"] == pytest.approx(0.14)
+    hits = table.loc["org/other", "own", "Hits@100"]
+    assert (hits["best target"], hits["tuned target"]) == (0.1, 0.5)
+    assert hits.gain == pytest.approx(0.09) and hits["tuned gain"] == pytest.approx(0.05)
+    words = sweep_in_words(table.reset_index())
+    assert "gains 0.100 to 0.140 nDCG@10, more than 0.1 in" in words and "in 4 of 4 cases" in words
+    assert "lsa/distilbert 0.3 (own negatives), 0.5 (in-batch negatives); org/other 0.5" in words
+    assert "higher in 0 of 4 cases (encoder and measure); the differences go from -0.050 to +0.000" in words
+
+
+def test_without_target_1_nothing_is_said_of_gains():
+    table = sweep_table([result for result in sweep() if result.experiment.target != "static(1.0)"], SETS[0])
+    assert table.gain.isna().all() and "gains" not in sweep_in_words(table)
+
+
+def test_recall_takes_the_place_of_hits_where_all_reach_what_the_first_stage_allows():
+    results = sweep(hits_by_target=False)
+    assert hits_measure(results, SETS[0]) == (FULL_RANKING, "R(rel=2)@1000")
+    assert "in place of Hits@100, Recall@1000 of full ranking" in scores_in_words(results, SETS[0])
+    assert set(sweep_scores(results, SETS[0]).measure) == {"nDCG@10", "Recall@1000"}
+    results[3].scores[RERANKING, "Success(rel=2)@100"] = 0.8  # one that is worse than the first stage allows makes the difference
+    assert hits_measure(results, SETS[0]) == (RERANKING, "Success(rel=2)@100")
+    assert scores_in_words(results, SETS[0]) == f"The scores are nDCG@10 and Hits@100 of re-ranking on {SETS[0]}."
+
+
+def test_published_numbers_stand_beside_those_of_the_same_architecture():
+    table = beside_published(sweep(), SETS[1])
+    assert list(table["training"].iloc[1]) == ["lsa/distilbert", "in-batch"]
+    assert list(table["measured"].iloc[1]) == pytest.approx([0.5, 0.455, 0.7])
+    published = published_tables.variant3("distilBERT", "static", True)
+    assert list(table["published"].iloc[1]) == ["distilBERT", 0.2, published["dl19_ndcg10"], published["dl19_r1000"]]
+    assert table["published"][table["training", "encoder"] == "org/other"].isna().all(axis=None)
+
+
+def test_the_collection_is_trec_dl_2019_where_it_is_there():
+    results = sweep((0,))
+    assert reported_collection(results) == SETS[1] and reported_collection(results, SETS[0]) == SETS[0]
+    with pytest.raises(InputError, match="unknown evaluation collection of these results 'mini/test'"):
+        reported_collection(results, "mini/test")
+    with pytest.raises(InputError, match="none"):
+        reported_collection([])
+
+
+def test_other_targets_are_refused():
+    results = sweep((0,))
+    results[0].experiment = Experiment(target="adaptive")
+    with pytest.raises(InputError, match="cannot show adaptive"):
+        sweep_scores(results, SETS[0])
+    with pytest.raises(InputError, match="there are none"):
+        sweep_scores([], SETS[0])
+
+
+def test_measures_have_the_papers_names():
+    names = ("Success(rel=2)@100", "Success@5", "R@1000", "R(rel=2)@1000", "RR@10", "nDCG@10")
+    assert [spoken(name) for name in names] == ["Hits@100", "Hits@5", "Recall@1000", "Recall@1000", "RR@10", "nDCG@10"]

@@ -1,0 +1,164 @@
+"""A sweep by Dask's workers: all results are there, whatever happens to the workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from armlib import sweeping
+from armlib.cli import main
+from armlib.errors import InputError
+from armlib.experiments import Experiment
+from armlib.store import THREADS, RunStore
+
+
+def same_result(left, right) -> None:
+    """Assert that two results agree to the bit in all but time."""
+    timed = ["seconds", "waiting_seconds"]
+    assert left.trace.drop(columns=timed).equals(right.trace.drop(columns=timed))
+    assert left.validations.drop(columns="seconds").equals(right.validations.drop(columns="seconds"))
+    assert left.measures.equals(right.measures)
+    one, other = left.encoder().state_dict(), right.encoder().state_dict()
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def trainings(folder: Path) -> dict[int, Path]:
+    """The worker processes below this one that are training, with the folder of the checkpoints that each has written."""
+    found = {}
+    for child in psutil.Process().children(recursive=True):
+        for file in child.open_files():
+            if file.path.startswith(str(folder / ".locks")):
+                found[child.pid] = folder / ".unfinished" / Path(file.path).stem / "checkpoints"
+    return found
+
+
+def test_trainings_of_lost_workers_are_continued(small_experiment: Experiment, tmp_path: Path) -> None:
+    """One worker is killed half way, and later one is told to end, as a cluster tells it."""
+    experiments = [replace(small_experiment, seed=seed, steps=80, validate_every=40) for seed in (11, 12, 13)]
+    store, undisturbed = RunStore(tmp_path / "swept", checkpoint_seconds=0.0), RunStore(tmp_path / "undisturbed")
+    lost: list[str] = []
+
+    def disturb() -> None:
+        for notice in (signal.SIGKILL, signal.SIGTERM):
+            sent = len(lost) + 1
+            while len(lost) < sent:
+                time.sleep(0.1)
+                for pid, checkpoints in trainings(store.path).items():
+                    key = checkpoints.parent.name
+                    if key not in lost and len(lost) < sent and list(checkpoints.glob("step-000000[1-9]*")):
+                        os.kill(pid, notice)
+                        lost.append(key)
+
+    disturber = threading.Thread(target=disturb, daemon=True)
+    said: list[str] = []
+    threads = {name: os.environ.get(name) for name in (*THREADS, "PYTHONHASHSEED")}
+    with sweeping.workers_here(2) as client:
+        disturber.start()
+        outcomes = sweeping.fill(client, store, experiments, said.append)
+        disturber.join(timeout=1)
+        again = [each for each in experiments if each.key() in lost]
+        sweeping.fill(client, undisturbed, again, said.append)
+    assert len(lost) == len(again) == 2
+    assert threads == {name: os.environ.get(name) for name in threads}, "this process's environment is as it was"
+    assert {outcome.experiment for outcome in outcomes} == set(experiments) and not any(outcome.error for outcome in outcomes)
+    assert [line.partition(":")[0] for line in said] == ["1 of 3", "2 of 3", "3 of 3", "1 of 2", "2 of 2"]
+    assert not store.missing(experiments) and len(store.finished()) == 3
+    assert not list(store.path.glob(".unfinished/*"))
+    for each in again:
+        same_result(store.result(each), undisturbed.result(each))
+
+
+@pytest.fixture
+def profile(beir_folder: Path, tiny_folder: Path, tmp_path: Path) -> Path:
+    """A profile of seconds: two static targets, one seed."""
+    file = tmp_path / "tiny.toml"
+    file.write_text(PROFILE.format(collection=json.dumps(str(beir_folder)), encoder=json.dumps(str(tiny_folder))))
+    return file
+
+
+PROFILE = """
+about = "A profile for a test."
+encoders = [{encoder}]
+static = [0.3, 1.0]
+batch_sizes = [8]
+seeds = [0, 1]
+sweep_seeds = [0]
+jobs = 1
+
+[experiment]
+collection = {collection}
+encoder = {encoder}
+batch_size = 8
+steps = 4
+learning_rate = 1e-3
+query_length = 24
+passage_length = 48
+validate_every = 2
+validation_queries = 10
+evaluation = ["none"]
+"""
+
+
+def test_the_command_fills_a_store_and_lists_it(profile: Path, tmp_path: Path, capsys) -> None:
+    command = ["sweep", "--profile", str(profile), "--runs", str(tmp_path / "runs"), "--chapter", "static_sweep"]
+    assert main([*command, "--list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed[:-1]] == ["missing"] * 4 and ": 4 missing; then static targets" in listed[-1]
+    assert not list((tmp_path / "runs").glob("*/result.json"))
+    assert main([*command, "--workers", "1"]) == 0
+    ended = capsys.readouterr()
+    assert "4 of 4: " in ended.out and ended.err == ""
+    # The tuned targets, without and with in-batch negatives, with the seed that the sweep did not have.
+    finished = RunStore(tmp_path / "runs").finished()
+    assert len(finished) == 4 + 2 and [result.experiment.seed for result in finished].count(1) == 2
+    (next(result for result in finished if result.experiment.seed == 0).folder / "trace.csv").write_text("step\n")
+    (tmp_path / "runs" / ".unfinished" / "0123").mkdir(parents=True)
+    assert main([*command, "--list"]) == 0
+    assert ": 1 damaged, 3 finished; then" in capsys.readouterr().out.replace("3 finished, 1 damaged", "1 damaged, 3 finished")
+
+
+def test_an_experiment_that_cannot_run_does_not_stop_the_others(small_experiment: Experiment, tmp_path: Path) -> None:
+    good, bad = replace(small_experiment, steps=2, validate_every=2), replace(small_experiment, encoder=str(tmp_path / "nothing"))
+    store, said = RunStore(tmp_path / "runs"), []
+    with sweeping.workers_here(1) as client:
+        outcomes = {outcome.experiment: outcome for outcome in sweeping.fill(client, store, [bad, good], said.append)}
+        # A scheduler of one's own is connected to in the same way; here it has the same worker.
+        with sweeping.workers_of(client.scheduler.address) as other:
+            assert sweeping.fill(other, store, [good], said.append) == []
+            with pytest.raises(InputError, match="does not see the run store /proc/nowhere"):
+                sweeping._check_workers(other, "/proc/nowhere/mark")
+    assert not outcomes[good].error and "nothing" in outcomes[bad].error and not outcomes[bad].details
+    assert any("failed: " in line and str(tmp_path / "nothing") in line for line in said)
+    assert store.missing([good, bad]) == [bad]
+
+
+def test_wrong_input_is_refused_before_anything_starts(profile: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sweeping, "LocalCluster", lambda **_: pytest.fail("started"))
+    command = ["sweep", "--profile", str(profile), "--runs", str(tmp_path / "runs")]
+    for wrong, sentence in (
+        (["--chapter", "static"], "unknown chapter 'static'; did you mean 'static_sweep'?"),
+        (["--workers", "0"], "at least one worker, not 0"),
+        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "--workers counts processes of this machine"),
+        (["--scheduler", "nonsense://x"], "no Dask scheduler answers at 'nonsense://x'"),
+        (["--profile", "papers"], "unknown profile 'papers'"),
+    ):
+        assert main([*command, *wrong]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_without_dask_it_is_one_sentence(profile: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask", None)
+    monkeypatch.delitem(sys.modules, "armlib.sweeping")
+    assert main(["sweep", "--profile", str(profile), "--runs", str(tmp_path / "runs")]) == 2
+    assert capsys.readouterr().err == "armlib: a sweep needs Dask; install it with: pip install --editable '.[sweep]'\n"

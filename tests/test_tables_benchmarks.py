@@ -1,0 +1,93 @@
+"""The benchmarks' own files as tables, and one made up as a GPU's, since none was measured on one yet."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from armlib import files
+from armlib.errors import InputError
+from armlib.projection import flop_per_triple, non_embedding
+from armlib.tables_benchmarks import (
+    FOLDER,
+    find,
+    gather_speed,
+    load,
+    machines,
+    measured_rates,
+    on_gpu,
+    training_speed,
+    where,
+)
+
+ROOT = Path(__file__).parent.parent
+H100 = "NVIDIA H100 80GB HBM3"
+
+
+@pytest.fixture(scope="module")
+def processor() -> list[dict]:
+    return [each for each in load(find(ROOT)) if not each["made"]["machine"]["gpu"]]
+
+
+def on_a_gpu(found: list[dict], layers: int, rate: float) -> dict:
+    """A file of training speed as a GPU would write it, with a made-up rate."""
+    [file] = [copy.deepcopy(each) for each in found if each["benchmark"] == "training-speed"][:1]
+    file["made"]["machine"]["gpu"], file["settings"]["layers"], file["device"] = H100, layers, "cuda"
+    model = {6: "distilBERT", 12: "RoBERTa"}[layers]
+    file["ways"]["armlib"] |= {"triples_per_second": rate, "flop_per_second_on_real_tokens": rate * flop_per_triple(model)}
+    return file
+
+
+def test_the_folder_is_found_from_any_folder_below_it() -> None:
+    assert find(ROOT / "notebooks") == ROOT.resolve() / FOLDER
+
+
+def test_without_a_folder_there_is_nothing_and_it_is_said(tmp_path) -> None:
+    assert find(tmp_path) is None and load(None) == []
+    assert where([]).startswith("There is no benchmarks/results")
+    assert machines([]).empty and training_speed([]).empty and gather_speed([]).empty and measured_rates([]) == []
+
+
+def test_what_is_no_benchmark_is_refused(tmp_path) -> None:
+    files.write_json(tmp_path / "other.json", {"benchmark": "training-speed"})
+    with pytest.raises(InputError, match="other.json is not a benchmark's file"):
+        load(tmp_path)
+
+
+def test_training_speed_holds_the_files_medians(processor) -> None:
+    table = training_speed(processor)
+    file = next(each for each in processor if each["benchmark"] == "training-speed")
+    row = table[(table.way == "sentence-transformers")].iloc[0]
+    assert row["triples per second"] == file["ways"]["sentence-transformers"]["triples_per_second"]
+    assert row["armlib's rate over it"] == file["ratios"]["armlib over sentence-transformers"]["median"]
+    assert row.layers == 6 and "GiB" in row.machine and row.device == "cpu"
+
+
+def test_gather_speed_holds_each_size_and_whether_it_met_the_aim(processor) -> None:
+    table = gather_speed(processor)
+    file = copy.deepcopy(next(each for each in processor if each["benchmark"] == "gather-speed"))
+    assert list(table.triples)[: len(file["sizes"])] == [size["triples"] for size in file["sizes"]]
+    file["sizes"][0]["triples_per_second"] = 10
+    assert not gather_speed([file])["aim met"][0]
+
+
+def test_files_of_processors_are_not_measurements_of_a_gpu(processor) -> None:
+    assert processor and on_gpu(processor) == [] and measured_rates(processor) == []
+    assert "none of a GPU" in where(processor)
+    assert set(machines(processor).GPU) == {"none"}
+
+
+def test_one_measured_encoder_gives_the_others_by_arithmetic(processor) -> None:
+    found = [*processor, on_a_gpu(processor, 6, 8000.0)]
+    assert f"1 of a GPU: training-speed ({H100})" in where(found)
+    [rates] = measured_rates(found)
+    assert rates.triples["distilBERT"] == 8000 and rates.machine == H100
+    assert rates.triples["MPNet"] == pytest.approx(8000 * non_embedding("distilBERT") / non_embedding("MPNet"))
+    assert rates.derived == ("training of RoBERTa", "training of MPNet", "encoding")
+
+
+def test_each_depth_counts_for_its_encoders(processor) -> None:
+    [rates] = measured_rates([on_a_gpu(processor, 6, 8000.0), on_a_gpu(processor, 12, 3600.0)])
+    assert dict(rates.triples) == {"distilBERT": 8000, "RoBERTa": 3600, "MPNet": 3600} and rates.derived == ("encoding",)

@@ -1,0 +1,177 @@
+"""What was run on what: the tables hold what the files, the tokenizer and the encoder say when asked directly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from armlib import published_tables, tables_data
+from armlib.data import load_collection
+from armlib.errors import InputError
+from armlib.experiments import load_profile
+from armlib.tables_examples import SHOWN_CHARACTERS, example_judgments, example_triples, most_graded
+
+
+@pytest.fixture(scope="module")
+def profile(small_experiment, tiny_folder):
+    demo = load_profile("demo")
+    return replace(demo, experiment=small_experiment, encoders=(str(tiny_folder),), static=(0.0, 0.25), batch_sizes=(8, 16))
+
+
+@pytest.fixture(scope="module")
+def data(profile):
+    return tables_data.training_data(profile)
+
+
+@pytest.fixture(scope="module")
+def corpus(beir_folder):
+    return {row["_id"]: row["text"] for row in map(json.loads, (beir_folder / "corpus.jsonl").read_text().splitlines())}
+
+
+def judged(folder, split: str) -> list[list[str]]:
+    return [line.split("\t") for line in (folder / "qrels" / f"{split}.tsv").read_text().splitlines()[1:]]
+
+
+def test_the_papers_setup_stands_beside_the_profiles(data, profile, corpus, beir_folder) -> None:
+    table = tables_data.setup(data)
+    assert table.columns.tolist() == ["published", "here"] and not table.isna().to_numpy().any()
+    here, published = table["here"], table["published"]
+    assert here["trained on"] == f"{beir_folder}/train"
+    assert here["passages"] == f"{len(corpus):,}" and published["passages"] == "8,841,823"
+    assert here["training triples"] == f"{len(data.triples):,}" and published["training triples"] == "39,780,811"
+    assert here["training judgments"] == str(len(judged(beir_folder, "train")))
+    assert here["triples seen"].startswith("320 at most") and published["triples seen"] == "1.98 to 7.30 million (Table 3)"
+    assert here["static targets searched"] == "0, 0.25" and here["seeds"] == "0, 1; 0 in sweeps"
+    assert here["evaluated on"] == f"{beir_folder}/test (40 queries)" and "(43 queries)" in published["evaluated on"]
+    assert here["encoders"] == profile.encoders[0] and published["maximum lengths in tokens"] == "queries 30, passages 200"
+    held = {data.queries.ids[row].decode() for row in data.triples[:, 0]} & set(data.validation.queries())
+    assert len(data.validation.queries()) == 20 and not held, "queries that validate give no triples"
+
+
+def test_table_1_is_followed_by_the_encoders_as_loaded(profile, data) -> None:
+    table = tables_data.encoders(profile)
+    printed, (mine,) = table[table.source == "published"], table[table.source == "here"].to_dict("records")
+    assert printed.parameters.tolist() == published_tables.table1().params_millions.tolist() and printed.layers.isna().all()
+    backbone = data.encoder.backbone
+    total = sum(parameter.numel() for parameter in backbone.parameters())
+    tables = (
+        sum(p.numel() for p in backbone.embeddings.word_embeddings.parameters())
+        + backbone.embeddings.position_embeddings.weight.numel()
+    )
+    assert mine["class"] == "DistilBertModel" and mine["parameters"] == round(total / 1e6, 2)
+    assert mine["without embeddings"] == round((total - tables) / 1e6, 2)
+    assert (mine["embedding"], mine["dimensions"], mine["layers"]) == ("CLS", 32, 1)
+    assert mine["vocabulary"] == len(data.encoder.tokenizer)
+
+
+def test_a_stock_architecture_is_said_to_start_from_latent_semantic_analysis(profile, data, monkeypatch) -> None:
+    monkeypatch.setattr(tables_data, "load_encoder", lambda *given: data.encoder)
+    row = tables_data.encoders(replace(profile, encoders=("lsa/distilbert",))).iloc[-1]
+    assert row["starts from"] == f"latent semantic analysis of {data.collection.corpus}"
+
+
+def test_collections_are_counted(data, corpus, beir_folder) -> None:
+    table = tables_data.collections(data)
+    train, held, test = table.columns
+    assert (train, test) == (f"{beir_folder}/train", f"{beir_folder}/test") and held == data.validation.name
+    assert table.loc["used for"].tolist() == ["training", "validation", "evaluation"]
+    assert table.loc["passages"].tolist() == [len(corpus)] * 3
+    assert table.loc["pairs of grade 1"].tolist() == [len(judged(beir_folder, "train")), 20, 40]
+    assert table.loc["judged queries", test] == 40 and table.loc["relevant per query", test] == 1
+    assert table.loc["training triples", train] == len(data.triples) and table.loc["training triples", test] is None
+    asked = {query for query, _, _ in data.collection.triples()} - set(data.validation.queries())
+    assert table.loc["queries with triples", train] == len(asked)
+    assert table.loc["positives per query", train] == 1
+    run = load_collection(test).first_stage()
+    found = [passage in run[query] for query, passage, _ in judged(beir_folder, "test")]
+    assert table.loc["relevant in first stage, %", test] == round(100 * np.mean(found), 1)
+    assert table.loc["first stage per query", test] == round(np.mean([len(hits) for hits in run.values()]), 1)
+    assert table.loc["fingerprint", test] == load_collection(test).fingerprint()
+    assert table.index[-1] == "passages' fingerprint" and table.iloc[-1].nunique() == 1
+
+
+def test_one_collection_in_two_roles_has_one_column(data) -> None:
+    table = tables_data.collections(replace(data, validation=data.evaluation[0]))
+    assert table.loc["used for"].tolist() == ["training", "validation, evaluation"]
+
+
+def test_lengths_are_the_tokenizers(profile, data, corpus) -> None:
+    queries, passages = tables_data.lengths(profile).to_dict("records")
+    for row, texts, limit in ((queries, data.collection.queries().values(), 24), (passages, corpus.values(), 48)):
+        tokens = np.array([min(len(ids), 514) for ids in data.encoder.tokenizer(list(texts))["input_ids"]])
+        assert (row["number"], row["longest"], row["maximum"]) == (len(tokens), tokens.max(), limit)
+        assert row["mean"] == round(tokens.mean(), 1) and row["median"] == int(np.median(tokens))
+        assert row["texts cut"] == round(100 * np.mean(tokens > limit), 1) > 0
+        assert row["tokens cut"] == round(100 * np.maximum(tokens - limit, 0).sum() / tokens.sum(), 1)
+
+
+def test_encoders_that_share_a_tokenizer_share_rows(profile) -> None:
+    (name,) = profile.encoders
+    assert tables_data.lengths(replace(profile, encoders=(name, name))).encoder.tolist() == [f"{name}, {name}"] * 2
+
+
+def test_padding_is_what_the_tokenizer_and_the_rows_give(profile, data) -> None:
+    data = replace(data, profile=replace(profile, experiment=replace(profile.experiment, chunk_size=4)))
+    table = tables_data.padding(data, batches=3)
+    assert table.index.get_level_values(0).unique().tolist() == ["this profile's 24 and 48", "the paper's 30 and 200"]
+    for limits, (_, rows) in zip(((24, 48), (30, 200)), table.groupby(level=0, sort=False), strict=True):
+        given = np.zeros(4)
+        for step in range(3):
+            triples = data.batches().rows(step)
+            for store, ids, limit in ((data.queries, triples[:, 0], limits[0]), (data.passages, triples[:, 1:].ravel(), limits[1])):
+                lengths = np.sort(np.minimum(store.lengths[ids], limit))
+                chunks = np.split(lengths, range(4, len(lengths), 4))
+                given += [lengths.sum(), sum(c.max() * len(c) for c in chunks), lengths.max() * len(lengths), limit * len(lengths)]
+        np.testing.assert_allclose(rows["tokens per triple"], given / (3 * 16))
+        np.testing.assert_allclose(rows.real + rows.padding, given / (3 * 16))
+        np.testing.assert_allclose(rows["times the floor"], given / given[0])
+    at_paper = replace(profile.experiment, query_length=30, passage_length=200)
+    alone = tables_data.padding(replace(data, profile=replace(profile, experiment=at_paper)), batches=1)
+    assert len(alone) == 4, "lengths that are the paper's are not counted twice"
+
+
+def test_example_triples_are_the_first_of_the_first_batch(data, corpus, beir_folder) -> None:
+    table = example_triples(data, 2)
+    assert table.triple.tolist() == [1, 1, 1, 2, 2, 2]
+    queries, positives = data.collection.queries(), {query: passage for query, passage, _ in judged(beir_folder, "train")}
+    for number, (query, _, negative) in enumerate(data.batches().rows(0)[:2]):
+        name = data.queries.ids[query].decode()
+        shown = [" ".join(text.split()) for text in table.text[3 * number : 3 * number + 3]]
+        whole = [queries[name], corpus[positives[name]], corpus[data.passages.ids[negative].decode()]]
+        for text, source in zip(shown, whole, strict=True):
+            assert len(text) <= SHOWN_CHARACTERS and " ".join(source.split()).startswith(text.removesuffix(" …"))
+
+
+def test_example_judgments_go_from_the_highest_grade_down(data, corpus, monkeypatch) -> None:
+    collection = load_collection("docstrings/test")
+    texts = {"a": "first", "b": "second", "c": "third", "d": "fourth"}
+    monkeypatch.setattr(collection, "judged_queries", lambda: {"many": "x", "plain": "y", "few": "the query"})
+    grades = {"many": dict.fromkeys(texts, 1) | {"b": 3}, "plain": {"a": 3}, "few": {"a": 1, "b": 3, "gone": 3}}
+    monkeypatch.setattr(collection, "qrels", lambda: grades)
+    monkeypatch.setattr(collection, "documents", lambda: iter([type("D", (), {"id": k, "text": v}) for k, v in texts.items()]))
+    table = example_judgments(collection)
+    assert table.to_dict("records") == [
+        {"grade": "query", "id": "few", "text": "the query"},
+        {"grade": 3, "id": "b", "text": "second"},
+        {"grade": 1, "id": "a", "text": "first"},
+    ]
+    assert most_graded(replace(data, validation=collection)) is collection
+
+
+def test_tables_for_pages_are_escaped_and_whole() -> None:
+    long = "<script>alert('$x$')</script> " + "word " * 100
+    row = {"text": long, "a & b": 1234567, "share": 2.5, "none": None, "name": "beir/scifact in 1.98 s"}
+    found = tables_data.as_html(pd.DataFrame([row], index=["<i>"], dtype=object), index=True)
+    assert "&lt;script&gt;" in found and "<script" not in found and found.count("word ") >= 99
+    assert "a &amp; b" in found and "&lt;i&gt;" in found
+    assert "1,234,567" in found and "2.50" in found and "–" in found and "tex2jax_ignore" in found
+    assert "beir/<wbr>scifact in 1.98 s" in found, "names may be broken, numbers not"
+
+
+def test_an_unknown_encoder_is_refused(profile) -> None:
+    with pytest.raises(InputError, match="lsa/bert"):
+        tables_data.training_data(profile, "lsa/bert")
