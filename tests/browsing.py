@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import nbformat
 import nbformat.v4 as v4
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from armlib.book import build
 
@@ -24,6 +24,8 @@ SAMPLE = "notebooks/sample"
 EXPLORER = "notebooks/02_loss_explorer"
 INTRODUCTION = "book/intro"
 WIDE, NARROW = 1200, 400  # pixels
+PATIENCE = 60_000  # milliseconds that a page may take for something on a busy machine
+expect.set_options(timeout=PATIENCE)
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
@@ -147,7 +149,7 @@ class Visitor:
             context.close()
 
     def open(self, address: str, width: int = WIDE, scheme: str = "light", still: bool = True) -> Page:
-        """Open a page in a new window and wait until its formulas are set.
+        """Open a page in a new window and wait until its formulas are set and its explorers drawn.
 
         Args:
             address: over http from 127.0.0.1, or as a file, then with the browser offline.
@@ -160,7 +162,7 @@ class Visitor:
         context = self.browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion=motion, offline=offline
         )
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         self.contexts.append(context)
         page = context.new_page()
         name = urlsplit(address).path.rsplit("/", 1)[-1]
@@ -174,6 +176,8 @@ class Visitor:
         # The sidebar slides in when a page opens; what is measured is where it ends.
         page.add_style_tag(content="* { transition: none !important; }")
         page.evaluate("async () => { await globalThis.MathJax?.startup?.promise; await document.fonts.ready; }")
+        drawn = "[...document.querySelectorAll('.armlib-explorer-page')].every(one => one.querySelector('.summary')?.textContent)"
+        page.wait_for_function(drawn)
         return page
 
 

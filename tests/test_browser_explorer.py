@@ -168,7 +168,7 @@ def test_points_walk_downhill_and_back(visitor, addresses, still):
     explorer.locator("button[data-steps='50']").click()
     for _ in range(50):
         moved = step(moved, loss)
-    expect(explorer.locator("text.loss")).to_have_text(f"loss {measure(moved, loss).loss:.3f}", timeout=20_000)
+    expect(explorer.locator("text.loss")).to_have_text(f"loss {measure(moved, loss).loss:.3f}")
     explorer.locator("button[data-steps='0']").click()
     assert angles(explorer) == BATCH and shown(explorer) == computed(BATCH, loss)
 

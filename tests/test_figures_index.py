@@ -48,15 +48,15 @@ def test_points_are_settings(figure) -> None:
     for label, chosen in expected.items():
         rows = table[chosen].sort_values(["nprobe", "efSearch"])
         line, _, (bars,) = drawn[label].lines
-        np.testing.assert_allclose(line.get_xdata(), rows.ms)
-        np.testing.assert_allclose(line.get_ydata(), rows["recall@1000"])
+        np.testing.assert_allclose(line.get_xdata(orig=False), rows.ms)
+        np.testing.assert_allclose(line.get_ydata(orig=False), rows["recall@1000"])
         ends = np.array([segment[:, 0] for segment in bars.get_segments()])
         np.testing.assert_allclose(ends, rows[["ms low", "ms high"]])
         assert to_rgb(line.get_color()) == to_rgb(LOOKS[rows.kind.iloc[0]][0])
     swept = [table[chosen] for label, chosen in expected.items() if label not in ("flat (exact)", "HNSW")]
     for line, rows in zip(right.lines, swept, strict=False):
-        np.testing.assert_allclose(line.get_xdata(), rows.nprobe.astype(float))
-        np.testing.assert_allclose(line.get_ydata(), rows["recall@1000"])
+        np.testing.assert_allclose(line.get_xdata(orig=False), rows.nprobe.astype(float))
+        np.testing.assert_allclose(line.get_ydata(orig=False), rows["recall@1000"])
     assert len(right.lines) == len(swept) + 1  # and the mark
 
 
@@ -74,7 +74,7 @@ def test_depths_and_kinds_can_be_chosen() -> None:
     figure = recall_and_cost(costs, 10)
     assert figure.axes[0].get_ylabel() == "recall@10 against exact search"
     line = figure.axes[1].lines[0]
-    np.testing.assert_allclose(line.get_ydata(), costs.table[costs.table.kind == IVF]["recall@10"])
+    np.testing.assert_allclose(line.get_ydata(orig=False), costs.table[costs.table.kind == IVF]["recall@10"])
     assert len(figure.axes[1].lines) == 1 and not figure.axes[0].texts
     plt.close(figure)
     with pytest.raises(InputError, match="lack 'paper'"):
@@ -98,8 +98,8 @@ def test_times_are_drawn_by_size(tmp_path, monkeypatch) -> None:
     assert [bars.get_label() for bars in axes.containers] == ["flat (exact), nprobe=7", "paper, nprobe=7", RELEASED_LABEL]
     for number, bars in enumerate(axes.containers):
         line, _, (ranges,) = bars.lines
-        np.testing.assert_allclose(line.get_xdata(), [1000, 4000])
-        np.testing.assert_allclose(line.get_ydata(), [1 + number, 4 + number])
+        np.testing.assert_allclose(line.get_xdata(orig=False), [1000, 4000])
+        np.testing.assert_allclose(line.get_ydata(orig=False), [1 + number, 4 + number])
         np.testing.assert_allclose(ranges.get_segments()[1][:, 1], [2, 8 + number])
     assert axes.get_xscale() == axes.get_yscale() == "log"
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))

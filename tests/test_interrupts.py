@@ -16,14 +16,17 @@ import sys
 import threading
 import time
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from tqdm import tqdm
 
+from armlib import checkpoints
+from armlib.checkpoints import load_checkpoint, save_checkpoint
 from armlib.cli import main
+from armlib.errors import InputError
 from armlib.experiments import Experiment
 from armlib.interrupts import Stopped, stop_request, stop_trainings
 from armlib.store import Result, RunStore
@@ -118,6 +121,16 @@ def test_what_a_killed_process_was_writing_is_no_result_and_goes_away(experiment
     assert not draft.exists() and len(store.finished()) == 1 and store.state(short) == "finished"
 
 
+def test_a_process_that_does_not_see_the_checkpoint_of_the_first_is_refused(tmp_path: Path, monkeypatch) -> None:
+    save_checkpoint(tmp_path / "there", 3, {"step": 3})
+    monkeypatch.setattr(checkpoints, "rank", lambda: 1)
+    monkeypatch.setattr(checkpoints, "from_first", lambda _: tmp_path / "there" / "step-00000003")
+    assert load_checkpoint(tmp_path / "there") == {"step": 3}
+    monkeypatch.setattr(checkpoints, "from_first", lambda _: tmp_path / "elsewhere" / "step-00000003")
+    with pytest.raises(InputError, match="process 1 does not see the checkpoint .*elsewhere.*one file system"):
+        load_checkpoint(tmp_path / "elsewhere")
+
+
 def test_trainings_in_threads_are_asked_to_stop() -> None:
     with stop_request(torch.device("cpu")) as first, stop_request(torch.device("cpu")) as second:
         assert not first.agreed(1)
@@ -178,22 +191,20 @@ def test_one_process_is_sent_sigterm_and_both_stop_at_one_step(small_experiment,
 
 def test_sigterm_to_torchrun_leaves_a_checkpoint(small_experiment, tmp_path: Path) -> None:
     """As a cluster does it: the launcher is told, and tells its processes."""
-    options = [f"--{name.replace('_', '-')}={getattr(small_experiment, name)}" for name in ("collection", "encoder", "batch_size")]
+    script = tmp_path / "train.py"
+    values = {**asdict(small_experiment), "steps": 100_000, "validate_every": 100_000}
+    script.write_text(
+        "from armlib.experiments import Experiment\nfrom armlib.store import RunStore\n"
+        f"RunStore({str(tmp_path)!r}, device='cpu', checkpoint_seconds=0.0).result(Experiment(**{values!r}))\n"
+    )
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*launcher, "-m", "armlib", "train", *options, "--steps=100000", "--evaluation", "none", "--runs", str(tmp_path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    log = []
-    for line in process.stdout:
-        log.append(line)
-        if small_experiment.collection in line:
-            break
-    while not list(tmp_path.glob(".locks/*")):
-        assert process.poll() is None
+    process = subprocess.Popen([*launcher, str(script)], env=environment, stderr=subprocess.PIPE, text=True)
+    while not newest(tmp_path):
+        assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
-    time.sleep(6)
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=90)[1]
-    steps = re.findall(r"armlib: stopped by SIGTERM after step (\d+);", said)
+    steps = re.findall(r"^stopped by SIGTERM after step (\d+);", said, re.MULTILINE)
     assert len(steps) == 2 and steps[0] == steps[1], said
     assert newest(tmp_path) == f"step-{int(steps[0]):08d}"

@@ -67,6 +67,13 @@ def test_an_experiment_of_no_steps_is_measured_and_has_no_course(small_experimen
     assert result.measures.drop(columns="value").equals(trained.measures.drop(columns="value"))
 
 
+def test_a_round_of_some_chapters() -> None:
+    some = sweeps.first_round(DEMO, ["static_sweep", "distributed"])
+    assert set(some) == {*sweeps.static_sweep(DEMO), *sweeps.distributed(DEMO)}
+    with pytest.raises(InputError, match="unknown chapter 'static'; did you mean 'static_sweep'"):
+        sweeps.first_round(DEMO, ["static"])
+
+
 def test_every_batch_size_sees_equally_many_triples_between_validations() -> None:
     for each in sweeps.batch_sizes(DEMO):
         assert each.steps * each.batch_size == DEMO.experiment.steps * DEMO.experiment.batch_size
@@ -78,6 +85,7 @@ def test_every_batch_size_sees_equally_many_triples_between_validations() -> Non
 def test_a_target_is_tuned_on_the_kept_weights_and_the_common_seeds() -> None:
     scores = {(0.1, 0): 0.5, (0.3, 0): 0.4, (0.3, 1): 0.99, (1.0, 0): 0.1}
     other = [Finished(Experiment(target="adaptive"), 1.0), Finished(Experiment(target="static(0.5, variance=1.0)"), 1.0)]
+    other += finished({(1.0, 0): 1.0}, reading="released-code")
     assert sweeps.tuned(finished(scores) + finished({(0.3, 0): 0.2}, in_batch=True) + other) == {
         ("lsa/distilbert", False): 0.1, ("lsa/distilbert", True): 0.3,
     }  # fmt: skip
