@@ -48,17 +48,18 @@ def comparison(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def provenance(results: Sequence[Result]) -> str:
-    """How results were made, as a list in Markdown: machines and times, the keys and seeds of each variant, the collections.
+    """How results were made, as a list in Markdown: machines and times, the keys and seeds by encoder and variant, the collections.
 
     Of ``docstrings`` it says whether this is the text that the book was written with: other versions of Python bring others.
     """
     machines: dict[str, list[Result]] = {}
-    variants: dict[str, list[Result]] = {}
+    encoders: dict[str, dict[str, list[str]]] = {}
     for result in {each.key: each for each in results}.values():
         experiment = result.experiment
         machines.setdefault(machine_line(result.about), []).append(result)
-        settings = f"B={experiment.batch_size}, learning rate {experiment.learning_rate:g}"
-        variants.setdefault(f"{experiment.encoder}, {experiment.variant()}, {settings}", []).append(result)
+        settings = f"{experiment.encoder}, B={experiment.batch_size}, learning rate {experiment.learning_rate:g}"
+        keys = encoders.setdefault(settings, {}).setdefault(experiment.variant(), [])
+        keys.append(f"`{result.key}` (seed {experiment.seed})")
     lines = []
     for machine, made in machines.items():
         times = sorted(result.about["time"] for result in made)
@@ -67,8 +68,8 @@ def provenance(results: Sequence[Result]) -> str:
         count = "1 training" if len(made) == 1 else f"{len(made)} trainings"
         lines.append(f"- {count} on {machine}: {seconds:.0f} s in all, finished {when}")
     lines += [
-        f"- {details}: " + ", ".join(f"`{result.key}` (seed {result.experiment.seed})" for result in made)
-        for details, made in variants.items()
+        f"- {settings}: " + "; ".join(f"{variant} {', '.join(keys)}" for variant, keys in made.items())
+        for settings, made in encoders.items()
     ]
     chosen = {result.about["validated_on"] for result in results if result.chosen_on_test_set}
     lines += [f"- the step was chosen on {name}, a test set" for name in sorted(chosen)]

@@ -29,6 +29,7 @@ def show(table: pd.DataFrame, name: str, caption: str) -> Styler:
         caption: a sentence above the table.
     """
     styler = Styler(table, uuid=name, cell_ids=False, caption=caption).hide(axis="index")
+    styler = styler.set_table_attributes('class="dataframe"')  # as all other tables of a page, whose style it shares
     styler = styler.format(lambda text: str(text).removesuffix(f" {BEST}"), na_rep=DASH)
     return styler.map(lambda text: "font-weight: bold" if str(text).endswith(f" {BEST}") else "")
 
