@@ -28,7 +28,7 @@ COLOURS = {
 MARKERS = {"distilbert": "o", "roberta": "s", "mpnet": "^"}
 DASHES = {"distilbert": "solid", "roberta": (0, (5, 2)), "mpnet": (0, (1, 1.2))}  # where lines of several encoders share a colour
 MAXIMUM = "_maximum"  # the label of a dot at a maximum; the underscore keeps it out of legends
-GREY = "#808080"  # readable on a white page and on a dark one
+GREY = "#797979"  # readable on a white page and on a dark one
 STYLE = {
     "figure.dpi": 110, "savefig.transparent": True, "figure.facecolor": "none", "axes.facecolor": "none",
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "axes.labelcolor": GREY,

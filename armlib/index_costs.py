@@ -21,7 +21,7 @@ from armlib.exact import recall_against_exact
 from armlib.indexes import DEFAULTS, GRAPH_SEARCH, PAPER_LISTS, PAPER_PASSAGES, ApproximateIndex, build_index, check_index
 from armlib.measuring import DEPTH
 from armlib.provenance import provenance
-from armlib.retrieval import RECALL_DEPTHS, to_run
+from armlib.retrieval import RECALL_DEPTHS, RECALL_QUERIES, to_run
 from armlib.store import Result
 from armlib.stores import passage_store, query_store
 from armlib.vectors import Vectors
@@ -160,8 +160,9 @@ def sweep(
 ) -> Costs:  # fmt: skip
     """Build each kind of index once and search it with every setting, on one thread.
 
-    Every setting answers all queries once, for recall and scores. Then a batch of queries, spread evenly, is timed: in each round
-    all settings have their turn, so that what else the machine does meets all of them alike.
+    Every setting answers at most `armlib.retrieval.RECALL_QUERIES` queries, spread evenly, for recall, and the scored ones all
+    queries. Then a batch is timed: in each round all settings have their turn, so that what else the machine does meets all of them
+    alike.
 
     Args:
         searched: passages and queries.
@@ -189,12 +190,12 @@ def sweep(
     built, count = build(searched.vectors, kinds, training, threads), searched.vectors.shape[0]
     points, depth = settings(count, kinds), min(DEPTH, count)
     depths = sorted({min(one, depth) for one in RECALL_DEPTHS})
-    rows, scores, exact_rows = [], [], None
+    some, rows, scores, exact_rows = _spread(searched.queries, RECALL_QUERIES), [], [], None
     with threadpool_limits(1):
         for point in points:
             index, seconds = built[point.kind]
             index.configure(**point.parameters)
-            (values, found), compared = _compared(lambda index=index: index.search(searched.queries, depth), point.kind, count)
+            found, compared = _compared(lambda index=index: index.search(some, depth)[1], point.kind, count)
             exact_rows = found if exact_rows is None else exact_rows
             named = {"kind": point.kind, "index": index.specification}
             rows.append({
@@ -205,7 +206,7 @@ def sweep(
             })  # fmt: skip
             if point.scored:
                 shown = {**named, "nprobe": point.parameters.get("nprobe"), "released": point.released}
-                scores += [{**shown, **score} for score in _scores(searched, values, found)]
+                scores += [{**shown, **score} for score in _scores(searched, *index.search(searched.queries, depth))]
         table = pd.DataFrame(rows).join(times([(built[p.kind][0], p.parameters) for p in points], searched.queries, rounds, batch))
     table = table.astype(dict.fromkeys(RELEASED, "Int64"))
     table["bytes a vector"] = table.kind.map({kind: _bytes(index) / count for kind, (index, _) in built.items()})
@@ -237,12 +238,16 @@ def build(
     return built
 
 
-def _compared(search: Callable[[], tuple], kind: str, count: int) -> tuple[tuple[np.ndarray, np.ndarray], float]:
-    """What a search found, and the passages that all its queries were compared with, by FAISS's own counts."""
+def _spread(queries: np.ndarray, most: int) -> np.ndarray:
+    return queries[np.unique(np.linspace(0, len(queries) - 1, most).astype(np.int64))]
+
+
+def _compared(search: Callable[[], np.ndarray], kind: str, count: int) -> tuple[np.ndarray, float]:
+    """The rows that a search found, and the passages that all its queries were compared with, by FAISS's own counts."""
     statistics = {IVF: faiss.cvar.indexIVF_stats, PAPER: faiss.cvar.indexIVF_stats, HNSW: faiss.cvar.hnsw_stats}.get(kind)
     if statistics is None:
         found = search()
-        return found, len(found[1]) * count
+        return found, len(found) * count
     statistics.reset()
     found = search()
     return found, statistics.ndis
@@ -264,8 +269,7 @@ def times(
     places: Sequence[tuple[ApproximateIndex, Mapping[str, int]]], queries: np.ndarray, rounds: int, batch: int
 ) -> pd.DataFrame:
     """Milliseconds a query of each index with its parameters: median, lowest and highest of the rounds."""
-    some = queries[np.unique(np.linspace(0, len(queries) - 1, batch).astype(np.int64))]
-    seconds = np.empty((rounds, len(places)))
+    some, seconds = _spread(queries, batch), np.empty((rounds, len(places)))
     for taken in seconds:
         for number, (index, parameters) in enumerate(places):
             index.configure(**parameters)
