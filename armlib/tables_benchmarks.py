@@ -13,7 +13,7 @@ from armlib.projection import Rates
 from armlib.provenance import machine_line
 
 FOLDER = Path("benchmarks/results")
-TRAINING, GATHERING = "training-speed", "gather-speed"
+TRAINING, GATHERING, BUILDING = "training-speed", "gather-speed", "store-speed"
 OURS = "armlib"
 LAYERS = {6: ("distilBERT",), 12: ("RoBERTa", "MPNet")}  # encoders of Table 1 by their depth; those of one depth cost the same
 
@@ -105,6 +105,25 @@ def gather_speed(found: Sequence[dict]) -> pd.DataFrame:
         for each in _of(found, GATHERING)
         for size in each["sizes"]
     ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def store_speed(found: Sequence[dict]) -> pd.DataFrame:
+    """How fast stores are built of a synthetic collection, a row for passages, queries and triples of each file.
+
+    Columns: ``store``, ``count``, ``built per second``, ``bytes (GB)``, ``peak memory (GiB)`` (of the whole build), ``went on
+    from`` (passages that were done when the build was killed), ``machine``.
+    """
+    rows = []
+    for each in _of(found, BUILDING):
+        for store in ("passages", "queries", "triples"):
+            figures = each[store]
+            rate = figures["triples_per_second"] if store == "triples" else figures["texts_per_second"]
+            rows.append({
+                "store": store, "count": each["settings"][store], "built per second": rate, "bytes (GB)": figures["bytes"] / 1e9,
+                "peak memory (GiB)": each["peak_gib"], "went on from": figures.get("went_on_from", 0),
+                "machine": machine_line(each["made"]),
+            })  # fmt: skip
     return pd.DataFrame(rows)
 
 

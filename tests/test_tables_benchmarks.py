@@ -18,6 +18,7 @@ from armlib.tables_benchmarks import (
     machines,
     measured_rates,
     on_gpu,
+    store_speed,
     training_speed,
     where,
 )
@@ -47,7 +48,8 @@ def test_the_folder_is_found_from_any_folder_below_it() -> None:
 def test_without_a_folder_there_is_nothing_and_it_is_said(tmp_path) -> None:
     assert find(tmp_path) is None and load(None) == []
     assert where([]).startswith("There is no benchmarks/results")
-    assert machines([]).empty and training_speed([]).empty and gather_speed([]).empty and measured_rates([]) == []
+    assert machines([]).empty and training_speed([]).empty and gather_speed([]).empty and store_speed([]).empty
+    assert measured_rates([]) == []
 
 
 def test_what_is_no_benchmark_is_refused(tmp_path) -> None:
@@ -63,6 +65,19 @@ def test_training_speed_holds_the_files_medians(processor) -> None:
     assert row["triples per second"] == file["ways"]["sentence-transformers"]["triples_per_second"]
     assert row["armlib's rate over it"] == file["ratios"]["armlib over sentence-transformers"]["median"]
     assert row.layers == 6 and "GiB" in row.machine and row.device == "cpu"
+
+
+def test_store_speed_holds_each_store(processor) -> None:
+    made = {key: processor[0][key] for key in ("made", "file")}
+    texts = {"texts_per_second": 3000.0, "bytes": 2_000_000_000, "went_on_from": 40}
+    file = {
+        "benchmark": "store-speed", **made, "settings": {"passages": 90, "queries": 8, "triples": 700}, "passages": texts,
+        "queries": texts | {"went_on_from": 0}, "triples": {"triples_per_second": 9e5, "bytes": 8400}, "peak_gib": 1.5,
+    }  # fmt: skip
+    table = store_speed([*processor, file]).set_index("store")
+    assert table["count"].to_dict() == {"passages": 90, "queries": 8, "triples": 700}
+    assert table["built per second"].tolist() == [3000, 3000, 9e5] and table["went on from"].tolist() == [40, 0, 0]
+    assert table["bytes (GB)"].iloc[0] == 2 and set(table["peak memory (GiB)"]) == {1.5}
 
 
 def test_gather_speed_holds_each_size_and_whether_it_met_the_aim(processor) -> None:

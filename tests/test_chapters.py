@@ -1,0 +1,100 @@
+"""Every notebook of the book runs, from its parameters to the checks in its last cell, at a tiny scale."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from IPython.display import display
+from matplotlib import pyplot as plt
+
+from armlib import sweeps
+from armlib.experiments import load_profile
+from armlib.notebooks import changed_parameters, known_parameters
+from armlib.store import RunStore
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+# What keeps pages small that would take their time whatever the profile.
+SMALLER = {
+    "03_data_and_encoders": {"batches": 3},
+    "14_what_the_index_costs": {"sizes": [300, 600], "flat_sizes": [1200], "training": 300},
+}
+PROFILE = """
+about = "Made for tests: its numbers mean nothing."
+encoders = ["lsa/distilbert"]
+static = [0.3, 0.5, 1.0]
+batch_sizes = [8, 16]
+seeds = [0, 1]
+sweep_seeds = [0]
+jobs = 1
+[experiment]
+collection = "{collection}"
+encoder = "lsa/distilbert"
+batch_size = 16
+steps = 16
+learning_rate = 1e-3
+query_length = 16
+passage_length = 32
+validation_queries = 10
+validation_depth = 10
+validate_every = 2
+chunk_size = 16
+selection = "last"
+evaluation = ["{collection}/test"]
+"""
+
+
+@pytest.fixture(scope="module")
+def profile(beir_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of a profile that trains for some steps."""
+    file = tmp_path_factory.mktemp("profile") / "tiny.toml"
+    file.write_text(PROFILE.format(collection=beir_folder))
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def store(profile: str, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    """A store with all that the book's notebooks ask for."""
+    store, scale = RunStore(tmp_path_factory.mktemp("runs")), load_profile(profile)
+    store.results(sweeps.tuned_static(scale, store.results(sweeps.first_round(scale))))
+    return store
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_runs(notebook: Path, profile: str, store: RunStore, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setenv("ARMLIB_RUNS", str(store.path))
+    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
+    before = {result.key for result in store.finished()}
+    given = ({"profile": profile} if "profile" in known_parameters(notebook) else {}) | SMALLER.get(notebook.stem, {})
+    given = changed_parameters(notebook, given)
+    names: dict[str, object] = {"__name__": "__main__", "display": display}
+    for cell in nbformat.read(notebook, 4).cells:
+        if cell.cell_type == "code":
+            exec(compile(cell.source, f"{notebook.stem}, cell {cell.id}", "exec"), names)
+            names |= given if "parameters" in cell.metadata.get("tags", []) else {}
+    plt.close("all")
+    assert {result.key for result in store.finished()} == before, "it asks for trainings that no list of armlib.sweeps has"
+    exported = {file.suffix for file in tmp_path.iterdir()}
+    drawn = any("figures.save(" in cell.source for cell in nbformat.read(notebook, 4).cells)
+    tabled = any(re.search(r"\b(tables|tables_marked|claims)\.save\(", cell.source) for cell in nbformat.read(notebook, 4).cells)
+    assert drawn <= ({".svg", ".pdf"} <= exported) and tabled <= ({".csv", ".tex"} <= exported)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_is_stripped_and_easy_to_read(notebook: Path) -> None:
+    cells = nbformat.read(notebook, 4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code), "outputs are not kept in the repository"
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    assert cells[0].source.startswith("# ") and sum(bool(re.match("# ", c.source)) for c in cells if c.cell_type == "markdown") == 1
+    for cell in code:
+        lines = [line for line in cell.source.splitlines() if not re.match("(import|from) ", line)]
+        assert len(lines) <= 13, f"cell {cell.id} is long"
+    parameters = next(cell for cell in code if "parameters" in cell.metadata.get("tags", []))
+    assert all(re.match(r"\w+: \w+ = .+  # .+", line) for line in parameters.source.splitlines()), "each has a type and a comment"
+    rerun = f"papermill notebooks/{notebook.name} "
+    assert any(rerun in cell.source for cell in cells if cell.cell_type == "markdown"), f"it does not show {rerun}"
