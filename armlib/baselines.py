@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from armlib.claims_evidence import ADAPTIVE, DISTRIBUTED, STATIC, Teacher, variant_name
 from armlib.data import Collection, load_collection
 from armlib.errors import InputError
-from armlib.evaluation import Evaluation, default_measures, evaluate
+from armlib.evaluation import Evaluation, default_measures, evaluate, mean_evaluation
 from armlib.measuring import DEPTH, FULL_RANKING
 from armlib.runs import Run, read_run
 from armlib.store import Result
@@ -50,8 +49,7 @@ class Baseline:
 
     def mean(self, collection: str) -> Evaluation:
         """Per-query means over seeds."""
-        frames = [each.per_query for each in self.evaluations[collection]]
-        return Evaluation.from_per_query(pd.concat(frames).groupby(level=0).mean())
+        return mean_evaluation(self.evaluations[collection])
 
 
 def trained(results: Iterable[Result], encoder: str) -> list[Baseline]:

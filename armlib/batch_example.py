@@ -13,7 +13,8 @@ from scipy.stats import spearmanr
 
 from armlib.batches import TripleBatches
 from armlib.claims_evidence import DISTRIBUTED, Example
-from armlib.data import Collection, load_collection
+from armlib.data import load_collection
+from armlib.data.texts import passage_texts, shortened
 from armlib.encoding import encode_rows
 from armlib.errors import InputError
 from armlib.losses import MarginLoss, similarities
@@ -181,7 +182,7 @@ def beside_published(example: BatchExample, query: int | None = None) -> pd.Data
     measured = instance(example, query)
     sources = {"paper, distilBERT": published, f"measured, {example.encoder}": measured}
     rows = pd.concat([table.assign(source=source) for source, table in sources.items()], ignore_index=True)
-    rows["text"] = rows.text.map(shortened)
+    rows["text"] = [shortened(text, WIDTH) for text in rows.text]
     return rows[["source", *measured.columns]]
 
 
@@ -228,30 +229,6 @@ def printed_losses() -> pd.DataFrame:
     away, margin = np.sqrt(rows.instance_loss), positive - rows.relevance
     columns = {"margin_low": rows.target - away, "margin_high": rows.target + away, "in_batch_margin": margin}
     return rows[["role", "target", "instance_loss"]].assign(**columns, in_batch_error=(margin - rows.target) ** 2)
-
-
-def passage_texts(collection: Collection, ids: Iterable[str]) -> dict[str, str]:
-    """The texts of a few passages, found by reading the collection up to the last of them.
-
-    Raises:
-        InputError: a passage is not in the collection.
-    """
-    wanted, found = set(ids), {}
-    for document in collection.documents():
-        if document.id in wanted:
-            found[document.id] = document.text
-            if len(found) == len(wanted):
-                return found
-    raise InputError(f"{collection.name} has no passage {min(wanted - set(found))!r}")
-
-
-def shortened(text: str, width: int = WIDTH) -> str:
-    """A text on one line, cut at a word to at most ``width`` characters with a mark where something is left out."""
-    line, mark = " ".join(text.split()), " [...]"
-    if len(line) <= width:
-        return line
-    kept = line[: width - len(mark) + 1]
-    return (kept.rsplit(" ", 1)[0] if " " in kept else kept[:-1]) + mark
 
 
 def as_html(table: pd.DataFrame) -> str:

@@ -11,9 +11,10 @@ import pandas as pd
 
 from armlib.evaluation import Evaluation
 from armlib.experiments import Experiment
+from armlib.sweeps import ADAPTIVE, DISTRIBUTED
 
 SEEDS = 2  # the fewest that a comparison may rest on
-STATIC, ADAPTIVE, DISTRIBUTED, MEAN = "static", "adaptive", "distributed", "mean"
+STATIC, MEAN = "static", "mean"
 VARIANTS = ((STATIC, False), (STATIC, True), (ADAPTIVE, False), (ADAPTIVE, True), (DISTRIBUTED, False))
 
 

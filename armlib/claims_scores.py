@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 
 from armlib.claims_evidence import ADAPTIVE, DISTRIBUTED, MEAN, SEEDS, STATIC, VARIANTS, Measured, Missing, gather, variant_name
 from armlib.claims_results import Group, Scorer, hits, ndcg, recall
 from armlib.claims_rules import every, higher, mean
-from armlib.evaluation import Evaluation, compare
+from armlib.evaluation import Evaluation, compare, mean_evaluation
 from armlib.measuring import FULL_RANKING, RERANKING
 from armlib.training import MEASURE
 from armlib.verdicts import MARGIN, Judges, Outcome, judges
@@ -202,8 +201,7 @@ def _tuning_recall(group: Group) -> Outcome:
 
 def over_seeds(results: list[Measured], collection: str, mode: str) -> Evaluation:
     """The mean over seeds of every query's measures."""
-    frames = [result.per_query(collection, mode).per_query for result in results]
-    return Evaluation.from_per_query(pd.concat(frames).groupby(level=0).mean())
+    return mean_evaluation([result.per_query(collection, mode) for result in results])
 
 
 def _sweeps(group: Group) -> list[tuple[str, bool, dict[float, list[Measured]]]]:

@@ -89,6 +89,12 @@ class Evaluation:
         return self.per_query[name]
 
 
+def mean_evaluation(evaluations: Iterable[Evaluation]) -> Evaluation:
+    """The mean of each query's measures over evaluations of the same queries, such as those of several seeds."""
+    frames = [evaluation.per_query for evaluation in evaluations]
+    return Evaluation.from_per_query(pd.concat(frames).groupby(level=0).mean())
+
+
 def evaluate(
     run: Mapping[str, Mapping[str, float]], qrels: Mapping[str, Mapping[str, int]], measures: Iterable[str | Measure]
 ) -> Evaluation:

@@ -19,6 +19,7 @@ from armlib.measuring import FULL_RANKING, RERANKING
 from armlib.published_tables import TRIPLES
 from armlib.reported import HITS, RECALL, spoken
 from armlib.store import Result
+from armlib.tables_marked import cell
 from armlib.training import MEASURE
 from armlib.verdicts import MARGIN
 
@@ -250,7 +251,7 @@ def half_range(values: Sequence[float]) -> float:
 
 def value_text(values: Sequence[float]) -> str:
     """The mean of values over seeds, and half their range where there are several, with three decimals."""
-    return f"{np.mean(values):.3f}" + (f" ± {half_range(values):.3f}" if len(values) > 1 else "")
+    return cell(np.mean(values), half_range(values) if len(values) > 1 else None, "")
 
 
 def _seeds(results: Sequence[Result]) -> list[int]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import pandas as pd
 
 from armlib.data import Collection
+from armlib.data.texts import found_texts, passage_texts, shortened
 from armlib.tables_data import TrainingData
 
 SHOWN_CHARACTERS = 400  # of a text, at most
@@ -21,7 +20,7 @@ def example_triples(data: TrainingData, count: int = 3) -> pd.DataFrame:
     rows = data.batches().rows(0)[:count]
     queries = data.collection.queries()
     names = [(data.queries.ids[q].decode(), data.passages.ids[p].decode(), data.passages.ids[n].decode()) for q, p, n in rows]
-    texts = _texts(data.collection, {passage for _, *passages in names for passage in passages})
+    texts = passage_texts(data.collection, {passage for _, *passages in names for passage in passages})
     found = [
         {"triple": number, "role": role, "text": _shown(text)}
         for number, (query, positive, negative) in enumerate(names, 1)
@@ -53,23 +52,11 @@ def example_judgments(collection: Collection, each: int = 2) -> pd.DataFrame:
     for passage, grade in sorted(qrels[chosen].items(), key=lambda item: (-item[1], item[0])):
         by_grade.setdefault(grade, []).append(passage)
     wanted = [(grade, passage) for grade, passages in by_grade.items() for passage in passages[:each]]
-    texts = _texts(collection, {passage for _, passage in wanted})
+    texts = found_texts(collection, {passage for _, passage in wanted})
     rows = [("query", chosen, _shown(queries[chosen]))]
     rows += [(grade, passage, _shown(texts[passage])) for grade, passage in wanted if passage in texts]
     return pd.DataFrame(rows, columns=["grade", "id", "text"], dtype=object)
 
 
-def _texts(collection: Collection, wanted: set[str]) -> dict[str, str]:
-    """Texts of the wanted documents, by one pass that ends where all are found."""
-    found: dict[str, str] = {}
-    if wanted:
-        for document in collection.documents():
-            if document.id in wanted:
-                found[document.id] = document.text
-                if len(found) == len(wanted):
-                    break
-    return found
-
-
 def _shown(text: str) -> str:
-    return textwrap.shorten(text, SHOWN_CHARACTERS, placeholder=" …")
+    return shortened(text, SHOWN_CHARACTERS, " …")

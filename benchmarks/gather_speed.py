@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +21,6 @@ import torch
 
 from armlib import files
 from armlib.batches import Shape, TripleBatches
-from armlib.errors import InputError
 from armlib.progress import progress
 from armlib.tokens import FORMAT, STORED_LENGTH, TokenStore
 
@@ -150,7 +148,7 @@ def _line(size: dict) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = reporting.options(__doc__)
     parser.add_argument("--triples", type=int, nargs="+", default=[1_000_000, 10_000_000, 40_000_000], help="numbers of triples")
     parser.add_argument("--passages", type=int, default=8_841_823, help="passages in the synthetic store")
     parser.add_argument("--queries", type=int, default=808_731, help="queries in the synthetic store")
@@ -161,12 +159,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--chunk-size", type=int, default=Shape.chunk_size, help="texts encoded together")
     parser.add_argument("--seed", type=int, default=0, help="decides the synthetic data")
     parser.add_argument("--folder", type=Path, help="where the files are written for a while (1.9 GB at the defaults)")
-    parser.add_argument("--output", type=Path, help="the JSON file; by default one in results/ named after the machine")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"gather_speed: {error}")
+    reporting.run(main)

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from armlib import files
+from armlib.errors import InputError
 from armlib.provenance import machine_line, provenance
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def options(description: str) -> argparse.ArgumentParser:
+    """A command's options, of which every benchmark has ``--output``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--output", type=Path, help="the JSON file; by default one in results/ named after the machine")
+    return parser
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a benchmark; what it cannot do is said in one line."""
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"{Path(sys.argv[0]).stem}: {error}")
 
 
 def write(benchmark: str, settings: dict, figures: dict, output: Path | None) -> Path:

@@ -11,7 +11,6 @@ import argparse
 import os
 import resource
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -141,19 +140,15 @@ def build(place: Path, source: tuple[str, dict[str, int], int], report: Path) ->
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = reporting.options(__doc__)
     parser.add_argument("--collection", default="docstrings", help="whose words and tokenizer are taken")
     parser.add_argument("--passages", type=int, default=8_841_823, help="passages of the synthetic collection")
     parser.add_argument("--queries", type=int, default=808_731, help="its queries")
     parser.add_argument("--triples", type=int, default=39_780_811, help="its triples")
     parser.add_argument("--seed", type=int, default=0, help="decides the synthetic data")
     parser.add_argument("--folder", type=Path, help="where the stores are built for a while (4 GB at the defaults)")
-    parser.add_argument("--output", type=Path, help="the JSON file; by default one in results/ named after the machine")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"store_speed: {error}")
+    reporting.run(main)

@@ -10,7 +10,6 @@ import argparse
 import importlib.util
 import os
 import statistics
-import sys
 import tempfile
 import time
 import warnings
@@ -144,9 +143,8 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Triples trained a second: armlib, padded to the maximum, and sentence-transformers, in one paired run.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = reporting.options(
+        "Triples trained a second: armlib, padded to the maximum, and sentence-transformers, in one paired run."
     )
     parser.add_argument("--rounds", type=int, default=4, help="times that every way is measured, at most")
     parser.add_argument("--minutes", type=float, default=9.0, help="no round is begun that would end later")
@@ -162,12 +160,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--chunk-size", type=int, default=Shape.chunk_size, help="texts that armlib encodes together")
     parser.add_argument("--collection", default="msmarco-mini", help="a collection with triples")
     parser.add_argument("--tokenizer", help="a tokenizer's name or folder; by default BERT's 30,522 word pieces")
-    parser.add_argument("--output", type=Path, help="the JSON file; by default one in results/ named after the machine")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"training_speed: {error}")
+    reporting.run(main)

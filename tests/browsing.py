@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 import nbformat
 import nbformat.v4 as v4
 from axe_playwright_python.sync_playwright import Axe
+from books import REPOSITORY, bare_book
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from armlib.book import build
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SAMPLE = "notebooks/sample"
 EXPLORER = "notebooks/02_loss_explorer"
 INTRODUCTION = "book/intro"
@@ -83,13 +83,7 @@ def in_chromium() -> Iterator[Browser]:
 
 def small_book(root: Path) -> Path:
     """Build a book of the introduction, the explorer's chapter, a sample of outputs and the bibliography; gives its pages."""
-    for name in ("book", "notebooks", "figures"):
-        (root / name).mkdir()
-    shutil.copy(REPOSITORY / "_config.yml", root)
-    shutil.copytree(REPOSITORY / "web", root / "web")
-    for name in ("references.bib", "bibliography.md"):
-        shutil.copy(REPOSITORY / "book" / name, root / "book")
-    pages = (SAMPLE, EXPLORER, "book/bibliography")
+    bare_book(root, (SAMPLE, EXPLORER))
     introduction = (REPOSITORY / f"{INTRODUCTION}.md").read_text(encoding="utf8")
     (root / f"{INTRODUCTION}.md").write_text(_unlinked(introduction), encoding="utf8")
     explorer = nbformat.read(REPOSITORY / f"{EXPLORER}.ipynb", 4)
@@ -102,8 +96,6 @@ def small_book(root: Path) -> Path:
     cells += [v4.new_code_cell(source, id=f"cell-{k}", metadata=metadata) for k, (source, metadata) in enumerate(CELLS)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), root / f"{SAMPLE}.ipynb")
-    chapters = "".join(f"- file: {page}\n" for page in pages)
-    (root / "_toc.yml").write_text(f"format: jb-book\nroot: {INTRODUCTION}\nchapters:\n{chapters}")
     return build(root)
 
 

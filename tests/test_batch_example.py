@@ -19,14 +19,13 @@ from armlib.batch_example import (
     describe,
     examples,
     instance,
-    passage_texts,
     printed_losses,
     see_batch,
-    shortened,
     typical_query,
 )
 from armlib.claims_measured import judge_measured
 from armlib.data import load_collection
+from armlib.data.texts import passage_texts, shortened
 from armlib.encoding import encode_texts
 from armlib.errors import InputError
 from armlib.experiments import Profile
@@ -153,7 +152,7 @@ def test_markup_in_a_text_is_shown_and_not_obeyed(seen, monkeypatch) -> None:
 
 
 def test_texts_are_cut_at_words() -> None:
-    assert shortened(" a  short\ttext ") == "a short text"
+    assert shortened(" a  short\ttext ", 20) == "a short text"
     assert shortened("one two three four", 16) == "one two [...]"
     assert shortened("one two three", 13) == "one two three" and shortened("x" * 50, 20) == "x" * 14 + " [...]"
     pieces = [shortened("word " * 40, width) for width in range(20, 60)]

@@ -9,12 +9,12 @@ from pathlib import Path
 import filelock
 import nbformat
 import pytest
+from books import REPOSITORY, bare_book
 from test_notebooks import printed, write
 
 from armlib.book import NUMBERED, build, run_one
 from armlib.errors import InputError
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 INTRO = "# Tiny\n\nA formula, $x^2$, a source, {cite:t}`gienapp2024`, and [a notebook](../notebooks/one.ipynb).\n"
 
 
@@ -22,16 +22,7 @@ INTRO = "# Tiny\n\nA formula, $x^2$, a source, {cite:t}`gienapp2024`, and [a not
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book of two notebooks, built once for all tests."""
     root = tmp_path_factory.mktemp("book")
-    for name in ("book", "notebooks", "figures"):
-        (root / name).mkdir()
-    shutil.copy(REPOSITORY / "_config.yml", root)
-    shutil.copytree(REPOSITORY / "web", root / "web")
-    for name in ("references.bib", "bibliography.md"):
-        shutil.copy(REPOSITORY / "book" / name, root / "book")
-    toc = "format: jb-book\nroot: book/intro\nchapters:\n" + "".join(
-        f"- file: {page}\n" for page in ("notebooks/one", "notebooks/two", "book/bibliography")
-    )
-    (root / "_toc.yml").write_text(toc)
+    bare_book(root, ("notebooks/one", "notebooks/two"))
     (root / "book" / "intro.md").write_text(INTRO)
     (root / "book" / "parameters.yml").write_text("one: {count: 41}\n")
     settings = 'count: int = 1  # how many\nprofile: str = "demo"  # how much'

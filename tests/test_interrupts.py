@@ -205,6 +205,6 @@ def test_sigterm_to_torchrun_leaves_a_checkpoint(small_experiment, tmp_path: Pat
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=90)[1]
-    steps = re.findall(r"^stopped by SIGTERM after step (\d+);", said, re.MULTILINE)
+    steps = re.findall(r"stopped by SIGTERM after step (\d+);", said)  # two processes share a line at times
     assert len(steps) == 2 and steps[0] == steps[1], said
     assert newest(tmp_path) == f"step-{int(steps[0]):08d}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from armlib.data.collection import Collection, Document, Qrels, Triple
@@ -186,7 +187,8 @@ def json_lines(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict]
 
 
 def write_folder(folder: Path, documents: list[Document], queries: dict[str, str], qrels: dict[str, Qrels]) -> None:
-    """Write documents, queries and the judgments of each split in BEIR layout."""
+    """Write documents, queries and the judgments of each split in BEIR layout, to a folder that is made if there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "corpus.jsonl", "w", encoding="utf8") as target:
         for document in documents:
             target.write(json.dumps({"_id": document.id, "text": document.text}, ensure_ascii=False) + "\n")
@@ -197,3 +199,24 @@ def write_folder(folder: Path, documents: list[Document], queries: dict[str, str
     for split, judged in qrels.items():
         rows = ((query, document, grade) for query, grades in judged.items() for document, grade in grades.items())
         write_columns(folder / "qrels" / f"{split}.tsv", [HEADER, *rows])
+
+
+def write_sample(source: Collection, folder: Path, **counts: int) -> None:
+    """Write a part of a collection in BEIR layout: its first judged queries, and the documents judged for them.
+
+    Args:
+        source: a collection with judgments.
+        folder: where to; made if there is none.
+        counts: queries of each split, such as ``train=300, test=100``; no two splits share a query.
+
+    Raises:
+        InputError: the collection has fewer judged queries.
+    """
+    judged, texts = source.qrels(), source.queries()
+    if sum(counts.values()) > len(judged):
+        raise InputError(f"{source.name} has {len(judged)} judged queries, fewer than the {sum(counts.values())} asked for")
+    names = iter(judged)
+    splits = {split: {query: judged[query] for query in islice(names, count)} for split, count in counts.items()}
+    wanted = {document for grades in splits.values() for judgments in grades.values() for document in judgments}
+    documents = [document for document in source.documents() if document.id in wanted]
+    write_folder(folder, documents, {query: texts[query] for grades in splits.values() for query in grades}, splits)
