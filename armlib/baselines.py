@@ -15,6 +15,7 @@ from armlib.evaluation import Evaluation, default_measures, evaluate, mean_evalu
 from armlib.measuring import DEPTH, FULL_RANKING
 from armlib.runs import Run, read_run
 from armlib.store import Result
+from armlib.sweeps import in_full
 from armlib.tables_marked import DASH, yes_or_no
 from armlib.tables_variants import evaluation_collections, variants
 
@@ -65,7 +66,7 @@ def trained(results: Iterable[Result], encoder: str) -> list[Baseline]:
     own = [result for result in results if result.experiment.encoder == encoder]
     fine_tuned = [result for result in own if result.experiment.steps]
     found = variants(fine_tuned)
-    one = _seeds([r for r in fine_tuned if r.experiment.target == ONE and not r.experiment.in_batch])
+    one = _seeds(in_full(r for r in fine_tuned if r.experiment.target == ONE and not r.experiment.in_batch))
     before = _seeds([result for result in own if not result.experiment.steps])
     if not one or not before:
         raise InputError(f"the baselines of {encoder} lack results of {ONE if before else BEFORE}")

@@ -174,17 +174,23 @@ def _cost(group: Group, pairs: list, low: int, high: int) -> Outcome:
     ratios, early = {}, True
     for encoder in group.encoders:
         for static, other in pairs:
-            sweep = group.sweep(encoder, static[1])
-            seconds = sum(mean(result.about["seconds"]["training"] for result in results) for results in sweep.values())
+            sweep, chosen = group.sweep(encoder, static[1]), table[encoder, *static]
+            swept = [result for results in sweep.values() for result in results]
+            shorter = {result.key for result in swept}.isdisjoint(result.key for result in chosen)
+            seconds = sum(_seconds(results) for results in sweep.values()) + shorter * _seconds(chosen)
             theirs = table[encoder, *other]
             name = f"{encoder}, {len(sweep)} targets of {variant_name(*static)} over {variant_name(*other)}"
-            ratios[name] = seconds / mean(result.about["seconds"]["training"] for result in theirs)
-            early &= _stopped([*(result for results in sweep.values() for result in results), *theirs])
+            ratios[name] = seconds / _seconds(theirs)
+            early &= _stopped([*(chosen if shorter else swept), *theirs])
     listed = "; ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
     text = f"Training time of the sweep over that of one training: {listed}"
     if not early:
         return None, f"{text}; steps were fixed, so this counts trainings only: early stopping of all of them is missing."
     return round(min(ratios.values())) >= low and round(max(ratios.values())) <= high, f"{text}."
+
+
+def _seconds(results: list[Measured]) -> float:
+    return mean(result.about["seconds"]["training"] for result in results)
 
 
 def _fewer(table: dict[tuple, list[Measured]], pairs: list) -> Outcome:

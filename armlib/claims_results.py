@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from armlib.claims_evidence import SEEDS, STATIC, Example, Measured, Missing, Teacher, gather, named
 from armlib.experiments import Experiment, Profile
 from armlib.measuring import FULL_RANKING
 from armlib.reported import RECALL, hits_measure
-from armlib.sweeps import best_static
+from armlib.sweeps import best_static, in_full, is_static, of_sweep
 from armlib.targets import Static, parse_target
 from armlib.training import MEASURE
 
@@ -20,7 +20,7 @@ _ANY_BATCH_SIZE = (*_VARIED, "batch_size", "steps", "validate_every")
 # In these a group may differ from the profile, as long as its results are equal in them: they change what is seen, not the loss.
 _FREE = (
     "steps", "validation", "validation_queries", "validation_depth", "validate_every", "patience", "selection", "evaluation",
-    "index", "optimizer", "chunk_size", "chunk_tokens",
+    "full_ranking", "index", "optimizer", "chunk_size", "chunk_tokens",
 )  # fmt: skip
 
 
@@ -46,11 +46,14 @@ class Group:
 
     def seeds(self, encoder: str, target: str, in_batch: bool = False) -> list[Measured]:
         """Results of one loss by seed, perhaps none."""
-        found = {
-            result.experiment.seed: result
-            for result in self.results
-            if (result.experiment.encoder, result.experiment.target, result.experiment.in_batch) == (encoder, target, in_batch)
-        }
+        return self._by_seed(in_full(self._of_loss(self.results, encoder, target, in_batch)))
+
+    def _of_loss(self, results: Sequence[Measured], encoder: str, target: str, in_batch: bool) -> list[Measured]:
+        wanted = (encoder, target, in_batch)
+        return [r for r in results if (r.experiment.encoder, r.experiment.target, r.experiment.in_batch) == wanted]
+
+    def _by_seed(self, results: Sequence[Measured]) -> list[Measured]:
+        found = {result.experiment.seed: result for result in results}
         self.used |= {found[seed].key: None for seed in sorted(found)}
         return [found[seed] for seed in sorted(found)]
 
@@ -60,9 +63,9 @@ class Group:
         Raises:
             Missing: there are too few targets for a sweep, or target 1 is not among them.
         """
-        targets = {parse_target(r.experiment.target) for r in self.results if r.experiment.encoder == encoder}
-        values = sorted(target.value for target in targets if isinstance(target, Static) and not target.variance)
-        found = {value: self.seeds(encoder, str(Static(value)), in_batch) for value in values}
+        swept = [result for result in of_sweep(filter(is_static, self.results)) if result.experiment.encoder == encoder]
+        values = sorted({parse_target(result.experiment.target).value for result in swept})
+        found = {value: self._by_seed(self._of_loss(swept, encoder, str(Static(value)), in_batch)) for value in values}
         found = {value: results for value, results in found.items() if len(results) >= seeds}
         if len(found) < SWEEP or 1.0 not in found:
             raise Missing(f"a sweep of {named(encoder, STATIC, in_batch)} ({SWEEP} targets with {seeds} seeds, 1 among them)")
@@ -74,11 +77,7 @@ class Group:
         Raises:
             Missing: as `sweep`, or the best target has fewer seeds than a comparison needs.
         """
-        sweep = self.sweep(encoder, in_batch, seeds=1)
-        best = best_static(sweep)
-        if len(sweep[best]) < SEEDS:
-            raise Missing(f"{SEEDS} seeds of {named(encoder, str(Static(best)), in_batch)} ({len(sweep[best])} there)")
-        return sweep[best]
+        return self.variant(encoder, str(Static(best_static(self.sweep(encoder, in_batch, seeds=1)))), in_batch)
 
     def variant(self, encoder: str, target: str, in_batch: bool = False) -> list[Measured]:
         """Results of a variant, of the tuned static target for ``static``.
@@ -138,7 +137,14 @@ class Scorer:
         self.collection, self.mode, self.measure = collection, mode, found
 
     def __call__(self, results: Sequence[Measured]) -> list[float]:
-        """The values of results, seed by seed."""
+        """The values of results, seed by seed.
+
+        Raises:
+            Missing: one of them was not measured so, as trainings of a sweep may not be.
+        """
+        for result in results:
+            if self.measure not in _measures(result, self.collection, self.mode):
+                raise Missing(f"{self} of {result.experiment}")
         return [result.value(self.collection, self.mode, self.measure) for result in results]
 
     def __str__(self) -> str:
@@ -172,7 +178,7 @@ def groups(
     """Comparable results of a profile: first those with the profile's own settings, then larger groups first.
 
     Results of other collections, losses, learning rates, lengths or of fewer triples than the profile's are left out; number of
-    steps, validation and evaluation may differ from the profile's, but not within a group.
+    steps, validation and evaluation may differ from the profile's, but not within a group, bar those of the profile's sweep.
 
     Args:
         results: of a run store, all kinds together.
@@ -187,6 +193,8 @@ def groups(
     grouped: dict[tuple, list[Measured]] = {}
     for result in results:
         each = result.experiment
+        if is_static(result) and all(getattr(each, name) == value for name, value in profile.sweep.items()):
+            each = replace(each, **{name: getattr(base, name) for name in profile.sweep})
         whole = each.steps * each.batch_size >= base.steps * base.batch_size
         if whole and all(getattr(each, name) == getattr(base, name) for name in fixed):
             grouped.setdefault(tuple(getattr(each, name) for name in equal), []).append(result)

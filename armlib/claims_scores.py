@@ -11,6 +11,8 @@ from armlib.claims_results import Group, Scorer, hits, ndcg, recall
 from armlib.claims_rules import every, higher, mean
 from armlib.evaluation import Evaluation, compare, mean_evaluation
 from armlib.measuring import FULL_RANKING, RERANKING
+from armlib.sweeps import best_static
+from armlib.targets import Static
 from armlib.training import MEASURE
 from armlib.verdicts import MARGIN, Judges, Outcome, judges
 
@@ -20,8 +22,8 @@ JUDGES: Judges = {}
 @judges(JUDGES, "tuning-helps")
 def _tuning_helps(group: Group) -> Outcome:
     cells = {}
-    for encoder, in_batch, _ in _sweeps(group):
-        tuned, one = group.tuned(encoder, in_batch), group.sweep(encoder, in_batch)[1.0]
+    for encoder, _, sweep in _sweeps(group):
+        tuned, one = sweep[best_static(sweep)], sweep[1.0]
         for scorer in ndcg(group, RERANKING):
             cells[f"{tuned[0].experiment.variant()} with {encoder}, {scorer}"] = (scorer(tuned), scorer(one))
     outcome, text = higher(cells)
@@ -186,7 +188,7 @@ def _encoder(group: Group) -> Outcome:
 def _tuning_recall(group: Group) -> Outcome:
     cells = {}
     for encoder in group.encoders:
-        tuned, one = group.tuned(encoder, False), group.sweep(encoder, False)[1.0]
+        tuned, one = group.tuned(encoder, False), group.variant(encoder, str(Static(1.0)))
         for first, second in zip(ndcg(group, FULL_RANKING), recall(group), strict=True):
             pairs = [[a - b for a, b in zip(scorer(tuned), scorer(one), strict=False)] for scorer in (second, first)]
             cells[f"{encoder} on {first.collection}"] = (pairs[0], pairs[1])

@@ -30,7 +30,7 @@ examples:
   armlib sweep --profile paper --list                  what there is to train, and what of it is finished
   armlib sweep --profile paper --runs /shared/runs --scheduler tcp://host:8786
 
-Chapters: distributed, adaptive, static_sweep, readings, ablations, batch_sizes, untrained. What is finished is not trained again;
+Chapters: distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines. What is finished is not trained again;
 the training of a worker that was lost goes on, on another worker, from its last checkpoint. The workers of a scheduler of your
 own (SSH, Slurm, Kubernetes: whatever Dask starts) need this package, the data and the folder of the runs.
 """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 
 from armlib import files
@@ -37,6 +37,7 @@ class Experiment:
         validation_depth: how many first-stage candidates of each are re-ranked to validate.
         validate_every, patience, selection: early stopping, as `armlib.training.Settings`.
         evaluation: collections to measure on; empty takes the collection's own, ``none`` measures later or not at all.
+        full_ranking: whether evaluation ranks the whole collection, too; without, it re-ranks and encodes candidates alone.
         index: ``exact``, ``paper`` or a FAISS factory string, as `armlib.indexes.build_index` takes it.
         seed: decides the order of the triples and dropout.
     """
@@ -67,18 +68,19 @@ class Experiment:
     patience: int = 16
     selection: str = "best"
     evaluation: tuple[str, ...] = ()
+    full_ranking: bool = True
     index: str = "exact"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, kind = getattr(self, field.name), type(field.default)
+        for each in fields(self):
+            value, kind = getattr(self, each.name), type(each.default)
             if kind is float and type(value) is int:
-                object.__setattr__(self, field.name, float(value))
+                object.__setattr__(self, each.name, float(value))
             elif kind is tuple:
-                object.__setattr__(self, field.name, (value,) if isinstance(value, str) else tuple(value))
+                object.__setattr__(self, each.name, (value,) if isinstance(value, str) else tuple(value))
             elif type(value) is not kind:
-                raise InputError(f"{field.name} of an experiment must be {kind.__name__}, not {value!r}")
+                raise InputError(f"{each.name} of an experiment must be {kind.__name__}, not {value!r}")
         object.__setattr__(self, "target", str(parse_target(self.target)))
         for name in ("batch_size", "query_length", "passage_length", "chunk_size", "validation_depth"):
             if getattr(self, name) < 1:
@@ -110,6 +112,8 @@ class Experiment:
     def key(self) -> str:
         """12 hexadecimal digits of the values and of the fingerprints of all data that the result depends on."""
         values = asdict(self)
+        if self.full_ranking:
+            del values["full_ranking"]  # keys are older than this value
         training = load_collection(self.collection)
         named = [training.validation if not self.validation else self.validation, *self.evaluation_names()]
         data = [load_collection(name) for name in named if name and name != HELD_OUT]
@@ -146,6 +150,7 @@ class Profile:
         batch_sizes: of distributed targets; each training sees equally many triples.
         seeds: seeds of every comparison.
         sweep_seeds: seeds of the sweeps over static targets and batch sizes.
+        sweep: values in which trainings of the sweep over static targets differ from the profile's experiment, such as fewer steps.
         jobs: trainings at a time on one machine.
         about: one sentence on what its numbers are, and are not.
     """
@@ -159,6 +164,7 @@ class Profile:
     sweep_seeds: tuple[int, ...]
     jobs: int
     about: str
+    sweep: Mapping[str, object] = field(default_factory=dict)
 
     def vary(self, **values) -> Experiment:
         """The profile's experiment with some values changed.
@@ -166,14 +172,15 @@ class Profile:
         Raises:
             InputError: a value has a name that an experiment does not know.
         """
-        known = [field.name for field in fields(Experiment)]
+        known = [each.name for each in fields(Experiment)]
         for name in values:
             if name not in known:
                 raise unknown("value of an experiment", name, known)
         return replace(self.experiment, **values)
 
 
-PROFILE_VALUES = {field.name for field in fields(Profile)} - {"name"}
+PROFILE_VALUES = {each.name for each in fields(Profile)} - {"name"}
+OPTIONAL = {"sweep"}
 
 
 def profile_names() -> list[str]:
@@ -208,22 +215,27 @@ def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequ
     else:
         raise unknown("profile", name, profile_names())
     values = tomllib.loads(text)
+    of_experiment = {each.name for each in fields(Experiment)}
     for kind, found, wanted in (
         ("value of profile", values, PROFILE_VALUES),
-        ("value of an experiment in profile", values.get("experiment", {}), {field.name for field in fields(Experiment)}),
+        ("value of an experiment in profile", values.get("experiment", {}), of_experiment),
+        ("value of the sweep in profile", values.get("sweep", {}), of_experiment),
     ):
-        for field in found:
-            if field not in wanted:
-                raise unknown(f"{kind} {name}", field, sorted(wanted))
-    missing = sorted(PROFILE_VALUES - set(values))
+        for each in found:
+            if each not in wanted:
+                raise unknown(f"{kind} {name}", each, sorted(wanted))
+    missing = sorted(PROFILE_VALUES - OPTIONAL - set(values))
     if missing:
         raise InputError(f"profile {name} lacks {', '.join(missing)}")
     own = {key: value for key, value in {"collection": collection, "encoder": encoder}.items() if value}
+    if collection and collection != values["experiment"].get("collection"):
+        own |= {"validation": "", "evaluation": ()}  # the collection's own
     listed = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     listed |= {"encoders": (encoder,)} if encoder else {}
     listed |= dict.fromkeys(("seeds", "sweep_seeds"), tuple(seeds)) if seeds else {}
-    experiment = Experiment(**{**values["experiment"], **own})
-    return Profile(name=name, experiment=experiment, jobs=values["jobs"], about=values["about"], **listed)
+    experiment, sweep = Experiment(**{**values["experiment"], **own}), values.get("sweep", {})
+    replace(experiment, **sweep)  # refuse what an experiment refuses now
+    return Profile(name=name, experiment=experiment, jobs=values["jobs"], about=values["about"], sweep=sweep, **listed)
 
 
 def _profiles():

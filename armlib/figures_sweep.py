@@ -15,7 +15,7 @@ from armlib.figures import GREY, STYLE, colour, dashes, draw_mean, marker
 from armlib.measuring import FULL_RANKING, RERANKING
 from armlib.reported import RECALL, SATURATED, hits_measure, measure_name, spoken
 from armlib.store import Result
-from armlib.sweeps import tuned
+from armlib.sweeps import in_full, is_static, tuned
 from armlib.targets import Static, parse_target
 from armlib.training import MEASURE
 
@@ -47,9 +47,9 @@ def sweep_scores(results: Sequence[Result], collection: str) -> pd.DataFrame:
     rows = []
     for result in results:
         each = result.experiment
-        target = parse_target(each.target)
-        if not isinstance(target, Static) or target.variance:
+        if not is_static(result):
             raise InputError(f"a sweep over static targets cannot show {each.variant()}")
+        target = parse_target(each.target)
         for measure, (how, name) in shown.items():
             value = result.value(collection, how, name)
             rows.append((each.encoder, each.in_batch, how, measure, target.value, each.seed, value))
@@ -116,18 +116,19 @@ def beside_published(results: Sequence[Result], collection: str) -> pd.DataFrame
     """Tuned static targets in full ranking, measured here and published in Table 3 (TREC-DL 2019 over all of MS MARCO).
 
     Args:
-        results, collection: as for `sweep_scores`.
+        results: of the sweep and of the targets that it tunes, as `armlib.sweeps.tuned_static` lists them.
+        collection: what they were measured on.
 
     Returns:
         One row for each encoder and kind of negatives; columns in two levels: ``training`` (encoder, negatives), ``measured`` here
         (the target that validation chose, and means over seeds) and ``published`` (model, target of the released code, scores),
         which is missing for encoders of another architecture than the paper's.
     """
-    recall = measure_name(results, collection, FULL_RANKING, RECALL)
+    recall = measure_name(in_full(results), collection, FULL_RANKING, RECALL)
     rows = []
     for (encoder, in_batch), target in tuned(results).items():
         wanted = (encoder, in_batch, str(Static(target)))
-        found = [r for r in results if (r.experiment.encoder, r.experiment.in_batch, r.experiment.target) == wanted]
+        found = in_full(r for r in results if (r.experiment.encoder, r.experiment.in_batch, r.experiment.target) == wanted)
         row = {("training", "encoder"): encoder, ("training", "negatives"): NEGATIVES[in_batch], ("measured", "target"): target}
         for name in (MEASURE, recall):
             row["measured", spoken(name)] = sum(r.value(collection, FULL_RANKING, name) for r in found) / len(found)

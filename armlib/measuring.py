@@ -20,7 +20,7 @@ DEPTH = 1000  # passages ranked for each query, as in paper section 4
 
 def measure(
     encoder: BiEncoder, collections: Sequence[Collection], folder: Path, *, query_length: int, passage_length: int,
-    index: str = "exact", measures: Sequence[str] = (), tag: str = "armlib", work: Path | None = None,
+    full: bool = True, index: str = "exact", measures: Sequence[str] = (), tag: str = "armlib", work: Path | None = None,
 ) -> tuple[list[dict], dict[str, dict]]:  # fmt: skip
     """Measure an encoder; collections over the same documents share one encoding of them.
 
@@ -31,6 +31,7 @@ def measure(
         collections: queries, judgments and first stages.
         folder: where runs and measures go.
         query_length, passage_length: maximum lengths in tokens.
+        full: whether to rank the whole collection, too; without, only candidates are encoded.
         index: ``exact``, ``paper`` or a FAISS factory string, for full ranking.
         measures: as ir_measures writes them; by default those of the paper, at each collection's own relevance grade.
         tag: the last column of the run files.
@@ -48,15 +49,16 @@ def measure(
         for each in sorted(collections, key=lambda one: one.corpus_fingerprint()):
             queries, passages = query_store(each, encoder.tokenizer), passage_store(each, encoder.tokenizer)
             place = (work or Path(temporary)) / each.corpus_fingerprint()
-            vectors = encode_collection(encoder, passages, place, max_length=passage_length)
+            vectors = encode_collection(encoder, passages, place, max_length=passage_length) if full else None
             lengths = {"query_length": query_length, "passage_length": passage_length}
             qrels = each.qrels()
             candidates = {query: found for query, found in each.first_stage().items() if query in qrels}
-            reranked = rerank_first_stage(encoder, queries, passages, candidates, **lengths, passage_vectors=vectors)
-            found, indexes[each.name] = full_ranking(
-                encoder, queries, list(qrels), passages, **lengths, k=DEPTH, index=index, passage_vectors=vectors
-            )
-            for mode, run in ((RERANKING, reranked), (FULL_RANKING, found)):
+            found = {RERANKING: rerank_first_stage(encoder, queries, passages, candidates, **lengths, passage_vectors=vectors)}
+            if full:
+                found[FULL_RANKING], indexes[each.name] = full_ranking(
+                    encoder, queries, list(qrels), passages, **lengths, k=DEPTH, index=index, passage_vectors=vectors
+                )
+            for mode, run in found.items():
                 evaluation = evaluate(run, qrels, wanted[each.name])
                 _write(folder, each.name, mode, run, evaluation, tag)
                 rows += [

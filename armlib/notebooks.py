@@ -76,8 +76,13 @@ def known_parameters(notebook: Path) -> dict[str, dict[str, str]]:
         raise InputError(f"{notebook.name} cannot be read as a notebook: {error}") from error
     for cell in cells:
         if "parameters" in cell.metadata.get("tags", []):
-            return {parameter.name: parameter._asdict() for parameter in PythonTranslator.inspect(cell)}
+            return declared_parameters(cell)
     raise InputError(f"{notebook.name} has no cell tagged 'parameters', so nothing can be set in it")
+
+
+def declared_parameters(cell: nbformat.NotebookNode) -> dict[str, dict[str, str]]:
+    """The parameters that a cell declares, as `known_parameters` gives them."""
+    return {parameter.name: parameter._asdict() for parameter in PythonTranslator.inspect(cell)}
 
 
 def read_parameters(notebook: Path, texts: Mapping[str, str]) -> dict[str, object]:
@@ -97,17 +102,19 @@ def changed_parameters(notebook: Path, given: Mapping[str, object]) -> dict[str,
         InputError: a parameter that the notebook does not have, or a value of another type than its annotation or default.
     """
     known = known_parameters(notebook)
-    changed = {}
+    check_values(known, given, notebook.name)
+    return {name: value for name, value in given.items() if value != _literal(known[name]["default"])}
+
+
+def check_values(known: Mapping[str, Mapping[str, str]], given: Mapping[str, object], notebook: str) -> None:
+    """Raise an `InputError` for a value that is not of a known parameter (as `known_parameters` gives them) or not of its type."""
     for name, value in given.items():
         if name not in known:
-            raise unknown(f"parameter of {notebook.name}", name, known)
+            raise unknown(f"parameter of {notebook}", name, known)
         kind = _kind(known[name])
         expected = TYPES.get(kind, (object,))
         if not isinstance(value, expected) or (isinstance(value, bool) and kind in ("int", "float")):
-            raise InputError(f"parameter {name} of {notebook.name} must be of type {kind}, not {value!r}")
-        if value != _literal(known[name]["default"]):
-            changed[name] = value
-    return changed
+            raise InputError(f"parameter {name} of {notebook} must be of type {kind}, not {value!r}")
 
 
 def _kind(parameter: Mapping[str, str]) -> str:

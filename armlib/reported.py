@@ -53,7 +53,8 @@ def hits_measure(results: Sequence[Result], collection: str) -> tuple[str, str]:
     """Hits@100 of re-ranking, the paper's stand-in for recall (section 4), or Recall@1000 of full ranking in its place.
 
     Re-ranking cannot find what the first stage lacks. Where every result has at least `SATURATED` of the hits that the first
-    stage allows, as when it has a hundred passages a query, the measure says nothing about the encoders.
+    stage allows, as when it has a hundred passages a query, the measure says nothing about the encoders. It stays where a result
+    has no full ranking.
 
     Returns:
         The mode and the measure's name, to be passed to `armlib.store.Result.value`.
@@ -62,7 +63,8 @@ def hits_measure(results: Sequence[Result], collection: str) -> tuple[str, str]:
     # Re-ranking keeps up to 1000 passages, so a query has Recall@1000 above 0 where the first stage has anything relevant.
     found = results[0].per_query(collection, RERANKING).scores(measure_name(results, collection, RERANKING, RECALL))
     ceiling = float((found > 0).mean())
-    if min(result.value(collection, RERANKING, hits) for result in results) >= SATURATED * ceiling:
+    saturated = min(result.value(collection, RERANKING, hits) for result in results) >= SATURATED * ceiling
+    if saturated and all(FULL_RANKING in set(result.measures["mode"]) for result in results):
         return FULL_RANKING, measure_name(results, collection, FULL_RANKING, RECALL)
     return RERANKING, hits
 

@@ -66,7 +66,7 @@ def run_experiment(
         evaluating = time.perf_counter()
         rows, indexes = measure(
             encoder, evaluations, draft, query_length=experiment.query_length, passage_length=experiment.passage_length,
-            index=experiment.index, tag=experiment.key(), work=work / "embeddings",
+            full=experiment.full_ranking, index=experiment.index, tag=experiment.key(), work=work / "embeddings",
         )  # fmt: skip
         seconds["evaluating"] = time.perf_counter() - evaluating
         seconds["total"] = sum(seconds.values())

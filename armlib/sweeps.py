@@ -25,9 +25,9 @@ Finished = TypeVar("Finished")  # whatever has an experiment, validations and a 
 
 
 def static_sweep(profile: Profile) -> list[Experiment]:
-    """Static targets for each encoder, without and with in-batch negatives (section 5.1, Figure 3)."""
+    """Static targets for each encoder, without and with in-batch negatives (section 5.1, Figure 3), in the profile's sweep."""
     return [
-        profile.vary(encoder=encoder, target=f"static({value})", in_batch=in_batch, seed=seed)
+        profile.vary(**{**profile.sweep, "encoder": encoder, "target": f"static({value})", "in_batch": in_batch, "seed": seed})
         for encoder in profile.encoders
         for in_batch in (False, True)
         for value in profile.static
@@ -73,9 +73,11 @@ def batch_sizes(profile: Profile) -> list[Experiment]:
     ]  # fmt: skip
 
 
-def untrained(profile: Profile) -> list[Experiment]:
-    """The profile's first encoder before fine-tuning, with no step of any loss: what the baselines start from (Table 4)."""
-    return [profile.vary(encoder=profile.encoders[0], target=DISTRIBUTED, steps=0, seed=profile.seeds[0])]
+def baselines(profile: Profile) -> list[Experiment]:
+    """The profile's first encoder before fine-tuning, with no step of any loss, and with the default static target 1 (Table 4)."""
+    base = {"encoder": profile.encoders[0], "target": DISTRIBUTED}
+    default = [profile.vary(**{**base, "target": "static(1.0)"}, seed=seed) for seed in profile.sweep_seeds]
+    return [profile.vary(**base, steps=0, seed=profile.seeds[0]), *default]
 
 
 def readings(profile: Profile) -> list[Experiment]:
@@ -118,14 +120,28 @@ def best_static(results: Mapping[float, Sequence[Finished]]) -> float:
     return max(results, key=score)
 
 
+def of_sweep(results: Iterable[Finished]) -> list[Finished]:
+    """Those of some results that a profile with a shorter sweep trained for it: with the fewest steps, measured the least."""
+    return _of_extent(results, min)
+
+
+def in_full(results: Iterable[Finished]) -> list[Finished]:
+    """Those of some results that are compared with other losses: with the most steps, measured the most."""
+    return _of_extent(results, max)
+
+
+def _of_extent(results: Iterable[Finished], choose: Callable) -> list[Finished]:
+    whole = list(results)
+    extents = [(each.experiment.steps, each.experiment.full_ranking) for each in whole]
+    return [each for each, extent in zip(whole, extents, strict=True) if extent == choose(extents)]
+
+
 def tuned(results: Iterable[Finished]) -> dict[tuple[str, bool], float]:
     """The best static target by (encoder, in-batch); results of other losses among them are left out."""
     sorted_out: dict[tuple[str, bool], dict[float, list[Finished]]] = {}
-    for each in results:
-        target = parse_target(each.experiment.target)
-        if isinstance(target, Static) and not target.variance and each.experiment.reading == "paper":
-            of_encoder = sorted_out.setdefault((each.experiment.encoder, each.experiment.in_batch), {})
-            of_encoder.setdefault(target.value, []).append(each)
+    for each in of_sweep(each for each in results if is_static(each) and each.experiment.reading == "paper"):
+        of_encoder = sorted_out.setdefault((each.experiment.encoder, each.experiment.in_batch), {})
+        of_encoder.setdefault(parse_target(each.experiment.target).value, []).append(each)
     return {key: best_static(by_value) for key, by_value in sorted_out.items()}
 
 
@@ -140,7 +156,7 @@ def tuned_static(profile: Profile, results: Iterable[Finished]) -> list[Experime
 
 CHAPTERS: dict[str, Callable[[Profile], list[Experiment]]] = {
     chapter.__name__: chapter
-    for chapter in (distributed, adaptive, static_sweep, readings, ablations, batch_sizes, untrained)
+    for chapter in (distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines)
 }  # fmt: skip
 
 
@@ -162,6 +178,12 @@ def first_round(profile: Profile, chapters: Iterable[str] = tuple(CHAPTERS)) -> 
             raise unknown("chapter", name, CHAPTERS)
     every = [experiment for name in chosen for experiment in CHAPTERS[name](profile)]
     return sorted(dict.fromkeys(every), key=lambda each: profile.encoders.index(each.encoder))
+
+
+def is_static(result: Finished) -> bool:
+    """Whether a result's target is a static value, without a demand on the variance."""
+    target = parse_target(result.experiment.target)
+    return isinstance(target, Static) and not target.variance
 
 
 def middle(profile: Profile) -> float:

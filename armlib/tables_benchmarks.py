@@ -13,7 +13,7 @@ from armlib.projection import Rates
 from armlib.provenance import machine_line
 
 FOLDER = Path("benchmarks/results")
-TRAINING, GATHERING, BUILDING = "training-speed", "gather-speed", "store-speed"
+TRAINING, ENCODING, GATHERING, BUILDING = "training-speed", "encoding-speed", "gather-speed", "store-speed"
 OURS = "armlib"
 LAYERS = {6: ("distilBERT",), 12: ("RoBERTa", "MPNet")}  # encoders of Table 1 by their depth; those of one depth cost the same
 
@@ -89,6 +89,22 @@ def training_speed(found: Sequence[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def encoding_speed(found: Sequence[dict]) -> pd.DataFrame:
+    """How fast passages are encoded, a row for each way of each file.
+
+    Columns: ``way``; ``layers`` of the encoder; ``passages per second``, the median over rounds; ``armlib's rate over it`` (the
+    median of the rounds' ratios); ``real tokens per passage``; ``machine``; ``device``.
+    """
+    return pd.DataFrame([
+        {"way": way, "layers": each["settings"]["layers"], "passages per second": figures["passages_per_second"],
+         "armlib's rate over it": 1.0 if way == OURS else each["ratios"][f"{OURS} over {way}"],
+         "real tokens per passage": each["floor"]["real_tokens_per_passage"],
+         "machine": machine_line(each["made"]), "device": each["device"]}
+        for each in _of(found, ENCODING)
+        for way, figures in each["ways"].items()
+    ])  # fmt: skip
+
+
 def gather_speed(found: Sequence[dict]) -> pd.DataFrame:
     """How fast batches are gathered without training, a row for each number of triples of each file.
 
@@ -130,25 +146,36 @@ def store_speed(found: Sequence[dict]) -> pd.DataFrame:
 def measured_rates(found: Sequence[dict]) -> list[Rates]:
     """Rates for projections from every GPU on which training was measured; none where there was no GPU.
 
-    Encoders of Table 1 that a machine's files do not measure, and encoding, which no benchmark measures, follow by arithmetic from
-    the operations a second that the training of another encoder reached.
+    What a machine's files do not measure follows by arithmetic from the operations a second that another encoder reached, in
+    training or, where there is a file of it, in encoding.
     """
     by_machine: dict[str, list[dict]] = {}
-    for each in _of(on_gpu(found), TRAINING):
+    for each in on_gpu(found):
         by_machine.setdefault(each["made"]["machine"]["gpu"], []).append(each)
-    return [_rates(machine, some) for machine, some in by_machine.items()]
+    return [_rates(machine, some) for machine, some in by_machine.items() if _of(some, TRAINING)]
 
 
 def _rates(machine: str, found: Sequence[dict]) -> Rates:
-    fastest = max(found, key=lambda each: each["ways"][OURS]["flop_per_second_on_real_tokens"])
-    speed = fastest["ways"][OURS]["flop_per_second_on_real_tokens"]
-    derived = projection.from_speed("measured", machine, speed)
-    measured: dict[str, float] = {}
+    trained, encoded = _of(found, TRAINING), _of(found, ENCODING)
+    triples = projection.from_speed("measured", machine, _speed(trained)).triples
+    passages = projection.from_speed("measured", machine, _speed(encoded or trained)).passages
+    training, encoding = _best(trained, "triples_per_second"), _best(encoded, "passages_per_second")
+    lacking = [f"training of {model}" for model in triples if model not in training]
+    lacking += [f"encoding with {model}" for model in passages if model not in encoding] if encoding else ["encoding"]
+    return Rates("measured", machine, {**triples, **training}, {**passages, **encoding}, derived=tuple(lacking))
+
+
+def _speed(found: Sequence[dict]) -> float:
+    return max(each["ways"][OURS]["flop_per_second_on_real_tokens"] for each in found)
+
+
+def _best(found: Sequence[dict], rate: str) -> dict[str, float]:
+    """The best measured rate of each encoder of Table 1 whose depth was measured."""
+    best: dict[str, float] = {}
     for each in found:
         for model in LAYERS.get(each["settings"]["layers"], ()):
-            measured[model] = max(measured.get(model, 0.0), each["ways"][OURS]["triples_per_second"])
-    lacking = [f"training of {model}" for model in derived.triples if model not in measured]
-    return Rates("measured", machine, {**derived.triples, **measured}, derived.passages, derived=(*lacking, "encoding"))
+            best[model] = max(best.get(model, 0.0), each["ways"][OURS][rate])
+    return best
 
 
 def _ratio(each: dict, way: str) -> float | None:

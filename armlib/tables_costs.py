@@ -41,6 +41,7 @@ def _values(profile: Profile) -> dict[str, str]:
         "seeds": _listed(profile.seeds),
         "seeds of sweeps": _listed(profile.sweep_seeds),
         "trainings at a time": str(profile.jobs),
+        "sweep": ", ".join(f"{name} {value}" for name, value in profile.sweep.items()) or "as all others",
     }
     # The encoder and seed of a profile's experiment are replaced by those listed above.
     chosen = {name: value for name, value in asdict(profile.experiment).items() if name not in ("encoder", "seed")}

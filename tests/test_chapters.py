@@ -45,6 +45,12 @@ chunk_size = 16
 selection = "last"
 evaluation = ["{collection}/test"]
 """
+SHORTER_SWEEP = """
+[sweep]
+steps = 8
+full_ranking = false
+"""
+WITH_SWEEP = [path for path in NOTEBOOKS if re.search("static_sweep|first_round", path.read_text(encoding="utf8"))]
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +62,33 @@ def profile(beir_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def store(profile: str, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+def shorter(profile: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of one whose sweep is shorter than what it compares, as the paper's."""
+    file = tmp_path_factory.mktemp("profile") / "shorter.toml"
+    file.write_text(Path(profile).read_text() + SHORTER_SWEEP)
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def store(profile: str, shorter: str, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     """A store with all that the book's notebooks ask for."""
-    store, scale = RunStore(tmp_path_factory.mktemp("runs")), load_profile(profile)
-    store.results(sweeps.tuned_static(scale, store.results(sweeps.first_round(scale))))
+    store = RunStore(tmp_path_factory.mktemp("runs"))
+    for scale in (load_profile(profile), load_profile(shorter)):
+        store.results(sweeps.tuned_static(scale, store.results(sweeps.first_round(scale))))
     return store
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs(notebook: Path, profile: str, store: RunStore, tmp_path: Path, monkeypatch) -> None:
+    run(notebook, profile, store, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("notebook", WITH_SWEEP, ids=lambda path: path.stem)
+def test_it_runs_with_a_shorter_sweep(notebook: Path, shorter: str, store: RunStore, tmp_path: Path, monkeypatch) -> None:
+    run(notebook, shorter, store, tmp_path, monkeypatch)
+
+
+def run(notebook: Path, profile: str, store: RunStore, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setenv("ARMLIB_RUNS", str(store.path))
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
@@ -94,6 +118,7 @@ def test_it_is_stripped_and_easy_to_read(notebook: Path) -> None:
     for cell in code:
         lines = [line for line in cell.source.splitlines() if line.strip() and not re.match("(import|from) ", line)]
         assert len(lines) <= 9, f"cell {cell.id} is long"
+    assert code[1].source.endswith("\nparameters.check()") or len(code) == 1, "what papermill sets is not checked"
     parameters = next(cell for cell in code if "parameters" in cell.metadata.get("tags", []))
     assert all(re.match(r"\w+: \w+ = .+  # .+", line) for line in parameters.source.splitlines()), "each has a type and a comment"
     rerun = f"papermill notebooks/{notebook.name} "

@@ -332,6 +332,26 @@ def test_saturated_hits_are_replaced_by_recall() -> None:
     assert verdict.verdict == HOLDS and "R@1000 on docstrings/test (full ranking)" in verdict.evidence
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name != ABSTRACT])
+def test_a_sweep_may_be_shorter_than_what_is_compared(name: str, whole: list[Fabricated]) -> None:
+    short = {"steps": 300, "patience": 40, "full_ranking": False}
+    swept, compared = [], []
+    for result in whole:
+        each = result.experiment
+        best = BEST_NDCG[each.encoder]
+        if each.target.startswith("static"):
+            experiment = replace(each, **short)
+            measured = {RERANKING: result.evaluations[RERANKING]}
+            swept.append(replace(result, key=f"{result.key}-swept", experiment=experiment, evaluations=measured))
+        if not each.target.startswith("static") or each.target in (f"static({best})", "static(1.0)"):
+            compared.append(result)
+    verdict = judge_measured(name, [*swept, *compared], replace(PROFILE, sweep=short), [example(1)], [teacher()])
+    assert verdict.verdict == HOLDS, verdict.evidence
+    without = [result for result in compared if result.experiment.target != "static(1.0)"]
+    verdict = judge_measured(name, [*swept, *without], replace(PROFILE, sweep=short), [example(1)], [teacher()])
+    assert verdict.verdict == (UNDECIDED if name == "tuning-helps-recall-most" else HOLDS), verdict.evidence
+
+
 def test_only_like_is_compared_with_like(whole: list[Fabricated]) -> None:
     other = [replace(result, experiment=replace(result.experiment, learning_rate=1.0)) for result in whole]
     short = [replace(result, experiment=replace(result.experiment, steps=100)) for result in whole]

@@ -15,7 +15,7 @@ from armlib.experiments import Experiment, load_profile, profile_names
 def test_the_key_follows_values_and_data(small_experiment: Experiment, beir_folder: Path, tmp_path: Path) -> None:
     key = small_experiment.key()
     assert Experiment(**asdict(small_experiment)).key() == key
-    assert replace(small_experiment, seed=1).key() != key
+    assert replace(small_experiment, seed=1).key() != key != replace(small_experiment, full_ranking=False).key()
     assert replace(small_experiment, target="static( 0.30 )").key() == replace(small_experiment, target="static(0.3)").key()
     copy = tmp_path / "copy"
     shutil.copytree(beir_folder, copy)
@@ -78,6 +78,12 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         load_profile(str(file))
     with pytest.raises(InputError, match="unknown profile 'large'.*demo, paper, small"):
         load_profile("large")
+    file.write_text(text + "[sweep]\nstepps = 10\n")
+    with pytest.raises(InputError, match="value of the sweep .*'stepps'; did you mean 'steps'"):
+        load_profile(str(file))
+    file.write_text(text + '[sweep]\nsteps = "few"\n')
+    with pytest.raises(InputError, match="steps of an experiment must be int, not 'few'"):
+        load_profile(str(file))
     for seeds in (3, "3", ["3"], [0.5]):
         with pytest.raises(InputError, match="seeds must be a list of whole numbers"):
             load_profile("demo", seeds=seeds)
@@ -85,3 +91,10 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         load_profile(3)
     with pytest.raises(InputError, match="no profile file"):
         load_profile(str(tmp_path / "none.toml"))
+
+
+def test_another_collection_brings_its_own_validation_and_evaluation() -> None:
+    own = load_profile("paper").experiment
+    assert own.validation and load_profile("paper", own.collection).experiment == own
+    other = load_profile("paper", "docstrings").experiment
+    assert (other.validation, other.evaluation, other.steps) == ("", (), own.steps)

@@ -14,6 +14,7 @@ import nbformat
 import nbformat.v4 as v4
 import pytest
 
+from armlib import parameters
 from armlib.errors import InputError
 from armlib.notebooks import Task, changed_parameters, cleaned, execute, read_parameters
 
@@ -36,7 +37,7 @@ def write(path: Path, *sources: str) -> Path:
 
 
 def printed(path: Path) -> str:
-    return "".join(output.text for cell in nbformat.read(path, 4).cells for output in cell.get("outputs", []))
+    return "".join(output.get("text", "") for cell in nbformat.read(path, 4).cells for output in cell.get("outputs", []))
 
 
 def test_only_parameters_that_differ_are_given(tmp_path):
@@ -166,3 +167,30 @@ def test_widgets_are_shown_as_html_or_refused(tmp_path):
         else:
             shown = cleaned(tmp_path / "a.ipynb")
             assert dict(shown.cells[0].outputs[0].data) == page and "widgets" not in shown.metadata
+
+
+CHECKED = "from armlib import parameters\n\nparameters.check()"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-p", "cuont", "1"), "unknown parameter of this notebook 'cuont'; did you mean 'count'? (available: count, flags, free"),
+        (("-p", "count", "many"), "parameter count of this notebook must be of type int, not 'many'"),
+        (("-y", "{flags: {a: 1}}"), "parameter flags of this notebook must be of type list, not {'a': 1}"),
+        (("-p", "count", "4", "-y", "{free: {a: [-1.5, 'x']}, share: 1}"), ""),
+    ],
+)
+def test_papermill_alone_is_refused_what_a_notebook_does_not_know(tmp_path: Path, options, said: str) -> None:
+    notebook = write(tmp_path / "a.ipynb", PARAMETERS, CHECKED, "print('ran', count, free)")
+    executed = tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", str(notebook), str(executed), "--no-progress-bar", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode == 0) == (not said) and said in done.stderr + done.stdout
+    assert printed(executed) == ("" if said else "ran 4 {'a': [-1.5, 'x']}\n")
+
+
+def test_a_notebook_in_lab_is_not_papermill_s() -> None:
+    parameters.check(["count: int = 3", "from armlib import parameters", "cuont = 4"])
+    with pytest.raises(InputError, match="unknown parameter of this notebook 'cuont'"):
+        parameters.check(["count: int = 3", "# Parameters\ncuont = 4\n"])

@@ -19,7 +19,7 @@ from armlib.encoding import encode_texts
 from armlib.errors import InputError
 from armlib.evaluation import default_measures, evaluate
 from armlib.experiments import Experiment
-from armlib.measuring import FULL_RANKING, RERANKING
+from armlib.measuring import FULL_RANKING, RERANKING, file_name
 from armlib.store import RunStore
 
 
@@ -59,6 +59,14 @@ def test_held_out_queries_are_not_trained_on(small_store, small_experiment) -> N
 def test_a_training_without_measures(small_store, small_experiment) -> None:
     result = small_store.result(replace(small_experiment, evaluation=("none",), steps=2))
     assert result.measures.empty and tables.as_text(result.measures) == "not measured" and result.encoder().dim == 32
+
+
+def test_a_training_that_is_measured_by_re_ranking_alone(small_store, small_experiment) -> None:
+    whole, part = (small_store.result(replace(small_experiment, full_ranking=each)) for each in (True, False))
+    expected = whole.measures[whole.measures["mode"] == RERANKING].reset_index(drop=True)
+    assert part.measures.equals(expected)
+    (name,) = part.experiment.evaluation
+    assert [file.name for file in (part.folder / "runs").iterdir()] == [f"{file_name(name, RERANKING)}.run.gz"]
 
 
 def test_a_step_chosen_on_a_test_set_is_marked(small_store, small_experiment) -> None:

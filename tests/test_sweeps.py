@@ -44,7 +44,7 @@ def test_the_first_round_is_what_all_chapters_train(name: str) -> None:
     profile = load_profile(name)
     chapters = (
         sweeps.static_sweep, sweeps.adaptive, sweeps.distributed, sweeps.batch_sizes, sweeps.readings, sweeps.ablations,
-        sweeps.untrained,
+        sweeps.baselines,
     )  # fmt: skip
     every = [experiment for chapter in chapters for experiment in chapter(profile)]
     first = sweeps.first_round(profile)
@@ -54,7 +54,8 @@ def test_the_first_round_is_what_all_chapters_train(name: str) -> None:
 
 
 def test_the_encoder_before_fine_tuning_is_an_experiment_of_no_steps() -> None:
-    (only,) = sweeps.untrained(replace(DEMO, seeds=(4, 5)))
+    only, *default = sweeps.baselines(replace(DEMO, seeds=(4, 5)))
+    assert [(each.target, each.steps, each.seed) for each in default] == [("static(1.0)", DEMO.experiment.steps, 0)]
     assert (only.encoder, only.steps, only.seed) == (DEMO.encoders[0], 0, 4)
     assert only.variant() == "before fine-tuning" and DEMO.experiment.variant() != only.variant()
 
@@ -96,3 +97,16 @@ def test_a_target_is_tuned_on_the_kept_weights_and_the_common_seeds() -> None:
 def test_the_tuned_target_is_trained_with_the_seeds_of_a_comparison() -> None:
     wanted = sweeps.tuned_static(replace(DEMO, seeds=(0, 4)), finished({(0.1, 0): 0.5, (0.3, 0): 0.6}))
     assert [(each.target, each.seed) for each in wanted] == [("static(0.3)", 0), ("static(0.3)", 4)]
+
+
+def test_a_sweep_may_be_shorter_than_what_is_compared() -> None:
+    paper = load_profile("paper")
+    swept = {(each.steps, each.full_ranking, each.steps * each.batch_size) for each in sweeps.static_sweep(paper)}
+    assert swept == {(20_000, False, 2_560_000)} and paper.experiment.full_ranking
+    short = {"steps": 60, "full_ranking": False}
+    results = finished({(0.1, 0): 0.5, (0.3, 0): 0.6}, **short) + finished({(0.1, 0): 0.9}, steps=240)
+    assert sweeps.of_sweep(results) == results[:2] and sweeps.in_full(results) == results[2:]
+    assert sweeps.tuned(results) == {("lsa/distilbert", False): 0.3}
+    (wanted,) = sweeps.tuned_static(replace(DEMO, seeds=(0,), sweep=short), results)
+    assert (wanted.target, wanted.steps, wanted.full_ranking) == ("static(0.3)", DEMO.experiment.steps, True)
+    assert sweeps.of_sweep([]) == sweeps.in_full([]) == []

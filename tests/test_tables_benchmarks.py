@@ -12,6 +12,7 @@ from armlib.errors import InputError
 from armlib.projection import flop_per_triple, non_embedding
 from armlib.tables_benchmarks import (
     FOLDER,
+    encoding_speed,
     find,
     gather_speed,
     load,
@@ -101,6 +102,18 @@ def test_one_measured_encoder_gives_the_others_by_arithmetic(processor) -> None:
     assert rates.triples["distilBERT"] == 8000 and rates.machine == H100
     assert rates.triples["MPNet"] == pytest.approx(8000 * non_embedding("distilBERT") / non_embedding("MPNet"))
     assert rates.derived == ("training of RoBERTa", "training of MPNet", "encoding")
+
+
+def test_measured_encoding_counts(processor) -> None:
+    trained, encoded = on_a_gpu(processor, 6, 8000.0), on_a_gpu(processor, 6, 8000.0) | {"benchmark": "encoding-speed"}
+    ours = {"passages_per_second": 50_000.0, "flop_per_second_on_real_tokens": 3e14}
+    encoded |= {"ways": {"armlib": ours, "padded": ours | {"passages_per_second": 20_000.0}}, "ratios": {"armlib over padded": 2.5}}
+    encoded |= {"floor": {"real_tokens_per_passage": 77.0}, "device": "cuda"}
+    [rates] = measured_rates([trained, encoded])
+    assert rates.passages["distilBERT"] == 50_000 and rates.passages["MPNet"] == rates.passages["RoBERTa"] < 50_000
+    assert rates.derived == ("training of RoBERTa", "training of MPNet", "encoding with RoBERTa", "encoding with MPNet")
+    table = encoding_speed([trained, encoded]).set_index("way")
+    assert table["armlib's rate over it"].to_dict() == {"armlib": 1.0, "padded": 2.5} and table.layers.tolist() == [6, 6]
 
 
 def test_each_depth_counts_for_its_encoders(processor) -> None:

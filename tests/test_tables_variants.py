@@ -129,6 +129,24 @@ def test_further_seeds_of_the_tuned_target_do_not_lengthen_the_sweep() -> None:
     assert static.seconds == 10.5 and static.seconds_with_sweep == 20.0  # both targets have seed 0 alone in common
 
 
+def test_a_shorter_sweep_comes_on_top() -> None:
+    short = {"steps": 40, "full_ranking": False}
+    swept = [
+        replace(r, experiment=replace(r.experiment, **short), about=r.about | {"seconds": {"training": 4.0}})
+        for r in world() if r.experiment.target.startswith("static")
+    ]  # fmt: skip
+    chosen = {("lsa/distilbert", "static(0.3)", False), ("lsa/distilbert", "static(0.1)", True)}
+    chosen |= {("mine", "static(0.1)", False), ("mine", "static(0.3)", True)}
+    compared = [
+        r for r in world()
+        if not r.experiment.target.startswith("static")
+        or (r.experiment.encoder, r.experiment.target, r.experiment.in_batch) in chosen
+    ]  # fmt: skip
+    assert variants([*swept, *compared]) == variants(world())
+    static = costs([*swept, *compared]).set_index(["encoder", "target", "in_batch"]).loc["lsa/distilbert", "static", False]
+    assert static.seconds == 10.5 and static.seconds_with_sweep == 4.0 + 4.0 + 10.5
+
+
 def test_ratios_stand_beside_the_published_ones() -> None:
     table = cost_ratios(world()).set_index(["encoder", "compared"])
     ours = table.loc["lsa/distilbert", "static over distributed"]

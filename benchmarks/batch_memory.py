@@ -1,0 +1,105 @@
+"""How much memory a batch takes with and without gradient caching, and whether both give the same gradients, dropout on.
+
+Each batch size and way runs in a process of its own, which makes one gradient. Both ways cut a batch into the same chunks, so that
+dropout is the same. The encoder is a narrow DistilBERT with random weights: what a batch takes grows with width and depth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import reporting
+import torch
+from encoders import default_tokenizer, random_encoder
+from timing import now, since
+from transformers import AutoTokenizer
+
+from armlib import files
+from armlib.batches import Shape, TripleBatches
+from armlib.data import load_collection
+from armlib.losses import MarginLoss
+from armlib.stores import passage_store, query_store, triple_rows
+from armlib.training import Settings, batch_gradients, default_accelerator
+
+LOSSES = {"distributed": ("distributed", False), "adaptive, in-batch": ("adaptive", True)}
+
+
+def gradient(arguments: argparse.Namespace, loss: str, batch_size: int, cached: bool, file: Path) -> dict:
+    """One batch's gradient, written to a file; gives seconds and the most memory, in MiB, before and while it was made."""
+    torch.set_num_threads(arguments.threads)
+    accelerator = default_accelerator(arguments.device)
+    device = accelerator.device.type
+    tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer or default_tokenizer())
+    collection = load_collection(arguments.collection)
+    stores = query_store(collection, tokenizer), passage_store(collection, tokenizer)
+    shape = Shape(arguments.query_length, arguments.passage_length, chunk_tokens=arguments.chunk_tokens)
+    batches = TripleBatches(triple_rows(collection, *stores), *stores, batch_size=batch_size, shape=shape, seed=0)
+    encoder = random_encoder(tokenizer, arguments.layers, arguments.dim, device, cls_only=True).train()
+    batch = batches[0].to(accelerator.device)
+    target, in_batch = LOSSES[loss]
+    settings = Settings(steps=1, learning_rate=0.0, cached=cached)
+    before, started = peak(device), now(device)
+    measured = batch_gradients(encoder, MarginLoss(target, in_batch=in_batch), batch, accelerator, settings, 0)
+    seconds = since(started, now(device))
+    found = [parameter.grad.flatten().float().cpu() for parameter in encoder.parameters() if parameter.grad is not None]
+    np.save(file, torch.cat(found).numpy())
+    return {
+        "batch_size": batch_size, "cached": cached, "loss": loss, "loss_value": float(measured[0]), **seconds,
+        "before_mib": before, "peak_mib": peak(device), "real_tokens": batch.real_tokens, "padded_tokens": batch.padded_tokens,
+    }  # fmt: skip
+
+
+def peak(device: str) -> float:
+    """The most memory of this process so far, on the device that computes, in MiB."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def main() -> None:
+    arguments = _arguments()
+    rows, differences = [], []
+    with tempfile.TemporaryDirectory(prefix="batch-memory-") as name, files.disk_errors(Path(name)):
+        for loss in LOSSES:
+            for size in arguments.batch_sizes:
+                made = {}
+                for cached in (True, False) if size <= arguments.plain_up_to else (True,):
+                    made[cached] = Path(name) / f"{size}-{cached}.npy"
+                    with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+                        rows.append(alone.submit(gradient, arguments, loss, size, cached, made[cached]).result())
+                    row = rows[-1]
+                    way = "cached" if cached else "plain"
+                    print(f"{loss}, B={size:5}, {way:6}: {row['peak_mib']:8.0f} MiB, {row['seconds']:6.1f} s", flush=True)
+                if len(made) == 2:
+                    ours, plain = (np.load(made[cached]) for cached in (True, False))
+                    difference = float(np.linalg.norm(ours - plain) / np.linalg.norm(plain))
+                    differences.append({"loss": loss, "batch_size": size, "relative_difference": difference})
+                    print(f"{loss}, B={size:5}: gradients differ by {difference:.1e} of their length", flush=True)
+    settings = {name: value for name, value in vars(arguments).items() if name not in ("output", "tokenizer")}
+    reporting.write("batch-memory", settings, {"batches": rows, "gradients": differences, "weights": "random"}, arguments.output)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = reporting.options(__doc__)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 256, 1024, 4096], help="triples in a batch")
+    parser.add_argument("--plain-up-to", type=int, default=256, help="the largest batch to make without caching, too")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="float32 on a CPU, bf16 on CUDA")
+    parser.add_argument("--layers", type=int, default=2, help="layers of the DistilBERT")
+    parser.add_argument("--dim", type=int, default=256, help="its dimensions")
+    parser.add_argument("--query-length", type=int, default=Shape.query_length, help="cut of queries in tokens")
+    parser.add_argument("--passage-length", type=int, default=Shape.passage_length, help="cut of passages in tokens")
+    parser.add_argument("--chunk-tokens", type=int, default=8192, help="padded tokens encoded together, at most")
+    parser.add_argument("--collection", default="msmarco-mini", help="a collection with triples")
+    parser.add_argument("--tokenizer", help="a tokenizer's name or folder; by default BERT's 30,522 word pieces")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    reporting.run(main)

