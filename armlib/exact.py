@@ -71,7 +71,8 @@ class ExactSearch:
 
     def _by_faiss(self, queries: np.ndarray, start: int, k: int) -> tuple[np.ndarray, np.ndarray]:
         block = np.ascontiguousarray(self.vectors[start : start + self.block], dtype=np.float32)
-        return faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+        with matrix_products(len(queries)):
+            return faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
 
     def _by_torch(self, queries: np.ndarray, start: int, k: int) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode(), _full_precision():
@@ -98,6 +99,22 @@ class ExactSearch:
     def _tensor(self, start: int, stop: int) -> torch.Tensor:
         # A copy: torch warns of arrays that cannot be written to, as memory maps opened for reading are.
         return torch.from_numpy(np.array(self.vectors[start:stop]))
+
+
+@contextmanager
+def matrix_products(queries: int) -> Iterator[None]:
+    """Let FAISS compare several queries by one matrix product.
+
+    By itself it goes vector by vector until queries times dimensions are 128,000: a hundred queries of 768 dimensions then take
+    twelve times as long. For fewer than four queries that is the faster way.
+    """
+    before = faiss.cvar.distance_compute_blas_threshold
+    if queries >= 4:
+        faiss.cvar.distance_compute_blas_threshold = 1
+    try:
+        yield
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = before
 
 
 @contextmanager

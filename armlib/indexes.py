@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from armlib.errors import InputError, unknown
-from armlib.exact import ExactSearch
+from armlib.exact import ExactSearch, matrix_products
 from armlib.files import atomic_folder, damage, read_json, write_json
 from armlib.progress import bar
 from armlib.vectors import BLOCK, Vectors, best_first, check_queries, check_vectors
@@ -91,7 +91,8 @@ class ApproximateIndex:
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Up to ``k`` near vectors of each query, as `ExactSearch.search` gives them: row -1 where fewer were found."""
         queries = check_queries(queries, k, self.faiss_index.d)
-        scores, rows = self.faiss_index.search(queries, k)
+        with matrix_products(len(queries)):
+            scores, rows = self.faiss_index.search(queries, k)
         return best_first(scores, rows, k)
 
     def save(self, folder: str | Path) -> None:

@@ -16,7 +16,7 @@ from armlib.tables_marked import BEST, DASH, cell, two_levels, yes_or_no
 from armlib.tables_variants import paper_measures
 from armlib.training import MEASURE
 
-PUBLISHED, QUOTED = "published by the paper", "quoted by the paper from"
+PUBLISHED, QUOTED = "published", "quoted from"
 WORDS = ("group", "loss", "sampling", "in-batch", "origin")
 _NAMES = {"Hofstatter et al. 2021": "Hofstätter et al. (2021)", "Wang and Zuccon 2023": "Wang and Zuccon (2023)"}
 _LOSSES = {"bm25": "BM25", "margin-mse": "MarginMSE", "static eps=1": "static(1.0)", "static tuned": "static, tuned"}

@@ -14,6 +14,7 @@ from armlib.provenance import machine_line
 
 FOLDER = Path("benchmarks/results")
 TRAINING, ENCODING, GATHERING, BUILDING = "training-speed", "encoding-speed", "gather-speed", "store-speed"
+BATCHES, SEARCHING = "batch-memory", "search-speed"
 OURS = "armlib"
 LAYERS = {6: ("distilBERT",), 12: ("RoBERTa", "MPNet")}  # encoders of Table 1 by their depth; those of one depth cost the same
 
@@ -141,6 +142,47 @@ def store_speed(found: Sequence[dict]) -> pd.DataFrame:
                 "machine": machine_line(each["made"]),
             })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def batch_memory(found: Sequence[dict]) -> pd.DataFrame:
+    """What one gradient of a batch takes, with and without gradient caching, a row for each of each file.
+
+    Columns: ``loss``; ``triples`` of the batch; ``gradient caching``; ``memory (MiB)``, the most less what was there before;
+    ``seconds``; ``gradients differ by``, the distance of cached and plain gradient over the length of the plain one (missing where
+    the batch was not made without caching); ``layers``, ``dimensions``; ``machine``.
+    """
+    rows = []
+    for each in _of(found, BATCHES):
+        apart = {(one["loss"], one["batch_size"]): one["relative_difference"] for one in each["gradients"]}
+        for row in each["batches"]:
+            rows.append({
+                "loss": row["loss"], "triples": row["batch_size"], "gradient caching": "yes" if row["cached"] else "no",
+                "memory (MiB)": row["peak_mib"] - row["before_mib"], "seconds": row["seconds"],
+                "gradients differ by": apart.get((row["loss"], row["batch_size"])), "layers": each["settings"]["layers"],
+                "dimensions": each["settings"]["dim"], "machine": machine_line(each["made"]),
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def search_speed(found: Sequence[dict]) -> pd.DataFrame:
+    """How fast exact search is, a row for each file.
+
+    Columns: ``vectors``, ``dimensions``, ``results`` of each query, ``seconds per query`` (best round, ``queries`` at a time),
+    ``found`` (share of queries whose own vector came first), ``memory (MiB)`` (of the process itself, or the GPU's), ``machine``.
+    """
+    return pd.DataFrame([
+        {"vectors": each["settings"]["vectors"], "dimensions": each["settings"]["dim"], "queries": each["settings"]["queries"],
+         "results": each["settings"]["k"], "seconds per query": each["seconds_per_query"], "found": each["found"],
+         "memory (MiB)": each.get("private_mib", each["peak_mib"]), "machine": machine_line(each["made"])}
+        for each in _of(found, SEARCHING)
+    ])  # fmt: skip
+
+
+def as_html(table: pd.DataFrame) -> str:
+    """One of these tables for a page: two decimals, below 0.01 the power of ten; a sentence where it is empty."""
+    if table.empty:
+        return "<p>No file measures it.</p>"
+    return table.to_html(index=False, na_rep="–", float_format=lambda value: f"{value:,.2f}" if value >= 0.01 else f"{value:.0e}")
 
 
 def measured_rates(found: Sequence[dict]) -> list[Rates]:

@@ -59,6 +59,22 @@ def test_exact_search_finds_what_a_full_product_does(scifact, exact_rows, device
     assert (rows == exact_rows[:, :100]).mean() > 0.999
 
 
+@pytest.mark.parametrize("make", [ExactSearch, lambda passages: build_index(passages, "Flat")])
+def test_faiss_compares_several_queries_by_a_matrix_product(scifact, make, monkeypatch):
+    (passages, queries), settings, before = scifact, [], threshold()
+    index = make(passages)
+    owner, name = (faiss, "knn") if make is ExactSearch else (type(index.faiss_index), "search")
+    search = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *given, **options: settings.append(threshold()) or search(*given, **options))
+    several, one = index.search(queries[:9], 5), [index.search(query[None], 5) for query in queries[:9]]
+    np.testing.assert_allclose(several[0], np.concatenate([scores for scores, _ in one]), atol=1e-6)
+    assert settings == [1] + 9 * [before] and threshold() == before > 1
+
+
+def threshold() -> int:
+    return faiss.cvar.distance_compute_blas_threshold
+
+
 @pytest.mark.parametrize("device", [None, "cpu"])
 def test_exact_search_reads_float16_from_disk_in_blocks(tmp_path, scifact, device):
     passages, queries = scifact

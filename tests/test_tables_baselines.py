@@ -133,7 +133,7 @@ def test_published_rows_say_who_measured_them() -> None:
     table = published4()
     origins = table["system", "origin"].value_counts().to_dict()
     assert origins == {
-        PUBLISHED: 6, "quoted by the paper from Hofstätter et al. (2021)": 5, "quoted by the paper from Wang and Zuccon (2023)": 4,
+        PUBLISHED: 6, "quoted from Hofstätter et al. (2021)": 5, "quoted from Wang and Zuccon (2023)": 4,
     }  # fmt: skip
     score = "TREC-DL 2019, all of MS MARCO", "nDCG@10"
     assert table.loc[2, score] == "0.64 † best" and table.loc[6, score] == "0.71 best" and table.loc[11, score] == "0.50"

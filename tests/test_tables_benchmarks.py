@@ -12,6 +12,8 @@ from armlib.errors import InputError
 from armlib.projection import flop_per_triple, non_embedding
 from armlib.tables_benchmarks import (
     FOLDER,
+    as_html,
+    batch_memory,
     encoding_speed,
     find,
     gather_speed,
@@ -19,6 +21,7 @@ from armlib.tables_benchmarks import (
     machines,
     measured_rates,
     on_gpu,
+    search_speed,
     store_speed,
     training_speed,
     where,
@@ -114,6 +117,30 @@ def test_measured_encoding_counts(processor) -> None:
     assert rates.derived == ("training of RoBERTa", "training of MPNet", "encoding with RoBERTa", "encoding with MPNet")
     table = encoding_speed([trained, encoded]).set_index("way")
     assert table["armlib's rate over it"].to_dict() == {"armlib": 1.0, "padded": 2.5} and table.layers.tolist() == [6, 6]
+
+
+def test_batch_memory_is_what_the_batch_adds(processor) -> None:
+    made = {key: processor[0][key] for key in ("made", "file")}
+    batches = [
+        {"loss": "distributed", "batch_size": size, "cached": cached, "peak_mib": peak, "before_mib": 100.0, "seconds": 1.0}
+        for size, cached, peak in ((64, True, 110.0), (64, False, 400.0), (4096, True, 130.0))
+    ]
+    gradients = [{"loss": "distributed", "batch_size": 64, "relative_difference": 1e-6}]
+    settings = {"layers": 2, "dim": 256}
+    table = batch_memory([{"benchmark": "batch-memory", **made, "settings": settings, "batches": batches, "gradients": gradients}])
+    assert table["memory (MiB)"].tolist() == [10, 300, 30] and table["gradient caching"].tolist() == ["yes", "no", "yes"]
+    assert table["gradients differ by"].notna().tolist() == [True, True, False]
+    page = as_html(table)
+    assert "<td>1e-06</td>" in page and "<td>–</td>" in page and "<td>10.00</td>" in page
+    assert as_html(batch_memory([])) == "<p>No file measures it.</p>"
+
+
+def test_search_speed_takes_the_memory_that_is_the_process_s_own(processor) -> None:
+    made = {key: processor[0][key] for key in ("made", "file")}
+    settings = {"vectors": 8_841_823, "dim": 768, "queries": 97, "k": 1000}
+    file = {"benchmark": "search-speed", **made, "settings": settings, "seconds_per_query": 0.5, "found": 1.0, "peak_mib": 9000.0}
+    table = search_speed([file | {"private_mib": 700.0}, file])
+    assert table["memory (MiB)"].tolist() == [700, 9000] and table["seconds per query"].tolist() == [0.5, 0.5]
 
 
 def test_each_depth_counts_for_its_encoders(processor) -> None:
