@@ -245,7 +245,8 @@ def batch_gradients(
     def encode(number: int, words: Tensor | None = None) -> Tensor:
         _seed_dropout((settings.seed, step, accelerator.process_index, number), accelerator.device)
         with accelerator.autocast():
-            return encoder(chunks[number].input_ids, chunks[number].attention_mask, words).float()
+            # A copy: the first token's vector may be a view that keeps those of all tokens.
+            return encoder(chunks[number].input_ids, chunks[number].attention_mask, words).float().clone()
 
     with torch.set_grad_enabled(not settings.cached):
         words = [None] * len(chunks) if settings.cached else _looked_up(encoder, chunks)
