@@ -144,7 +144,7 @@ def _train(options: argparse.Namespace) -> None:
     from armlib.tables import as_text
 
     given = {f.name: getattr(options, f.name) for f in fields(Experiment) if getattr(options, f.name) is not None}
-    experiment = replace(load_profile(options.profile).experiment, **given)
+    experiment = replace(load_profile(options.profile, options.collection or "").experiment, **given)
     print(experiment, flush=True)
     result = RunStore(options.runs, device=options.device, precision=options.precision).result(experiment)
     print(as_text(result.measures))
