@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +12,7 @@ import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from armlib.store import Result
 from armlib.training import MEASURE
@@ -51,6 +52,19 @@ def marker(encoder: str) -> str:
 def dashes(encoder: str) -> str | tuple:
     """How the line of an encoder is dashed in every figure, as matplotlib's ``linestyle``."""
     return next((style for name, style in DASHES.items() if name in encoder.lower()), (0, (6, 2, 1, 2)))
+
+
+def short_name(encoder: str) -> str:
+    """An encoder's name where there is little room: of a folder the last two parts of its path, else the whole."""
+    path = Path(encoder)
+    return "/".join(path.parts[-2:]) if path.is_absolute() else encoder
+
+
+def encoder_lines(encoders: Iterable[str]) -> list[Line2D]:
+    """What a legend shows for encoders that are told apart by dashes and markers."""
+    return [
+        Line2D([], [], color=GREY, linestyle=dashes(name), marker=marker(name), label=short_name(name)) for name in encoders
+    ]
 
 
 def draw_mean(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from armlib.errors import InputError
-from armlib.figures import GREY, STYLE, colour, dashes, draw_mean, marker
+from armlib.figures import STYLE, colour, dashes, draw_mean, encoder_lines
 from armlib.reported import spoken
 from armlib.store import Result
 from armlib.training import MEASURE
@@ -91,7 +91,7 @@ def batch_size_courses(results: Sequence[Result]) -> Figure:
     """
     found = dict(sorted(by_setting(results).items(), key=lambda item: item[0][2]))
     encoders = list(dict.fromkeys(result.experiment.encoder for result in results))
-    handles = [Line2D([], [], color=GREY, linestyle=dashes(name), marker=marker(name), label=name) for name in encoders]
+    handles = encoder_lines(encoders)
     lines = {setting: dashes(setting[0]) for setting in found}
     return _panels(found, {setting: f"batches of {setting[2]}" for setting in found}, lines, handles, measures(results))
 

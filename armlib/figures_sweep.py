@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from armlib import published_tables
 from armlib.errors import InputError
-from armlib.figures import GREY, STYLE, colour, dashes, draw_mean, marker
+from armlib.figures import STYLE, colour, draw_mean, encoder_lines
 from armlib.measuring import FULL_RANKING, RERANKING
 from armlib.reported import RECALL, SATURATED, hits_measure, measure_name, spoken
 from armlib.store import Result
@@ -81,8 +80,7 @@ def static_sweep(results: Sequence[Result], collection: str) -> Figure:
         for column, in_batch in enumerate(columns):
             room[0, column].set_title(f"{'with' if in_batch else 'without'} in-batch negatives")
             room[-1, column].set_xlabel("static target")
-        lines = [Line2D([], [], color=GREY, linestyle=dashes(name), marker=marker(name), label=name) for name in encoders]
-        figure.legend(handles=lines, loc="outside lower center", ncols=min(3, len(encoders)))
+        figure.legend(handles=encoder_lines(encoders), loc="outside lower center", ncols=min(3, len(encoders)))
     return figure
 
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from armlib.claims_courses import NEAR_ZERO, SMOOTHED, settled_from
 from armlib.claims_evidence import Measured
 from armlib.errors import InputError
-from armlib.figures import GREY, STYLE, colour, marker
+from armlib.figures import GREY, STYLE, colour, marker, short_name
 
 SHOWN = 500  # batches at either end, as in Figure 6
 STATISTICS = {"mean": "similarity_mean", "minimum": "similarity_minimum", "maximum": "similarity_maximum"}
@@ -45,7 +45,7 @@ def target_distributions(results: Sequence[Measured]) -> Figure:
         for (first, last), (encoder, seeds) in zip(rows, by_encoder.items(), strict=True):
             for place, result in enumerate(seeds):
                 _draw(first, last, result, others=place > 0)
-            first.set_title(encoder, loc="left")
+            first.set_title(short_name(encoder), loc="left")
             first.set_ylabel("cosine similarity")
             scale = last.secondary_yaxis("right", functions=(lambda cosine: (1 + cosine) / 2, lambda target: 2 * target - 1))
             scale.set_ylabel("target")

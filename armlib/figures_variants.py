@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
 from armlib.claims_evidence import STATIC, VARIANTS, variant_name
-from armlib.figures import GREY, STYLE, colour, marker
+from armlib.figures import GREY, STYLE, colour, marker, short_name
 from armlib.measuring import FULL_RANKING
 from armlib.store import Result
 from armlib.tables_variants import costs, scores
@@ -52,6 +52,6 @@ def effectiveness_and_cost(results: Iterable[Result], mode: str = FULL_RANKING) 
         names = [variant_name(*variant) for variant in VARIANTS]
         keys = [Line2D([], [], color=colour(name), linewidth=4, label=name) for name in names]
         for encoder in measured.encoder.unique():
-            keys.append(Line2D([], [], color=GREY, marker=marker(encoder), linestyle="none", label=encoder))
+            keys.append(Line2D([], [], color=GREY, marker=marker(encoder), linestyle="none", label=short_name(encoder)))
         figure.legend(handles=keys, loc="outside lower center", ncols=4)
     return figure

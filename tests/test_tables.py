@@ -52,6 +52,7 @@ def test_every_variant_has_a_colour() -> None:
     variants = ("static(0.3)", "static(1.0), in-batch", "adaptive", "adaptive, in-batch", "distributed", "mean", "variance")
     assert len({figures.colour(variant) for variant in variants}) == len(variants)
     assert figures.colour("static(0.3)") == figures.colour("static(1.0), released-code reading")
+    assert figures.short_name("/models/mine/roberta") == "mine/roberta" and figures.short_name("lsa/mpnet") == "lsa/mpnet"
     assert len({figures.marker(f"lsa/{name}") for name in ("distilbert", "roberta", "mpnet")}) == 3
 
 
