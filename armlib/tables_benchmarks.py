@@ -149,7 +149,7 @@ def batch_memory(found: Sequence[dict]) -> pd.DataFrame:
 
     Columns: ``loss``; ``triples`` of the batch; ``gradient caching``; ``memory (MiB)``, the most less what was there before;
     ``seconds``; ``gradients differ by``, the distance of cached and plain gradient over the length of the plain one (missing where
-    the batch was not made without caching); ``layers``, ``dimensions``; ``machine``.
+    the batch was not made without caching); ``machine``.
     """
     rows = []
     for each in _of(found, BATCHES):
@@ -158,8 +158,7 @@ def batch_memory(found: Sequence[dict]) -> pd.DataFrame:
             rows.append({
                 "loss": row["loss"], "triples": row["batch_size"], "gradient caching": "yes" if row["cached"] else "no",
                 "memory (MiB)": row["peak_mib"] - row["before_mib"], "seconds": row["seconds"],
-                "gradients differ by": apart.get((row["loss"], row["batch_size"])), "layers": each["settings"]["layers"],
-                "dimensions": each["settings"]["dim"], "machine": machine_line(each["made"]),
+                "gradients differ by": apart.get((row["loss"], row["batch_size"])), "machine": machine_line(each["made"]),
             })  # fmt: skip
     return pd.DataFrame(rows)
 
