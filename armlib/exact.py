@@ -105,8 +105,8 @@ class ExactSearch:
 def matrix_products(queries: int) -> Iterator[None]:
     """Let FAISS compare several queries by one matrix product.
 
-    By itself it goes vector by vector until queries times dimensions are 128,000: a hundred queries of 768 dimensions then take
-    twelve times as long. For fewer than four queries that is the faster way.
+    By itself it goes vector by vector until queries times dimensions reach its own threshold, which is high: a hundred queries then
+    take many times as long. For very few that is the faster way.
     """
     before = faiss.cvar.distance_compute_blas_threshold
     if queries >= 4:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from armlib import files
 from armlib.data import Collection
+from armlib.data.texts import found_texts
 from armlib.encoder import BiEncoder
 from armlib.encoding import encode_collection, encode_texts
 from armlib.errors import InputError
@@ -49,14 +50,5 @@ class Searcher:
         vector = encode_texts(self.encoder, [question], self.query_length)
         scores, rows = self.index.search(vector, min(k, len(self.passages)))
         ids = [self.passages.ids[row].decode() for row in rows[0]]
-        texts = self._texts(set(ids))
+        texts = found_texts(self.collection, ids)
         return [Hit(float(score), name, texts[name]) for score, name in zip(scores[0], ids, strict=True)]
-
-    def _texts(self, wanted: set[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for document in self.collection.documents():
-            if document.id in wanted:
-                found[document.id] = document.text
-                if len(found) == len(wanted):
-                    break
-        return found

@@ -133,7 +133,8 @@ def in_full(results: Iterable[Finished]) -> list[Finished]:
 def _of_extent(results: Iterable[Finished], choose: Callable) -> list[Finished]:
     whole = list(results)
     extents = [(each.experiment.steps, each.experiment.full_ranking) for each in whole]
-    return [each for each, extent in zip(whole, extents, strict=True) if extent == choose(extents)]
+    wanted = choose(extents, default=None)
+    return [each for each, extent in zip(whole, extents, strict=True) if extent == wanted]
 
 
 def tuned(results: Iterable[Finished]) -> dict[tuple[str, bool], float]:

@@ -181,7 +181,11 @@ def as_html(table: pd.DataFrame) -> str:
     """One of these tables for a page: two decimals, below 0.01 the power of ten; a sentence where it is empty."""
     if table.empty:
         return "<p>No file measures it.</p>"
-    return table.to_html(index=False, na_rep="–", float_format=lambda value: f"{value:,.2f}" if value >= 0.01 else f"{value:.0e}")
+    return table.to_html(index=False, na_rep="–", float_format=_written)
+
+
+def _written(value: float) -> str:
+    return f"{value:,.2f}" if abs(value) >= 0.01 or not value else f"{value:.0e}"
 
 
 def measured_rates(found: Sequence[dict]) -> list[Rates]:

@@ -84,8 +84,7 @@ def main() -> None:
                     difference = float(np.linalg.norm(ours - plain) / np.linalg.norm(plain))
                     differences.append({"loss": loss, "batch_size": size, "relative_difference": difference})
                     print(f"{loss}, B={size:5}: gradients differ by {difference:.1e} of their length", flush=True)
-    settings = {name: value for name, value in vars(arguments).items() if name not in ("output", "tokenizer")}
-    reporting.write("batch-memory", settings, {"batches": rows, "gradients": differences, "weights": "random"}, arguments.output)
+    reporting.write("batch-memory", arguments, {"batches": rows, "gradients": differences, "weights": "random"})
 
 
 def _arguments() -> argparse.Namespace:

@@ -147,8 +147,7 @@ def main() -> None:
         result = run(Ways(arguments, Path(name)))
     for name, ratio in result["ratios"].items():
         print(f"{name}: {ratio:.2f} times")
-    settings = {name: value for name, value in vars(arguments).items() if name not in ("output", "tokenizer")}
-    reporting.write("encoding-speed", settings, result, arguments.output)
+    reporting.write("encoding-speed", arguments, result)
 
 
 def _arguments() -> argparse.Namespace:

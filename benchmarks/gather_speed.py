@@ -55,13 +55,12 @@ def main() -> None:
     torch.set_num_threads(1)
     slowest = min(size["triples_per_second"] for size in sizes)
     private = [size["memory"]["last_batches"]["private_mib"] for size in sizes]
-    settings = {name: value for name, value in vars(arguments).items() if name not in ("folder", "output")}
     figures = {
         "sizes": sizes, "bytes": bytes_written, "mean_passage_tokens": mean,
         "private_memory_spread_mib": None if None in private else max(private) - min(private),
         "target": {"triples_per_second": TARGET, "met": slowest >= TARGET},
     }  # fmt: skip
-    reporting.write("gather-speed", settings, figures, arguments.output)
+    reporting.write("gather-speed", arguments, figures)
 
 
 def write_store(folder: Path, count: int, quantiles: tuple[int, ...], generator: np.random.Generator) -> int:

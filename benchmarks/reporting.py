@@ -30,19 +30,20 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"{Path(sys.argv[0]).stem}: {error}")
 
 
-def write(benchmark: str, settings: dict, figures: dict, output: Path | None) -> Path:
-    """Write a result with the machine and the versions it was measured with, and say where.
+def write(benchmark: str, arguments: argparse.Namespace, figures: dict) -> Path:
+    """Write a result with the machine, the versions and the options it was measured with, and say where.
 
     Args:
         benchmark: its name, the start of the file's name.
-        settings: what was asked for.
+        arguments: the command's; places on this machine are left out. Without ``output`` the file is
+            ``results/<benchmark>-<machine>.json`` beside this module.
         figures: what was measured.
-        output: the file; by default ``results/<benchmark>-<machine>.json`` beside this module.
     """
+    settings = {name: value for name, value in vars(arguments).items() if name not in ("folder", "output", "tokenizer")}
     made = provenance()
     machine = made["machine"]
     name = f"{benchmark} {machine['gpu'] or machine['processor']} {machine['threads']} of {machine['cores']} cores"
-    path = output or RESULTS / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+    path = arguments.output or RESULTS / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
     files.write_json(path, {"benchmark": benchmark, "made": made, "settings": settings, **figures})
     print(f"On {machine_line(made)}; written to {path}")
     return path

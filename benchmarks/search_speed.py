@@ -66,8 +66,7 @@ def main() -> None:
         "in_descending_order": bool((np.diff(scores) <= 0).all()), "bytes": arguments.vectors * arguments.dim * 2,
         "device": device, **(resident() if device == "cpu" else {"peak_mib": torch.cuda.max_memory_allocated() / 2**20}),
     }  # fmt: skip
-    settings = {name: value for name, value in vars(arguments).items() if name not in ("folder", "output")}
-    reporting.write("search-speed", settings, figures, arguments.output)
+    reporting.write("search-speed", arguments, figures)
 
 
 def _arguments() -> argparse.Namespace:

@@ -90,8 +90,7 @@ def main() -> None:
         "passages": finished["passages"], "queries": finished["queries"], "triples": finished["triples"],
         "stopped": stopped if stopped is not finished else None, "peak_gib": finished["peak_gib"], "targets": TARGETS,
     }  # fmt: skip
-    settings = {name: value for name, value in vars(arguments).items() if name not in ("folder", "output")}
-    reporting.write("store-speed", settings, figures, arguments.output)
+    reporting.write("store-speed", arguments, figures)
 
 
 def _build(place: Path, source: tuple[str, dict[str, int], int], stop_at: int | None = None) -> dict:

@@ -126,8 +126,7 @@ def main() -> None:
         result = run(Ways(arguments, Path(name)), arguments.rounds, arguments.minutes)
     for name, ratio in result["ratios"].items():
         print(f"{name}: {ratio['median']:.2f} times (by processor time {ratio['median_cpu']:.2f})")
-    settings = {name: value for name, value in vars(arguments).items() if name not in ("output", "tokenizer")}
-    reporting.write("training-speed", settings, result, arguments.output)
+    reporting.write("training-speed", arguments, result)
 
 
 def _arguments() -> argparse.Namespace:

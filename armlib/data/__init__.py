@@ -7,14 +7,16 @@ from functools import cache
 from pathlib import Path
 
 from armlib.data import irds
-from armlib.data.beir import BeirFolder
+from armlib.data.beir import BeirFolder, write_folder, write_sample
 from armlib.data.collection import Collection, Document, HeldOut, Run, hold_out
 from armlib.data.docstrings import Docstrings
 from armlib.data.msmarco_mini import MsmarcoMini
 from armlib.data.triples_file import TriplesFile, read_text_triples
 from armlib.errors import InputError
 
-__all__ = ["Collection", "Document", "HeldOut", "Run", "hold_out", "load_collection", "read_text_triples"]
+__all__ = [
+    "Collection", "Document", "HeldOut", "Run", "hold_out", "load_collection", "read_text_triples", "write_folder", "write_sample",
+]  # fmt: skip
 
 OWN = {
     **{f"{kind.corpus_name}/{split}": kind for kind in (Docstrings, MsmarcoMini) for split in kind.splits},

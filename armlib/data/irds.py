@@ -65,7 +65,7 @@ class IrDataset(Collection):
     def __init__(self, name: str) -> None:
         self.name = name
         self._source = _load(name)
-        self.corpus = library().docs_parent_id(name) if self._source.has_docs() else name
+        self.corpus = ir_datasets_module().docs_parent_id(name) if self._source.has_docs() else name
         self._judging = next(
             (judging for pattern, judging in JUDGING.items() if re.fullmatch(pattern, name)), Judging(1)
         )
@@ -173,7 +173,7 @@ PARTS = {
 
 
 @cache
-def library() -> Any:
+def ir_datasets_module() -> Any:
     """The ir_datasets module, imported late because that takes time; its bars show only where somebody watches."""
     import ir_datasets
 
@@ -193,13 +193,13 @@ def library() -> Any:
 
 def names() -> list[str]:
     """All names that ir_datasets registers."""
-    return sorted(library().registry)
+    return sorted(ir_datasets_module().registry)
 
 
 def is_known(name: str) -> bool:
     """Whether ir_datasets has a data set of this name."""
     try:
-        library().load(name)
+        ir_datasets_module().load(name)
     except KeyError:
         return False
     return True
@@ -213,7 +213,7 @@ def is_training(name: str) -> bool:
 def _load(name: str) -> Any:
     if not is_known(name):
         raise unknown("ir_datasets name", name, names())
-    return library().load(name)
+    return ir_datasets_module().load(name)
 
 
 def _siblings(corpus: str) -> list[str]:
@@ -221,7 +221,7 @@ def _siblings(corpus: str) -> list[str]:
 
 
 def _with_part(name: str, kind: str) -> str:
-    below = [other for other in _siblings(name) if other != name and library().load(other).has(kind)]
+    below = [other for other in _siblings(name) if other != name and ir_datasets_module().load(other).has(kind)]
     return f"these have: {', '.join(below[:10])}" if below else "nor has any part of it"
 
 
@@ -246,7 +246,7 @@ def reading(name: str, what: str) -> Iterator[None]:
     """
     import requests
 
-    home = library().util.home_path()
+    home = ir_datasets_module().util.home_path()
     try:
         with disk_errors(home):
             yield

@@ -179,7 +179,7 @@ def test_fingerprints_tell_homes_apart_and_nothing_is_printed(ir_datasets_home, 
 
 
 def test_bars_of_ir_datasets_show_only_where_somebody_watches(monkeypatch, capsys):
-    log = irds.library().log.easy()
+    log = irds.ir_datasets_module().log.easy()
     assert list(log.pbar(range(3), desc="counting")) == [0, 1, 2]
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("ARMLIB_PROGRESS", "1")
