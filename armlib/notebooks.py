@@ -198,8 +198,8 @@ def _run(task: Task, jobs: int, timeout: int, root: Path, running: set[subproces
     draft = task.folder / f"{task.notebook.stem}.unfinished.ipynb"
     command = [
         sys.executable, "-m", "papermill", str(task.notebook), str(draft), "--parameters_yaml", json.dumps(task.parameters),
-        "--kernel", "python3", "--language", "python", "--cwd", str(root), "--no-progress-bar", "--start-timeout", "120",
-        "--execution-timeout", str(timeout),
+        "--engine", "unix-sockets", "--kernel", "python3", "--language", "python", "--cwd", str(root), "--no-progress-bar",
+        "--start-timeout", "120", "--execution-timeout", str(timeout),
     ]  # fmt: skip
     process = subprocess.Popen(command, env=_environment(jobs), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     running.add(process)

@@ -123,9 +123,19 @@ def test_a_failing_cell_is_named(tmp_path, source, timeout, message):
     assert not task.executed.exists() and not task.is_done()
 
 
-def test_an_interrupted_run_leaves_no_process(tmp_path):
-    source = "import os, pathlib, time\npathlib.Path('running').write_text(str(os.getpid()))\ntime.sleep(600)"
-    notebook = write(tmp_path / "a.ipynb", "n: int = 1", source)
+CONNECTION = "from ipykernel.connect import get_connection_info\ninfo = get_connection_info(unpack=True)"
+
+
+def test_kernels_share_no_ports(tmp_path):
+    """A kernel hangs whose port another process took before it listened there."""
+    task = Task(write(tmp_path / "a.ipynb", "n: int = 1", CONNECTION, "print(info['transport'])"), tmp_path / "out")
+    execute([task], jobs=1, timeout=60, root=tmp_path, say=lambda text: None)
+    assert printed(task.executed) == "ipc\n"
+
+
+def test_an_interrupted_run_leaves_no_process_and_no_socket(tmp_path):
+    source = "import os, pathlib, time\npathlib.Path('running').write_text(f\"{os.getpid()} {info['ip']}\")\ntime.sleep(600)"
+    notebook = write(tmp_path / "a.ipynb", "n: int = 1", CONNECTION, source)
     script = (
         "from pathlib import Path; from armlib.notebooks import Task, execute;"
         f"root = Path({str(tmp_path)!r}); execute([Task(root / 'a.ipynb', root / 'out')], jobs=1, timeout=600, root=root)"
@@ -133,11 +143,13 @@ def test_an_interrupted_run_leaves_no_process(tmp_path):
     # A test run that was started in the background ignores interrupts, and its children would inherit that.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stderr=subprocess.PIPE, preexec_fn=heed)
-    kernel = wait_for(lambda: notebook.with_name("running").is_file() and notebook.with_name("running").read_text())
+    running = wait_for(lambda: notebook.with_name("running").is_file() and notebook.with_name("running").read_text())
+    kernel, sockets = running.split()
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
     assert b"KeyboardInterrupt" in complaint
     wait_for(lambda: not Path("/proc", kernel).exists() or "State:\tZ" in Path("/proc", kernel, "status").read_text())
+    assert not Path(sockets).parent.exists()
 
 
 def wait_for(condition, seconds: float = 60):
