@@ -18,7 +18,7 @@ class UnixSockets(NBClientEngine):
 
     A kernel is told five TCP ports that were free a moment before it takes them. When another process takes one of them first,
     a notebook that runs beside it for instance, the kernel hangs and never answers. The sockets of a folder of its own nobody
-    else takes. Where the system has none (Windows) the kernel listens on ports.
+    else takes. Where the system has none (Windows) the kernel listens on ports. For papermill's command, as it heeds SIGTERM.
     """
 
     @classmethod
