@@ -9,6 +9,7 @@ from armlib.claims_evidence import ADAPTIVE, DISTRIBUTED, SEEDS, STATIC, VARIANT
 from armlib.claims_results import Group, ndcg
 from armlib.claims_rules import course, every, higher, mean, peak, sooner
 from armlib.measuring import RERANKING
+from armlib.sweeps import trained_again
 from armlib.verdicts import MARGIN, Judges, Outcome, judges
 
 SMOOTHED = 32  # batches of the rolling mean, as in Figure 6
@@ -176,7 +177,7 @@ def _cost(group: Group, pairs: list, low: int, high: int) -> Outcome:
         for static, other in pairs:
             sweep, chosen = group.sweep(encoder, static[1]), table[encoder, *static]
             swept = [result for results in sweep.values() for result in results]
-            shorter = {result.key for result in swept}.isdisjoint(result.key for result in chosen)
+            shorter = trained_again(chosen, swept)
             seconds = sum(_seconds(results) for results in sweep.values()) + shorter * _seconds(chosen)
             theirs = table[encoder, *other]
             name = f"{encoder}, {len(sweep)} targets of {variant_name(*static)} over {variant_name(*other)}"

@@ -137,6 +137,11 @@ def _of_extent(results: Iterable[Finished], choose: Callable) -> list[Finished]:
     return [each for each, extent in zip(whole, extents, strict=True) if extent == wanted]
 
 
+def trained_again(chosen: Iterable[Finished], swept: Iterable[Finished]) -> bool:
+    """Whether results of the tuned target cost time on top of the sweep's: none of them is one of the sweep."""
+    return {each.key for each in chosen}.isdisjoint(each.key for each in swept)
+
+
 def tuned(results: Iterable[Finished]) -> dict[tuple[str, bool], float]:
     """The best static target by (encoder, in-batch); results of other losses among them are left out."""
     sorted_out: dict[tuple[str, bool], dict[float, list[Finished]]] = {}

@@ -16,7 +16,7 @@ from armlib.evaluation import DAGGER, compare
 from armlib.measuring import FULL_RANKING, RERANKING
 from armlib.reported import HITS, RECALL
 from armlib.store import Result
-from armlib.sweeps import in_full, is_static, of_sweep, tuned
+from armlib.sweeps import in_full, is_static, of_sweep, trained_again, tuned
 from armlib.tables_marked import BEST, cell, two_levels, yes_or_no
 from armlib.targets import Static, parse_target
 from armlib.training import MEASURE
@@ -207,8 +207,7 @@ def _sweep_seconds(results: Sequence[Result], encoder: str, in_batch: bool, chos
         by_value.setdefault(value, {})[result.experiment.seed] = result.about["seconds"]["training"]
     seeds = set.intersection(*(set(seconds) for seconds in by_value.values()))
     seconds = float(sum(np.mean([seconds[seed] for seed in seeds]) for seconds in by_value.values()))
-    once_more = {each.key for each in chosen}.isdisjoint(each.key for each in swept)
-    return seconds + once_more * float(np.mean([each.about["seconds"]["training"] for each in chosen]))
+    return seconds + trained_again(chosen, swept) * float(np.mean([each.about["seconds"]["training"] for each in chosen]))
 
 
 def _best_triples(results: Sequence[Result]) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import reporting
 import torch
-from encoders import default_tokenizer, random_encoder
+from encoders import add_options, default_tokenizer, random_encoder
 from timing import now, since
 from transformers import AutoTokenizer
 
@@ -91,15 +91,9 @@ def _arguments() -> argparse.Namespace:
     parser = reporting.options(__doc__)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 256, 1024, 4096], help="triples in a batch")
     parser.add_argument("--plain-up-to", type=int, default=256, help="the largest batch to make without caching, too")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="float32 on a CPU, bf16 on CUDA")
-    parser.add_argument("--layers", type=int, default=2, help="layers of the DistilBERT")
-    parser.add_argument("--dim", type=int, default=256, help="its dimensions")
     parser.add_argument("--query-length", type=int, default=Shape.query_length, help="cut of queries in tokens")
-    parser.add_argument("--passage-length", type=int, default=Shape.passage_length, help="cut of passages in tokens")
     parser.add_argument("--chunk-tokens", type=int, default=8192, help="padded tokens encoded together, at most")
-    parser.add_argument("--collection", default="msmarco-mini", help="a collection with triples")
-    parser.add_argument("--tokenizer", help="a tokenizer's name or folder; by default BERT's 30,522 word pieces")
+    add_options(parser, layers=2, dim=256)
     return parser.parse_args()
 
 

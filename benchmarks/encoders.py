@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from pathlib import Path
 
@@ -9,8 +10,20 @@ import torch
 from torch import nn
 from transformers import DistilBertConfig, DistilBertModel, PreTrainedTokenizerBase
 
+from armlib.batches import Shape
 from armlib.encoder import BiEncoder
 from armlib.errors import InputError
+
+
+def add_options(parser: argparse.ArgumentParser, *, layers: int = 6, dim: int = 768) -> None:
+    """The options of a benchmark that times an encoder: its size, its texts' length and what computes."""
+    parser.add_argument("--threads", type=int, default=1, help="threads that compute")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="float32 on a CPU, bf16 on CUDA")
+    parser.add_argument("--layers", type=int, default=layers, help="layers of the DistilBERT")
+    parser.add_argument("--dim", type=int, default=dim, help="its dimensions")
+    parser.add_argument("--passage-length", type=int, default=Shape.passage_length, help="cut of passages in tokens")
+    parser.add_argument("--collection", default="msmarco-mini", help="where the texts are from")
+    parser.add_argument("--tokenizer", help="a tokenizer's name or folder; by default BERT's 30,522 word pieces")
 
 
 def random_encoder(tokenizer: PreTrainedTokenizerBase, layers: int, width: int, device: str, cls_only: bool) -> BiEncoder:

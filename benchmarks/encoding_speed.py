@@ -16,7 +16,7 @@ import numpy as np
 import reporting
 import torch
 import transformers
-from encoders import default_tokenizer, random_encoder, sentence_transformer
+from encoders import add_options, default_tokenizer, random_encoder, sentence_transformer
 from timing import matrix_product, now, since
 from torch.nn.functional import normalize
 from transformers import AutoTokenizer
@@ -31,7 +31,7 @@ from armlib.training import default_accelerator
 WAYS = {
     "armlib": "tokens from a store, longest first in batches of equal cost, the last layer for [CLS] alone",
     "armlib, whole last layer": "the same without the saving in the last layer",
-    "padded": "batches in the collection's order, everything padded to the maximum length",
+    "padded": "batches in the order given, everything padded to the maximum length",
     "sentence-transformers": "its encode_document: longest first in batches of equal count",
 }
 TARGET = {"passages_per_second": 40_000, "on": "one H100, distilBERT"}
@@ -153,15 +153,9 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = reporting.options(__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="times that every way is measured")
-    parser.add_argument("--passages", type=int, default=400, help="encoded by a way in a round; take 200000 or more for a GPU")
+    parser.add_argument("--passages", type=int, default=400, help="encoded by a way in a round")
     parser.add_argument("--batch-size", type=int, default=32, help="passages in a batch of the other ways")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch and of the tokenizers")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="float32 on a CPU, bf16 on CUDA")
-    parser.add_argument("--layers", type=int, default=6, help="layers of the DistilBERT")
-    parser.add_argument("--dim", type=int, default=768, help="its dimensions")
-    parser.add_argument("--passage-length", type=int, default=200, help="cut of passages in tokens")
-    parser.add_argument("--collection", default="msmarco-mini", help="a collection, whose passages are encoded")
-    parser.add_argument("--tokenizer", help="a tokenizer's name or folder; by default BERT's 30,522 word pieces")
+    add_options(parser)
     return parser.parse_args()
 
 

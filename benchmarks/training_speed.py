@@ -19,6 +19,7 @@ from pathlib import Path
 import reporting
 import torch
 import transformers
+from encoders import add_options
 from timing import matrix_product
 from training_ways import CHECKED, WAYS, Ways
 
@@ -137,16 +138,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=9.0, help="no round is begun that would end later")
     parser.add_argument("--steps", type=int, default=1, help="training steps of a way in a round")
     parser.add_argument("--batch-size", type=int, default=32, help="triples in a batch")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch and of the tokenizers")
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare batches ahead, for every way")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="float32 on a CPU, bf16 on CUDA")
-    parser.add_argument("--layers", type=int, default=6, help="layers of the DistilBERT")
-    parser.add_argument("--dim", type=int, default=768, help="its dimensions")
     parser.add_argument("--query-length", type=int, default=Shape.query_length, help="cut of queries in tokens")
-    parser.add_argument("--passage-length", type=int, default=Shape.passage_length, help="cut of passages in tokens")
     parser.add_argument("--chunk-size", type=int, default=Shape.chunk_size, help="texts that armlib encodes together")
-    parser.add_argument("--collection", default="msmarco-mini", help="a collection with triples")
-    parser.add_argument("--tokenizer", help="a tokenizer's name or folder; by default BERT's 30,522 word pieces")
+    add_options(parser)
     return parser.parse_args()
 
 
