@@ -21,12 +21,15 @@ from encoders import add_options, default_tokenizer, random_encoder
 from timing import now, since
 from transformers import AutoTokenizer
 
-from armlib import files
-from armlib.batches import Shape, TripleBatches
-from armlib.data import load_collection
+from armlib import storage
+from armlib.data.batches import Shape, TripleBatches
+from armlib.data.tokenising import passage_tokens, query_tokens
+from armlib.data.triple_rows import triple_rows
 from armlib.losses import MarginLoss
-from armlib.stores import passage_store, query_store, triple_rows
-from armlib.training import Settings, batch_gradients, default_accelerator
+from armlib.names import load_collection
+from armlib.training.gradients import batch_gradients
+from armlib.training.processes import default_accelerator
+from armlib.training.settings import Settings
 
 LOSSES = {"distributed": ("distributed", False), "adaptive, in-batch": ("adaptive", True)}
 
@@ -38,7 +41,7 @@ def gradient(arguments: argparse.Namespace, loss: str, batch_size: int, cached: 
     device = accelerator.device.type
     tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer or default_tokenizer())
     collection = load_collection(arguments.collection)
-    stores = query_store(collection, tokenizer), passage_store(collection, tokenizer)
+    stores = query_tokens(collection, tokenizer), passage_tokens(collection, tokenizer)
     shape = Shape(arguments.query_length, arguments.passage_length, chunk_tokens=arguments.chunk_tokens)
     batches = TripleBatches(triple_rows(collection, *stores), *stores, batch_size=batch_size, shape=shape, seed=0)
     encoder = random_encoder(tokenizer, arguments.layers, arguments.dim, device, cls_only=True).train()
@@ -68,7 +71,7 @@ def main() -> None:
     # The C library keeps freed blocks of sizes that differ from chunk to chunk, unless large ones go straight back to the system.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "1000000"
     rows, differences = [], []
-    with tempfile.TemporaryDirectory(prefix="batch-memory-") as name, files.disk_errors(Path(name)):
+    with tempfile.TemporaryDirectory(prefix="batch-memory-") as name, storage.disk_errors(Path(name)):
         for loss in LOSSES:
             for size in arguments.batch_sizes:
                 made = {}

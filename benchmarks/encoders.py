@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from transformers import DistilBertConfig, DistilBertModel, PreTrainedTokenizerBase
 
-from armlib.batches import Shape
-from armlib.encoder import BiEncoder
+from armlib.data.batches import Shape
+from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 
 

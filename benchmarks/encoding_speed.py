@@ -21,12 +21,12 @@ from timing import matrix_product, now, since
 from torch.nn.functional import normalize
 from transformers import AutoTokenizer
 
-from armlib import files
-from armlib.data import load_collection
-from armlib.encoding import encode_rows
+from armlib import storage
+from armlib.data.tokenising import passage_tokens
 from armlib.errors import InputError
-from armlib.stores import passage_store
-from armlib.training import default_accelerator
+from armlib.names import load_collection
+from armlib.retrieval.encoding import encode_rows
+from armlib.training.processes import default_accelerator
 
 WAYS = {
     "armlib": "tokens from a store, longest first in batches of equal cost, the last layer for [CLS] alone",
@@ -55,7 +55,7 @@ class Ways:
         self.device = default_accelerator(arguments.device).device.type
         self.tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer or default_tokenizer())
         collection = load_collection(arguments.collection)
-        self.store = passage_store(collection, self.tokenizer)
+        self.store = passage_tokens(collection, self.tokenizer)
         count = arguments.passages * arguments.rounds
         if count > len(self.store):
             raise InputError(f"{collection.name} has {len(self.store)} passages, fewer than the {count} of all rounds")
@@ -143,7 +143,7 @@ def main() -> None:
     os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)  # the tokenizers' own threads, started when first used
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory(prefix="encoding-speed-") as name, files.disk_errors(Path(name)):
+    with tempfile.TemporaryDirectory(prefix="encoding-speed-") as name, storage.disk_errors(Path(name)):
         result = run(Ways(arguments, Path(name)))
     for name, ratio in result["ratios"].items():
         print(f"{name}: {ratio:.2f} times")

@@ -19,10 +19,11 @@ import numpy as np
 import reporting
 import torch
 
-from armlib import files
-from armlib.batches import Shape, TripleBatches
+from armlib import storage
+from armlib.data.batches import Shape, TripleBatches
+from armlib.data.tokenising import FORMAT, STORED_LENGTH
+from armlib.data.tokens import TokenStore
 from armlib.progress import progress
-from armlib.tokens import FORMAT, STORED_LENGTH, TokenStore
 
 TARGET = 30_000  # triples per second on one core
 ROUNDS = 5
@@ -38,7 +39,7 @@ QUERY_LENGTHS = (2, 3, 4, 5, 5, 6, 6, 6, 7, 7, 7, 8, 8, 9, 9, 10, 10, 11, 12, 14
 def main() -> None:
     arguments = _arguments()
     shape = Shape(arguments.query_length, arguments.passage_length, arguments.chunk_size)
-    with tempfile.TemporaryDirectory(prefix="gather-speed-", dir=arguments.folder) as name, files.disk_errors(Path(name)):
+    with tempfile.TemporaryDirectory(prefix="gather-speed-", dir=arguments.folder) as name, storage.disk_errors(Path(name)):
         folder, generator = Path(name), np.random.default_rng(arguments.seed)
         bytes_written = {
             "passages": write_store(folder / "passages", arguments.passages, PASSAGE_LENGTHS, generator),
@@ -80,7 +81,7 @@ def write_store(folder: Path, count: int, quantiles: tuple[int, ...], generator:
         "key": FORMAT, "description": f"synthetic {folder.name}", "dtype": "uint16", "padding": 0, "prefix": [101],
         "suffix": [102], "stored_length": STORED_LENGTH,
     }  # fmt: skip
-    files.write_json(folder / "about.json", about)
+    storage.write_json(folder / "about.json", about)
     return sum(file.stat().st_size for file in folder.iterdir())
 
 

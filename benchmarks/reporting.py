@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from armlib import files
+from armlib import storage
 from armlib.errors import InputError
-from armlib.provenance import machine_line, provenance
+from armlib.experiments.provenance import machine_line, provenance
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -44,6 +44,6 @@ def write(benchmark: str, arguments: argparse.Namespace, figures: dict) -> Path:
     machine = made["machine"]
     name = f"{benchmark} {machine['gpu'] or machine['processor']} {machine['threads']} of {machine['cores']} cores"
     path = arguments.output or RESULTS / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
-    files.write_json(path, {"benchmark": benchmark, "made": made, "settings": settings, **figures})
+    storage.write_json(path, {"benchmark": benchmark, "made": made, "settings": settings, **figures})
     print(f"On {machine_line(made)}; written to {path}")
     return path

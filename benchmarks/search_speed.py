@@ -17,11 +17,11 @@ import torch
 from gather_speed import resident
 from timing import now, since
 
-from armlib import files
-from armlib.exact import ExactSearch
+from armlib import storage
 from armlib.progress import bar
-from armlib.training import default_accelerator
-from armlib.vectors import ShardedVectors, unit
+from armlib.retrieval.exact import ExactSearch
+from armlib.retrieval.vectors import ShardedVectors, unit_vectors
+from armlib.training.processes import default_accelerator
 
 SHARD = 131_072  # vectors, as those of an encoded collection
 NOISE = 0.5  # of a query's length
@@ -35,7 +35,7 @@ def write_vectors(folder: Path, count: int, dim: int, seed: int) -> list[Path]:
             generator = np.random.default_rng((seed, 0, number))
             block = generator.standard_normal((min(SHARD, count - start), dim), dtype=np.float32)
             written.append(folder / f"{number:05}.npy")
-            np.save(written[-1], unit(block).astype(np.float16))
+            np.save(written[-1], unit_vectors(block).astype(np.float16))
             shown.update(len(block))
     return written
 
@@ -45,12 +45,12 @@ def main() -> None:
     device = default_accelerator(arguments.device).device.type
     torch.set_num_threads(arguments.threads)
     faiss.omp_set_num_threads(arguments.threads)
-    with tempfile.TemporaryDirectory(prefix="search-speed-", dir=arguments.folder) as name, files.disk_errors(Path(name)):
+    with tempfile.TemporaryDirectory(prefix="search-speed-", dir=arguments.folder) as name, storage.disk_errors(Path(name)):
         vectors = ShardedVectors(write_vectors(Path(name), arguments.vectors, arguments.dim, arguments.seed))
         generator = np.random.default_rng((arguments.seed, 1))
         planted = generator.choice(len(vectors), arguments.queries, replace=False)
-        noise = unit(generator.standard_normal((len(planted), arguments.dim), dtype=np.float32))
-        queries = unit(unit(vectors[planted]) + NOISE * noise)
+        noise = unit_vectors(generator.standard_normal((len(planted), arguments.dim), dtype=np.float32))
+        queries = unit_vectors(unit_vectors(vectors[planted]) + NOISE * noise)
         search = ExactSearch(vectors, device=None if device == "cpu" else device)
         rounds = []
         for number in range(arguments.rounds):

@@ -21,12 +21,11 @@ import numpy as np
 import reporting
 from gather_speed import PASSAGE_LENGTHS, PERCENTILES, QUERY_LENGTHS, resident
 
-from armlib import files
-from armlib.data import load_collection
+from armlib import storage
+from armlib.data.tokenising import token_store
+from armlib.data.triple_rows import triple_rows
 from armlib.errors import InputError
-from armlib.lsa import load_encoder
-from armlib.stores import triple_rows
-from armlib.tokens import token_store
+from armlib.names import load_collection, load_encoder
 
 TARGETS = {"peak_gib": 4.0, "passages_gb": 1.3, "triples_gb": 0.5}
 ROW = 2_000_000  # words in the row that texts are cut from
@@ -49,7 +48,7 @@ class Synthetic:
         self.row = np.random.default_rng(seed).choice(np.array(words, object), ROW).tolist()
 
     def fingerprint(self) -> str:
-        return files.digest(self.name)[:16]
+        return storage.digest(self.name)[:16]
 
     corpus_fingerprint = fingerprint
 
@@ -81,7 +80,7 @@ def main() -> None:
     arguments = _arguments()
     sizes = {name: getattr(arguments, name) for name in ("passages", "queries", "triples")}
     source = (arguments.collection, sizes, arguments.seed)
-    with tempfile.TemporaryDirectory(prefix="store-speed-", dir=arguments.folder) as name, files.disk_errors(Path(name)):
+    with tempfile.TemporaryDirectory(prefix="store-speed-", dir=arguments.folder) as name, storage.disk_errors(Path(name)):
         place = Path(name)
         load_encoder("lsa/distilbert", load_collection(arguments.collection), None)  # made before the clock starts
         stopped = _build(place, source, stop_at=sizes["passages"] // 2)
@@ -101,14 +100,14 @@ def _build(place: Path, source: tuple[str, dict[str, int], int], stop_at: int | 
     process.start()
     while process.is_alive():
         process.join(1)
-        done = max([files.read_json(each)["texts"] for each in place.glob("tokens/*.building/progress.json")], default=0)
+        done = max([storage.read_json(each)["texts"] for each in place.glob("tokens/*.building/progress.json")], default=0)
         if stop_at and done >= stop_at:
             os.kill(process.pid, signal.SIGKILL)
             process.join()
             return {"passages_done": done, "seconds": time.perf_counter() - started}
     if process.exitcode:
         raise InputError(f"the build ended with code {process.exitcode}")
-    return files.read_json(report)
+    return storage.read_json(report)
 
 
 def build(place: Path, source: tuple[str, dict[str, int], int], report: Path) -> None:
@@ -116,7 +115,7 @@ def build(place: Path, source: tuple[str, dict[str, int], int], report: Path) ->
     collection = Synthetic(*source)
     tokenizer = load_encoder("lsa/distilbert", load_collection(source[0]), None).tokenizer
     os.environ["ARMLIB_CACHE"] = str(place)
-    already = max([files.read_json(each)["texts"] for each in place.glob("tokens/*.building/progress.json")], default=0)
+    already = max([storage.read_json(each)["texts"] for each in place.glob("tokens/*.building/progress.json")], default=0)
     figures, stores = {}, []
     for name, texts in (("passages", collection.documents), ("queries", lambda: collection.queries().items())):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -135,7 +134,7 @@ def build(place: Path, source: tuple[str, dict[str, int], int], report: Path) ->
     wall = time.perf_counter() - wall
     made = {"triples": len(rows), "seconds": wall, "triples_per_second": len(rows) / wall, "bytes": rows.nbytes}
     figures["triples"] = {**made, **resident()}
-    files.write_json(report, {**figures, "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20})
+    storage.write_json(report, {**figures, "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20})
 
 
 def _arguments() -> argparse.Namespace:

@@ -23,8 +23,8 @@ from encoders import add_options
 from timing import matrix_product
 from training_ways import CHECKED, WAYS, Ways
 
-from armlib import files
-from armlib.batches import Shape
+from armlib import storage
+from armlib.data.batches import Shape
 from armlib.errors import InputError
 
 COMPARED = (
@@ -123,7 +123,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)  # for worker processes
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory(prefix="training-speed-") as name, files.disk_errors(Path(name)):
+    with tempfile.TemporaryDirectory(prefix="training-speed-") as name, storage.disk_errors(Path(name)):
         result = run(Ways(arguments, Path(name)), arguments.rounds, arguments.minutes)
     for name, ratio in result["ratios"].items():
         print(f"{name}: {ratio['median']:.2f} times (by processor time {ratio['median_cpu']:.2f})")

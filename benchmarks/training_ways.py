@@ -17,13 +17,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 
-from armlib.batches import Batch, Chunk, Shape, TripleBatches
-from armlib.data import Collection, load_collection
-from armlib.encoder import BiEncoder
+from armlib.data.batches import Batch, Chunk, Shape, TripleBatches
+from armlib.data.collection import Collection
+from armlib.data.tokenising import passage_tokens, query_tokens
+from armlib.data.triple_rows import triple_rows
+from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.losses import MarginLoss
-from armlib.stores import passage_store, query_store, triple_rows
-from armlib.training import Batches, Settings, default_accelerator, train
+from armlib.names import load_collection
+from armlib.training.loop import Batches, train
+from armlib.training.processes import default_accelerator
+from armlib.training.settings import Settings
 
 WAYS = {
     "armlib": "tokens gathered from a store, chunks sorted by length, the last layer for [CLS] alone, in armlib's training loop",
@@ -122,7 +126,7 @@ class Ways:
         self.shape = Shape(arguments.query_length, arguments.passage_length, arguments.chunk_size)
         self.tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer or default_tokenizer())
         collection = load_collection(arguments.collection)
-        self.queries, self.passages = query_store(collection, self.tokenizer), passage_store(collection, self.tokenizer)
+        self.queries, self.passages = query_tokens(collection, self.tokenizer), passage_tokens(collection, self.tokenizer)
         self.triples = triple_rows(collection, self.queries, self.passages)
         self.texts = self._texts(collection)
         self.stock, self.saving = (

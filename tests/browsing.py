@@ -14,11 +14,10 @@ from urllib.parse import urlsplit
 
 import nbformat
 import nbformat.v4 as v4
+from armbook.build.pages import build
 from axe_playwright_python.sync_playwright import Axe
 from books import REPOSITORY, bare_book
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
-
-from armlib.book import build
 
 SAMPLE = "notebooks/sample"
 EXPLORER = "notebooks/02_loss_explorer"

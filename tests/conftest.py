@@ -24,10 +24,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from browsing import Visitor, chromium, in_chromium, small_book, web_server  # noqa: E402 - reads the environment
 
-from armlib.encoder import BiEncoder  # noqa: E402 - reads the environment
-from armlib.experiments import Experiment  # noqa: E402
-from armlib.lsa import lsa_encoder  # noqa: E402
-from armlib.store import RunStore  # noqa: E402
+from armlib.demo.lsa import lsa_encoder  # noqa: E402
+from armlib.encoder.bi_encoder import BiEncoder  # noqa: E402 - reads the environment
+from armlib.experiments.experiment import Experiment  # noqa: E402
+from armlib.experiments.store import RunStore  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Table 2 from a real batch: numbers of armlib.losses, the highest, middle and lowest target, texts shown as they are."""
+"""Table 2 from a real batch: numbers of armlib.losses.margins, the highest, middle and lowest target, texts shown as they are."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import spearmanr
-
-from armlib import batch_example
-from armlib.batch_example import (
+from armbook import batch_example
+from armbook.batch_example import (
     UNTRAINED,
     agreement,
-    as_html,
     beside_published,
     describe,
+    example_as_html,
     examples,
     instance,
+    passage_texts,
     printed_losses,
     see_batch,
     typical_query,
 )
-from armlib.claims_measured import judge_measured
-from armlib.data import load_collection
-from armlib.data.texts import passage_texts, shortened
-from armlib.encoding import encode_texts
+from armbook.claims.measured import judge_measured
+from armbook.data_and_encoders import data_of
+from armbook.tables import shortened
+from scipy.stats import spearmanr
+
 from armlib.errors import InputError
-from armlib.experiments import Profile
+from armlib.experiments.profile import Profile
 from armlib.losses import MarginLoss
-from armlib.running import validation_of
+from armlib.names import load_collection
+from armlib.retrieval.encoding import encode_texts
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_a_batch_holds_what_the_losses_compute_from_its_texts(seen, result) -> N
 
 def test_the_triples_are_training_triples_in_the_order_of_the_seed(seen, result) -> None:
     collection = load_collection(result.experiment.collection)
-    _, left_out = validation_of(result.experiment, collection)
+    _, left_out = data_of(result.experiment, collection)
     training = {triple for triple in collection.triples() if triple[0] not in left_out}
     drawn = set(map(tuple, seen.ids.tolist()))
     assert drawn <= training and len(drawn) == 16
@@ -144,7 +145,7 @@ def test_a_loss_rises_with_the_target_where_the_margin_is_below_all(seen) -> Non
 def test_markup_in_a_text_is_shown_and_not_obeyed(seen, monkeypatch) -> None:
     hostile = "<script>alert(1)</script> **bold** $x^2$ & <b>bold</b>\nnext line"
     monkeypatch.setattr(batch_example, "passage_texts", lambda _, ids: dict.fromkeys(ids, hostile))
-    page = as_html(beside_published(seen))
+    page = example_as_html(beside_published(seen))
     assert "<script>" not in page and "<b>" not in page and page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 4
     assert "&amp; &lt;b&gt;bold&lt;/b&gt; next line" in page and "[...]" in page
     assert '<span class="mathjax_ignore tex2jax_ignore" ' in page and "<th>in batch error</th>" in page
@@ -169,4 +170,4 @@ def test_what_cannot_be_shown_is_refused(small_store, small_experiment) -> None:
 
 
 def test_nan_is_a_dash() -> None:
-    assert "—" in as_html(pd.DataFrame({"value": [0.5, float("nan")]}))
+    assert "—" in example_as_html(pd.DataFrame({"value": [0.5, float("nan")]}))

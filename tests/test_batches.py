@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from armlib.batches import Shape, TextBatches, TripleBatches, shuffled
+from armlib.data.batches import Shape, TextBatches, TripleBatches
+from armlib.data.samplers import shuffled
+from armlib.data.tokenising import token_store
 from armlib.errors import InputError
-from armlib.tokens import token_store
 
 
 @pytest.fixture

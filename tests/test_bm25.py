@@ -8,9 +8,10 @@ import math
 import pytest
 from ir_measures import calc_aggregate, nDCG
 
-from armlib.bm25 import BM25, mine_negatives
-from armlib.data import load_collection
+from armlib.data.bm25 import BM25
+from armlib.data.negatives import mine_negatives
 from armlib.errors import InputError
+from armlib.names import load_collection
 
 DOCUMENTS = [
     ("d1", "The cat sat on the mat"),
@@ -102,7 +103,7 @@ def test_fewer_candidates_give_fewer_negatives():
     + [("msmarco-mini", "dl19", 0.433), ("msmarco-mini", "dl20", 0.480)],
 )
 def test_real_collections_score_what_is_stated_for_them(shared_data, folder, split, expected):
-    from armlib.data.lines import columns, numbered_lines
+    from armlib.data.text_files import columns, numbered_lines
 
     def rows(name):
         path = next(

@@ -9,10 +9,10 @@ from pathlib import Path
 import filelock
 import nbformat
 import pytest
+from armbook.build.pages import NUMBERED, build, run_one
 from books import REPOSITORY, bare_book
 from test_notebooks import printed, write
 
-from armlib.book import NUMBERED, build, run_one
 from armlib.errors import InputError
 
 INTRO = "# Tiny\n\nA formula, $x^2$, a source, {cite:t}`gienapp2024`, and [a notebook](../notebooks/one.ipynb).\n"

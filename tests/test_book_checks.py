@@ -7,8 +7,7 @@ from pathlib import Path
 
 import nbformat.v4 as v4
 import pytest
-
-from armlib.book_checks import check_html, check_sources, pages
+from armbook.build.checks import check_html, check_sources, pages
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -6,11 +6,11 @@ import math
 import re
 
 import pytest
+from armbook.explorer.circle import BATCH, ROLES, loss_on_circle, points, step
+from armbook.style import COLOURS
 from browsing import EXPLORER, NARROW, accessibility_faults
 from playwright.sync_api import Locator, Page, expect
 
-from armlib.circle import BATCH, ROLES, measure, points, step
-from armlib.figures import COLOURS
 from armlib.losses import MarginLoss
 
 OVER = ("http", "file")
@@ -61,7 +61,7 @@ def shown(explorer: Locator) -> dict[str, object]:
 
 def computed(degrees: dict[str, list[float]], loss: MarginLoss) -> dict[str, object]:
     """What the explorer should show, computed by the library and written as the explorer writes it."""
-    measured, size = measure(degrees, loss), len(degrees["queries"])
+    measured, size = loss_on_circle(degrees, loss), len(degrees["queries"])
     margins, _ = MarginLoss("adaptive").terms(*(points(degrees[role]) for role in ROLES))
     whole, differences = measured.targets.ndim == 2, measured.margins - measured.targets
     targets = [row if whole else [row] for row in measured.targets.tolist()]
@@ -105,7 +105,7 @@ def test_a_point_is_dragged_by_the_mouse(page):
     still = [(role, k) for role in ROLES for k in range(4) if (role, k) not in (("positives", 0), ("negatives", 2), ("queries", 1))]
     assert all(moved[role][k] == BATCH[role][k] for role, k in still)
     loss = float(explorer.locator("text.loss").text_content().removeprefix("loss "))
-    assert loss == pytest.approx(measure(moved, MarginLoss("adaptive")).loss, abs=0.003)  # of angles that are shown with one digit
+    assert loss == pytest.approx(loss_on_circle(moved, MarginLoss("adaptive")).loss, abs=0.003)  # of angles that are shown with one digit
     page.mouse.move(5, 5)
     assert angles(explorer) == moved, "a point that was let go follows the mouse"
 
@@ -168,7 +168,7 @@ def test_points_walk_downhill_and_back(visitor, addresses, still):
     explorer.locator("button[data-steps='50']").click()
     for _ in range(50):
         moved = step(moved, loss)
-    expect(explorer.locator("text.loss")).to_have_text(f"loss {measure(moved, loss).loss:.3f}")
+    expect(explorer.locator("text.loss")).to_have_text(f"loss {loss_on_circle(moved, loss).loss:.3f}")
     explorer.locator("button[data-steps='0']").click()
     assert angles(explorer) == BATCH and shown(explorer) == computed(BATCH, loss)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from armlib.cache import kept
 from armlib.errors import InputError
+from armlib.storage import kept
 
 
 def test_a_kept_folder_is_made_once(tmp_path, monkeypatch):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from armbook import chapters
+from armbook.build.notebooks import changed_parameters, known_parameters
 from IPython.display import display
 from matplotlib import pyplot as plt
 
-from armlib import sweeps
-from armlib.experiments import load_profile
-from armlib.notebooks import changed_parameters, known_parameters
-from armlib.store import RunStore
+from armlib.experiments.profile import load_profile
+from armlib.experiments.store import RunStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -74,7 +74,7 @@ def store(profile: str, shorter: str, tmp_path_factory: pytest.TempPathFactory) 
     """A store with all that the book's notebooks ask for."""
     store = RunStore(tmp_path_factory.mktemp("runs"))
     for scale in (load_profile(profile), load_profile(shorter)):
-        store.results(sweeps.tuned_static(scale, store.results(sweeps.first_round(scale))))
+        store.results(chapters.tuned_static(scale, store.results(chapters.first_round(scale))))
     return store
 
 
@@ -101,7 +101,7 @@ def run(notebook: Path, profile: str, store: RunStore, tmp_path: Path, monkeypat
             exec(compile(cell.source, f"{notebook.stem}, cell {cell.id}", "exec"), names)
             names |= given if "parameters" in cell.metadata.get("tags", []) else {}
     plt.close("all")
-    assert {result.key for result in store.finished()} == before, "it asks for trainings that no list of armlib.sweeps has"
+    assert {result.key for result in store.finished()} == before, "it asks for trainings that no list of armbook.chapters has"
     exported = {file.suffix for file in tmp_path.iterdir()}
     drawn = any("figures.save(" in cell.source for cell in nbformat.read(notebook, 4).cells)
     tabled = any(re.search(r"\b(tables|tables_marked|claims)\.save\(", cell.source) for cell in nbformat.read(notebook, 4).cells)

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
+from armbook.explorer.circle import BATCH, ROLES, check_angles, loss_on_circle, points, step
 
-from armlib.circle import BATCH, ROLES, check_angles, measure, points, step
 from armlib.errors import InputError
 from armlib.losses import MarginLoss, similarities
-from armlib.targets import TARGET_FORMS
+from armlib.losses.targets import TARGET_FORMS
 
 
 @pytest.mark.parametrize(
@@ -36,16 +36,16 @@ def test_points_have_the_cosines_of_their_angles():
 def test_steps_go_downhill():
     for target in TARGET_FORMS:
         angles, loss = BATCH, MarginLoss(target)
-        before = measure(angles, loss).loss
+        before = loss_on_circle(angles, loss).loss
         for _ in range(20):
             angles = step(angles, loss, 0.1)
-        assert measure(angles, loss).loss < before, target
+        assert loss_on_circle(angles, loss).loss < before, target
 
 
 @pytest.mark.parametrize("target", TARGET_FORMS)
 def test_pulls_are_differences_of_the_loss(target):
     loss, small = MarginLoss(target), 1e-4
-    pulls = measure(BATCH, loss).pulls
+    pulls = loss_on_circle(BATCH, loss).pulls
     for role in ROLES:
         for k in range(4):
             either = []

@@ -15,18 +15,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from armbook.claims.evidence import Example, Teacher
+from armbook.claims.groups import groups
+from armbook.claims.ledger import evidence, ledger, save, side_by_side, summary
+from armbook.claims.measured import JUDGES, judge_measured
+from armbook.claims.rules import higher, sooner
+from armbook.claims.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, claims
 
-from armlib.claims import evidence, ledger, save, side_by_side, summary
-from armlib.claims_evidence import Example, Teacher
-from armlib.claims_measured import JUDGES, judge_measured
-from armlib.claims_results import groups
-from armlib.claims_rules import higher, sooner
 from armlib.errors import InputError
-from armlib.evaluation import Evaluation
-from armlib.experiments import Experiment, Profile
-from armlib.measuring import FULL_RANKING, RERANKING, file_name
-from armlib.store import RunStore
-from armlib.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, claims
+from armlib.evaluation.evaluate import FULL_RANKING, RERANKING, file_name
+from armlib.evaluation.measures import Evaluation
+from armlib.experiments.experiment import Experiment
+from armlib.experiments.profile import Profile
+from armlib.experiments.store import RunStore
 
 BASE = Experiment(steps=600, validate_every=60)
 PROFILE = Profile(
@@ -45,7 +46,7 @@ Change = Callable[[str, str, bool], dict]
 
 @dataclass
 class Fabricated:
-    """A result whose values are made up; what a judge reads of `armlib.store.Result`."""
+    """A result whose values are made up; what a judge reads of `armlib.experiments.result.Result`."""
 
     key: str
     experiment: Experiment

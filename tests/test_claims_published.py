@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from armbook.claims.published import JUDGES, judge_published, published_verdicts
+from armbook.claims.published_ablations import _instance, _single_margins
+from armbook.claims.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, claims
+from armbook.published import table2
 
-from armlib.claims_published import JUDGES, judge_published, published_verdicts
-from armlib.claims_published_ablations import _instance, _single_margins
 from armlib.errors import InputError
-from armlib.published_tables import table2
-from armlib.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, claims
 
 # Claim: verdict, and figures that its evidence must show.
 EXPECTED = {

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from armlib.cli import main
-from armlib.runs import read_run
+from armlib.retrieval.run_files import read_run
 
 
 def run(*arguments: str) -> int:

@@ -20,7 +20,7 @@ from transformers import (
     RobertaModel,
 )
 
-from armlib import cls_only
+from armlib.encoder import first_token
 
 ARCHITECTURES = ("distilbert", "bert", "roberta", "mpnet")
 
@@ -72,7 +72,7 @@ def first_and_gradients(model: torch.nn.Module, inputs: dict) -> tuple[torch.Ten
 
 def assert_equals_stock(model: torch.nn.Module, inputs: dict) -> None:
     stock, stock_gradients = first_and_gradients(model, inputs)
-    assert cls_only.enable(model)
+    assert first_token.enable(model)
     ours, gradients = first_and_gradients(model, inputs)
     assert model(**inputs).last_hidden_state.shape[1] == 1
     torch.testing.assert_close(ours, stock, atol=3e-6, rtol=1e-5)
@@ -99,7 +99,7 @@ def test_eager_attention_with_added_masks(architecture: str) -> None:
 def test_relative_positions_count() -> None:
     """MPNet with its relative positions switched off gives something else, so the equality above covers them."""
     model = make("mpnet")
-    assert cls_only.enable(model)
+    assert first_token.enable(model)
     with torch.inference_mode():
         before = model(**batch()).last_hidden_state
         model.encoder.relative_attention_bias.weight.zero_()
@@ -118,9 +118,9 @@ def test_disable_restores_the_stock_layer_and_names_never_change(architecture: s
     model = make(architecture)
     names, classes = list(model.state_dict()), [type(module) for module in model.modules()]
     stock = model(**batch()).last_hidden_state
-    assert cls_only.enable(model) and cls_only.enable(model)
+    assert first_token.enable(model) and first_token.enable(model)
     assert list(model.state_dict()) == names
-    cls_only.disable(model)
+    first_token.disable(model)
     assert [type(module) for module in model.modules()] == classes
     assert torch.equal(model(**batch()).last_hidden_state, stock)
 
@@ -128,7 +128,7 @@ def test_disable_restores_the_stock_layer_and_names_never_change(architecture: s
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_copies_and_pickles_keep_it(architecture: str) -> None:
     model = make(architecture)
-    cls_only.enable(model)
+    first_token.enable(model)
     expected = model(**batch()).last_hidden_state
     others = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
     for parameter in model.parameters():
@@ -144,7 +144,7 @@ def test_bfloat16_autocast_is_as_near_as_the_stock_layer(architecture: str) -> N
     exact = model(**inputs).last_hidden_state[:, 0]
     with torch.autocast("cpu", torch.bfloat16):
         stock = model(**inputs).last_hidden_state[:, 0]
-        assert cls_only.enable(model)
+        assert first_token.enable(model)
         ours = model(**inputs).last_hidden_state[:, 0]
     ours.sum().backward()
     assert ours.dtype == stock.dtype
@@ -159,7 +159,7 @@ def test_dropout_has_the_stock_distribution(architecture: str) -> None:
     inputs = {name: tensor[1:2].repeat(6000, 1) for name, tensor in batch(length=6).items()}
     with torch.no_grad():
         stock = model(**inputs).last_hidden_state[:, 0]
-        cls_only.enable(model)
+        first_token.enable(model)
         ours = model(**inputs).last_hidden_state[:, 0]
     assert ours.std(0).mean() > 0.1
     spread = stock.std(0)
@@ -169,7 +169,7 @@ def test_dropout_has_the_stock_distribution(architecture: str) -> None:
 
 def test_gradient_checkpointing_still_works() -> None:
     model = make("roberta")
-    cls_only.enable(model)
+    first_token.enable(model)
     expected, gradients = first_and_gradients(model, batch())
     model.activation_checkpointing_enable()
     ours, checkpointed = first_and_gradients(model, batch())
@@ -181,14 +181,14 @@ def test_unknown_architectures_are_left_alone() -> None:
     model = ElectraModel(ElectraConfig(vocab_size=50, hidden_size=8, embedding_size=8, num_attention_heads=2,
                                        num_hidden_layers=1, intermediate_size=8))  # fmt: skip
     classes = [type(module) for module in model.modules()]
-    assert not cls_only.enable(model)
-    assert not cls_only.enable(torch.nn.Linear(2, 2))
-    cls_only.disable(model)
+    assert not first_token.enable(model)
+    assert not first_token.enable(torch.nn.Linear(2, 2))
+    first_token.disable(model)
     assert [type(module) for module in model.modules()] == classes
 
 
 def test_unknown_attention_is_left_alone() -> None:
     model = make("bert")
     model.config._attn_implementation = "flex_attention"
-    assert not cls_only.enable(model)
+    assert not first_token.enable(model)
     assert type(model.encoder.layer[-1]).__name__ == "BertLayer"

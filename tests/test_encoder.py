@@ -12,11 +12,11 @@ from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Dropout, Pooling
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5Model
 
-from armlib.encoder import POOLINGS, BiEncoder
+from armlib.demo.lsa import ARCHITECTURES, initial_backbone
+from armlib.demo.word_vectors import Semantics, latent_semantics
+from armlib.encoder.bi_encoder import POOLINGS, BiEncoder
 from armlib.errors import InputError
-from armlib.files import read_json, write_json
-from armlib.lsa import ARCHITECTURES, initial_backbone
-from armlib.word_vectors import Semantics, latent_semantics
+from armlib.storage import read_json, write_json
 
 TEXTS = [
     "Return the sorted unique elements of an array.",

@@ -12,17 +12,9 @@ import pytest
 from scipy import stats
 
 from armlib.errors import InputError
-from armlib.evaluation import (
-    DAGGER,
-    Evaluation,
-    compare,
-    compare_runs,
-    default_measures,
-    equivalence,
-    evaluate,
-    parse_measures,
-)
-from armlib.runs import read_run, write_run
+from armlib.evaluation.equivalence import DAGGER, compare, compare_runs, equivalence
+from armlib.evaluation.measures import Evaluation, default_measures, evaluate, parse_measures
+from armlib.retrieval.run_files import read_run, write_run
 
 # nDCG@10 of TREC-DL 2019 and 2020, as the collections' README states them.
 STATED = {
@@ -80,7 +72,7 @@ def test_judged_queries_without_results_count_as_zero():
 
 def test_result_does_not_depend_on_hash_order(shared_data):
     program = (
-        "import ir_measures\nfrom armlib.evaluation import *\nfrom armlib.runs import *\nqrels = {}\n"
+        "import ir_measures\nfrom armlib.evaluation.measures import *\nfrom armlib.retrieval.run_files import *\nqrels = {}\n"
         f"for j in ir_measures.read_trec_qrels({str(shared_data / 'trec-dl' / 'qrels.dl20-passage.txt')!r}):\n"
         "    qrels.setdefault(j.query_id, {})[j.doc_id] = j.relevance\n"
         f"run = read_run({str(shared_data / 'runs' / 'dl20.ance.run.gz')!r})\n"

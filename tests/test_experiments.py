@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from armlib.errors import InputError
-from armlib.experiments import Experiment, load_profile, profile_names
+from armlib.experiments.experiment import Experiment
+from armlib.experiments.profile import load_profile, profile_names
 
 
 def test_the_key_follows_values_and_data(small_experiment: Experiment, beir_folder: Path, tmp_path: Path) -> None:

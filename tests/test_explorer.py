@@ -1,4 +1,4 @@
-"""The explorer computes what armlib.losses computes, is told and tells what is chosen, and runs on a page without a kernel."""
+"""The explorer computes what armlib.losses.margins computes, is told and tells what is chosen, and runs on a page without a kernel."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from armbook.build.checks import IN_CODE
+from armbook.explorer.circle import BATCH, ROLES, loss_on_circle, points, step
+from armbook.explorer.widget import _KINDS, SYNCED, LossExplorer
+from armbook.style import COLOURS
 
-from armlib.book_checks import IN_CODE
-from armlib.circle import BATCH, ROLES, measure, points, step
 from armlib.errors import InputError
-from armlib.explorer import _KINDS, SYNCED, LossExplorer
-from armlib.figures import COLOURS
-from armlib.losses import ERRORS, READINGS, MarginLoss
-from armlib.targets import Static
+from armlib.losses import ERRORS, READINGS, MarginLoss, Static
 
 MODULE = Path(__file__).resolve().parents[1] / "armlib" / "static" / "explorer.mjs"
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed, which runs the explorer here")
@@ -68,7 +67,7 @@ def test_the_module_computes_what_the_library_computes():
     given = [{"state": state, "angles": angles} for _, state, angles in cases]
     found = node("{...m.measure(x.angles, x.state), moved: m.descend(x.angles, x.state, 0.7)}", given)
     for (loss, state, angles), page in zip(cases, found, strict=True):
-        expected, size, where = measure(angles, loss), len(angles["queries"]), f"{state} at {angles}"
+        expected, size, where = loss_on_circle(angles, loss), len(angles["queries"]), f"{state} at {angles}"
         assert page["loss"] == pytest.approx(expected.loss, abs=1e-12), where
         for role in ROLES:
             assert [-value for value in page["gradient"][role]] == pytest.approx(expected.pulls[role].tolist(), abs=1e-12), where
@@ -165,7 +164,7 @@ def test_words_and_drawing():
     parts = ("m.summary(x.angles, x.state, y)", "m.marks(x.angles, x.state, y)", "m.chords(x.angles, x.state, 1, 2)")
     made = node(f"(y => [{', '.join(parts)}])(m.measure(x.angles, x.state))", given)
     for state, (summary, marks, chords) in zip(states, made, strict=True):
-        assert f"loss {measure(BATCH, MarginLoss(*_arguments(state))).loss:.3f}" in summary and "q₃" in summary
+        assert f"loss {loss_on_circle(BATCH, MarginLoss(*_arguments(state))).loss:.3f}" in summary and "q₃" in summary
         assert not re.search("NaN|undefined", summary + marks + chords)
         for piece in (marks, chords):
             ElementTree.fromstring(f"<svg>{piece}</svg>")

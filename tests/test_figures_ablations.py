@@ -10,23 +10,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from armbook import ablations, chapters, paper_and_code
+from armbook.ablations import by_ablation
+from armbook.paper_and_code import by_reading
+from armbook.style import colour, marker, save
 from test_tables_differences import COLLECTIONS, PROFILE, Fabricated, fabricate
 
-from armlib import figures_ablations, sweeps
 from armlib.errors import InputError
-from armlib.figures import colour, marker, save
-from armlib.measuring import FULL_RANKING, RERANKING
-from armlib.tables_differences import by_ablation, by_reading
+from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 
 
 @pytest.fixture(scope="module")
 def readings() -> list[Fabricated]:
-    return fabricate(sweeps.readings(PROFILE))
+    return fabricate(chapters.readings(PROFILE))
 
 
 @pytest.fixture(scope="module")
 def ablations() -> list[Fabricated]:
-    return fabricate(sweeps.ablations(PROFILE))
+    return fabricate(chapters.ablations(PROFILE))
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ def smoothed(values: pd.Series) -> np.ndarray:
 
 
 def test_readings_are_the_means_of_their_seeds(readings) -> None:
-    figure = figures_ablations.readings(readings)
+    figure = paper_and_code.readings_figure(readings)
     for number, (name, both) in enumerate(by_reading(readings).items()):
         above, below = figure.axes[number], figure.axes[number + 3]
         assert above.get_title() == name and set(drawn(above)) == set(drawn(below)) == {"paper", "released-code"}
@@ -60,7 +61,7 @@ def test_readings_are_the_means_of_their_seeds(readings) -> None:
 
 
 def test_ablations_are_differences_at_equal_seeds(ablations) -> None:
-    figure = figures_ablations.ablations(ablations, PROFILE)
+    figure = ablations.ablations_figure(ablations, PROFILE)
     found = by_ablation(ablations, PROFILE)
     names = [name for name in found if name != "distributed"]
     panels = {axes.get_title(): axes for axes in figure.axes}
@@ -85,7 +86,7 @@ def test_ablations_are_differences_at_equal_seeds(ablations) -> None:
 
 
 def test_similarities_are_the_means_of_their_seeds(ablations) -> None:
-    means, widths = figures_ablations.similarities(ablations, PROFILE).axes
+    means, widths = ablations.similarities_figure(ablations, PROFILE).axes
     names = {"distributed", "mean", "static(0.5, variance=1.0)", "distributed, stopped gradient"}
     assert set(drawn(means)) == set(drawn(widths)) == names
     for name, some in by_ablation(ablations, PROFILE).items():
@@ -100,21 +101,21 @@ def test_similarities_are_the_means_of_their_seeds(ablations) -> None:
 
 def test_one_seed_is_drawn_too(readings, ablations) -> None:
     first = [result for result in ablations if result.experiment.seed == 0]
-    figure = figures_ablations.ablations(first, PROFILE)
+    figure = ablations.ablations_figure(first, PROFILE)
     points = drawn(figure.axes[0])
     np.testing.assert_allclose(points["mean:seed"], points["mean:mean"])
-    alone = figures_ablations.readings([result for result in readings if result.experiment.seed == 0])
+    alone = paper_and_code.readings_figure([result for result in readings if result.experiment.seed == 0])
     assert not alone.axes[0].collections and len(drawn(alone.axes[0])) == 2
 
 
 def test_unequal_seeds_are_refused(readings, ablations) -> None:
     with pytest.raises(InputError, match="has the seeds"):
-        figures_ablations.readings(readings[1:])
+        paper_and_code.readings_figure(readings[1:])
     with pytest.raises(InputError, match="has the seeds"):
-        figures_ablations.similarities(ablations[1:], PROFILE)
+        ablations.similarities_figure(ablations[1:], PROFILE)
 
 
 def test_exports_are_the_same_each_time(ablations, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
-    made = [[path.read_bytes() for path in save(figures_ablations.ablations(ablations, PROFILE), "ablations")] for _ in range(2)]
+    made = [[path.read_bytes() for path in save(ablations.ablations_figure(ablations, PROFILE), "ablations")] for _ in range(2)]
     assert made[0] == made[1]

@@ -1,4 +1,4 @@
-"""The figure of three targets holds the numbers of armlib.losses: goals that meet the targets, arrows that are the gradients."""
+"""The figure of three targets holds the numbers of armlib.losses.margins: goals that meet the targets, arrows that are the gradients."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from armbook.explorer.circle import ROLES, loss_on_circle, points
+from armbook.explorer.figure import ARROW, FAN, goals, three_targets
+from armbook.style import colour, save
 from matplotlib.quiver import Quiver
 
-from armlib.circle import ROLES, measure, points
 from armlib.errors import InputError
-from armlib.figures import colour, save
-from armlib.figures_circle import ARROW, FAN, goals, three_targets
 from armlib.losses import MarginLoss
 
 TARGETS = ("static(0.4)", "adaptive", "distributed")
@@ -32,7 +32,7 @@ def test_arrows_are_tangent_and_as_long_as_the_gradients(figure):
         arrows = next(artist for artist in axes.collections if isinstance(artist, Quiver))
         at, along = np.column_stack([arrows.X, arrows.Y]), np.column_stack([arrows.U, arrows.V])
         np.testing.assert_allclose((at * along).sum(1), 0, atol=1e-12)
-        pulls = measure(FAN, MarginLoss(target)).pulls
+        pulls = loss_on_circle(FAN, MarginLoss(target)).pulls
         expected = [float(pulls["queries"].sum()), float(pulls["positives"].sum()), *pulls["negatives"].tolist()]
         counter_clockwise = np.column_stack([-at[:, 1], at[:, 0]])
         np.testing.assert_allclose((counter_clockwise * along).sum(1), ARROW * np.array(expected), atol=1e-12)
@@ -44,7 +44,7 @@ def test_ticks_are_where_the_margin_meets_the_target(figure):
     assert [len(lines) for lines in ticks] == [2, 4, 4]
     for target in TARGETS:
         loss = MarginLoss(target)
-        measured = measure(FAN, loss)
+        measured = loss_on_circle(FAN, loss)
         places = goals(FAN, measured)
         for k, row in enumerate(places):
             for j, degrees in enumerate(row):
@@ -53,17 +53,17 @@ def test_ticks_are_where_the_margin_meets_the_target(figure):
                 wanted = measured.targets.reshape(4, -1)[k, j]
                 assert float(margins[k]) == pytest.approx(float(wanted), abs=1e-9), (target, k, j)
     shown = sorted(np.degrees(np.arctan2(line.get_ydata()[0], line.get_xdata()[0])) % 360 for line in ticks[1])
-    np.testing.assert_allclose(shown, sorted(goals(FAN, measure(FAN, MarginLoss("adaptive"))).ravel()), atol=1e-5)
+    np.testing.assert_allclose(shown, sorted(goals(FAN, loss_on_circle(FAN, MarginLoss("adaptive"))).ravel()), atol=1e-5)
 
 
 def test_the_negative_nearest_to_the_positive_is_sent_farthest():
-    places = goals(FAN, measure(FAN, MarginLoss("adaptive")))[:3, 0]  # those on one side of the query
+    places = goals(FAN, loss_on_circle(FAN, MarginLoss("adaptive")))[:3, 0]  # those on one side of the query
     away = (np.array(FAN["queries"][:3]) - places) % 360
     assert list(np.argsort(-away)) == [0, 1, 2]
 
 
 def test_a_target_out_of_reach_has_no_tick():
-    assert np.isnan(goals(FAN, measure(FAN, MarginLoss("static(2)")))).all()
+    assert np.isnan(goals(FAN, loss_on_circle(FAN, MarginLoss("static(2)")))).all()
     with pytest.raises(InputError, match="from -2 to 2"):
         three_targets(value=3)
 

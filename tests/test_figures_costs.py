@@ -9,13 +9,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from armbook.how_this_was_run import PARTS, schedule, timeline
+from armbook.style import GREY, colour
 from matplotlib.colors import to_rgb
 from test_tables_costs import Fabricated
 
-from armlib.experiments import Experiment
-from armlib.figures import GREY, colour
-from armlib.figures_costs import schedule, timeline
-from armlib.tables_costs import PARTS
+from armlib.experiments.experiment import Experiment
 
 SECONDS = {"preparing": 60.0, "training": 300.0, "validating": 120.0, "evaluating": 120.0, "total": 600.0}
 

@@ -12,22 +12,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from armbook.adaptive_targets import adaptive_in_words, adaptive_learning_curves
+from armbook.distributed_targets import batch_size_learning_curves, batch_sizes_in_words
+from armbook.learning_curves import (
+    by_setting,
+    learning_curve,
+    learning_curve_table,
+    training_in_words,
+    validation_measures,
+    with_common_seeds,  # fmt: skip
+)
+from armbook.style import MAXIMUM, colour, dashes, maxima
 
 from armlib.errors import InputError
-from armlib.experiments import Experiment
-from armlib.figures import MAXIMUM, colour, dashes, maxima
-from armlib.figures_courses import (
-    adaptive_courses,
-    adaptive_in_words,
-    batch_size_courses,
-    batch_sizes_in_words,
-    by_setting,
-    course,
-    course_table,
-    measures,
-    training_in_words,
-    with_common_seeds,
-)  # fmt: skip
+from armlib.experiments.experiment import Experiment
 
 ENCODERS = ("lsa/distilbert", "lsa/mpnet")
 POINTS = 8
@@ -77,7 +75,7 @@ def drawn(figure) -> list[list[matplotlib.lines.Line2D]]:
 
 
 def test_figure_4_has_the_courses_of_each_encoder_in_its_column(adaptive):
-    figure = adaptive_courses(adaptive)
+    figure = adaptive_learning_curves(adaptive)
     assert [axes.get_title() for axes in figure.axes[:2]] == list(ENCODERS)
     assert [figure.axes[k].get_ylabel() for k in (0, 2)] == ["validation nDCG@10", "validation Hits@5"]
     for place, (axes, lines) in enumerate(zip(figure.axes, drawn(figure), strict=True)):
@@ -98,7 +96,7 @@ def test_figure_4_has_the_courses_of_each_encoder_in_its_column(adaptive):
 
 
 def test_figure_5_has_a_column_for_each_batch_size_and_a_line_for_each_encoder(sizes):
-    figure = batch_size_courses(sizes)
+    figure = batch_size_learning_curves(sizes)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["batches of 16", "batches of 64"]
     small, large = drawn(figure)[:2]
     assert [line.get_linestyle() for line in small] != [small[0].get_linestyle()] * 2
@@ -113,7 +111,7 @@ def test_figure_5_has_a_column_for_each_batch_size_and_a_line_for_each_encoder(s
 
 
 def test_the_table_says_when_a_course_is_best_and_how_it_ends(adaptive):
-    table = course_table(adaptive)
+    table = learning_curve_table(adaptive)
     assert len(table) == 8 and set(table.measure) == {"nDCG@10", "Hits@5"}
     row = table[(table.encoder == ENCODERS[0]) & (table.variant == "adaptive") & (table.measure == "nDCG@10")].iloc[0]
     assert (row["triples at best"], row["share of training"], row.seeds) == (2560, 0.5, 2)
@@ -139,7 +137,7 @@ def test_words_count_what_the_courses_show(adaptive, sizes):
 
 def test_a_course_ends_where_the_first_seed_stops():
     long, short = (fabricate(4, target="adaptive", seed=seed, last=last) for seed, last in ((0, 8), (1, 5)))
-    assert list(course([long, short], "nDCG@10").index) == [640 * number for number in range(1, 6)]
+    assert list(learning_curve([long, short], "nDCG@10").index) == [640 * number for number in range(1, 6)]
 
 
 def test_settings_are_compared_on_the_seeds_that_all_have(sizes):
@@ -153,4 +151,4 @@ def test_settings_are_compared_on_the_seeds_that_all_have(sizes):
 
 def test_results_with_different_hits_are_not_drawn_together():
     with pytest.raises(InputError, match=r"share one measure of hits, not Success\(rel=2\)@5, Success@100"):
-        measures([fabricate(4), fabricate(4, hits="Success@100", seed=1)])
+        validation_measures([fabricate(4), fabricate(4, hits="Success@100", seed=1)])

@@ -11,19 +11,19 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from armbook import data_and_encoders
+from armbook.data_and_encoders import data_of, padding_table
 
-from armlib import figures_data
-from armlib.experiments import load_profile
-from armlib.tables_data import padding, training_data
+from armlib.experiments.profile import load_profile
 
 
 @pytest.fixture(scope="module")
 def data(small_experiment, tiny_folder):
-    return training_data(replace(load_profile("demo"), experiment=small_experiment, encoders=(str(tiny_folder),)))
+    return data_of(replace(load_profile("demo"), experiment=small_experiment, encoders=(str(tiny_folder),)))
 
 
 def test_bars_of_lengths_hold_all_texts_and_hatched_ones_those_that_are_cut(data) -> None:
-    figure = figures_data.token_lengths(data)
+    figure = data_and_encoders.token_lengths(data)
     for axes, store, limit in zip(figure.axes, (data.queries, data.passages), (24, 48), strict=True):
         bars, tokens = axes.patches, store.lengths
         assert sum(bar.get_height() for bar in bars) == pytest.approx(100)
@@ -41,15 +41,15 @@ def test_bars_of_lengths_hold_all_texts_and_hatched_ones_those_that_are_cut(data
 
 def test_lengths_without_a_cut_have_no_hatched_text(data) -> None:
     whole = replace(data, profile=replace(data.profile, experiment=replace(data.profile.experiment, passage_length=2000)))
-    figure = figures_data.token_lengths(whole)
+    figure = data_and_encoders.token_lengths(whole)
     bars = figure.axes[1].patches
     assert sum(bar.get_height() for bar in bars if not bar.get_hatch()) == pytest.approx(100)
     plt.close(figure)
 
 
 def test_bars_of_padding_are_the_tables(data) -> None:
-    table = padding(data, 2)
-    figure = figures_data.padding(table)
+    table = padding_table(data, 2)
+    figure = data_and_encoders.padding_figure(table)
     assert len(figure.axes) == 2
     for axes, (name, rows) in zip(figure.axes, table.groupby(level=0, sort=False), strict=True):
         real, padded = axes.containers

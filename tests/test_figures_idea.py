@@ -9,11 +9,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from armbook.style import GREY
+from armbook.why_margins import two_ways
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-
-from armlib.figures import GREY
-from armlib.figures_idea import two_ways
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from armbook.index_costs.figures import LOOKS, RELEASED_LABEL, recall_and_cost, time_by_size
+from armbook.index_costs.growth import one_list
+from armbook.index_costs.measurements import FLAT, HNSW, IVF, KINDS, PAPER, IndexMeasurements, settings
+from armbook.style import COLOURS, save
 from matplotlib.colors import to_rgb
 
 from armlib.errors import InputError
-from armlib.figures import COLOURS, save
-from armlib.figures_index import LOOKS, RELEASED_LABEL, recall_and_cost, time_by_size
-from armlib.index_costs import FLAT, HNSW, IVF, KINDS, PAPER, Costs, settings
-from armlib.index_growth import one_list
 
 
-def fabricated(kinds=KINDS) -> Costs:
+def fabricated(kinds=KINDS) -> IndexMeasurements:
     """A sweep whose recalls and times follow from the place in the list of settings."""
     rows = []
     for number, point in enumerate(settings(20_000, kinds)):
@@ -29,7 +29,7 @@ def fabricated(kinds=KINDS) -> Costs:
         recalls = {"recall@10": recall, "recall@100": recall - 0.05, "recall@1000": recall - 0.1}
         rows.append({"kind": point.kind, **parameters, **recalls, **times, "found": 50.0, "released": point.released})
     table = pd.DataFrame(rows).astype(dict.fromkeys(("nprobe", "efSearch", "k_factor"), "Int64"))
-    return Costs(table, pd.DataFrame(), np.array([10, 30]), {})
+    return IndexMeasurements(table, pd.DataFrame(), np.array([10, 30]), {})
 
 
 @pytest.fixture

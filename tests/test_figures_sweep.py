@@ -13,16 +13,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from armbook import published
+from armbook.results import hits_measure, reported_collection, spoken
+from armbook.static_targets import beside_published, scores_in_words, static_sweep_figure, sweep_in_words, sweep_scores, sweep_table
+from armbook.style import MAXIMUM, colour, maxima
 from matplotlib.collections import FillBetweenPolyCollection
 
-from armlib import published_tables
 from armlib.errors import InputError
-from armlib.evaluation import Evaluation
-from armlib.experiments import Experiment
-from armlib.figures import MAXIMUM, colour, maxima
-from armlib.figures_sweep import beside_published, scores_in_words, static_sweep, sweep_in_words, sweep_scores, sweep_table
-from armlib.measuring import FULL_RANKING, RERANKING
-from armlib.reported import hits_measure, reported_collection, spoken
+from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
+from armlib.evaluation.measures import Evaluation
+from armlib.experiments.experiment import Experiment
 
 SETS = ("mini/dev", "mini/trec-dl-2019")
 BEST = {("lsa/distilbert", False): 0.3, ("lsa/distilbert", True): 0.5, ("org/other", False): 0.5, ("org/other", True): 0.3}
@@ -74,7 +74,7 @@ def sweep(seeds: tuple[int, ...] = (0, 1), **how) -> list[Fabricated]:
 
 @pytest.fixture
 def figure():
-    made = static_sweep(sweep(), SETS[1])
+    made = static_sweep_figure(sweep(), SETS[1])
     yield made
     plt.close(made)
 
@@ -111,7 +111,7 @@ def test_dots_are_at_the_maxima(figure):
 
 def test_one_seed_and_one_encoder_have_no_band():
     one = [result for result in sweep((0,)) if result.experiment.encoder == "org/other" and not result.experiment.in_batch]
-    made = static_sweep(one, SETS[0])
+    made = static_sweep_figure(one, SETS[0])
     assert len(made.axes) == 2 and not any(axes.collections for axes in made.axes)
     plt.close(made)
     table = sweep_table(one, SETS[0])
@@ -153,7 +153,7 @@ def test_published_numbers_stand_beside_those_of_the_same_architecture():
     table = beside_published(sweep(), SETS[1])
     assert list(table["training"].iloc[1]) == ["lsa/distilbert", "in-batch"]
     assert list(table["measured"].iloc[1]) == pytest.approx([0.5, 0.455, 0.7])
-    published = published_tables.variant3("distilBERT", "static", True)
+    published = published.variant3("distilBERT", "static", True)
     assert list(table["published"].iloc[1]) == ["distilBERT", 0.2, published["dl19_ndcg10"], published["dl19_r1000"]]
     assert table["published"][table["training", "encoder"] == "org/other"].isna().all(axis=None)
 

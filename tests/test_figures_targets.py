@@ -12,12 +12,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from armbook import tables, target_distributions
+from armbook.style import colour, marker, save
+from armbook.target_distributions import (
+    AFTER,
+    BEFORE,
+    STATISTICS,
+    before_and_after,
+    between_encoders,
+    summary,
+    target_distributions,
+)
 
-from armlib import figures_targets, tables
 from armlib.errors import InputError
-from armlib.experiments import Experiment
-from armlib.figures import colour, marker, save
-from armlib.figures_targets import AFTER, BEFORE, STATISTICS, before_and_after, between_encoders, summary, target_distributions
+from armlib.experiments.experiment import Experiment
 
 ENCODERS = ("lsa/distilbert", "lsa/roberta")
 
@@ -116,7 +124,7 @@ def test_the_table_holds_both_ends(results) -> None:
 def test_a_mean_that_does_not_settle_has_no_batch(tmp_path, monkeypatch) -> None:
     table = before_and_after([fabricated("lsa/mpnet", 0, end=0.4), fabricated("lsa/mpnet", 1)])
     assert table["settled", "batch"].isna().tolist() == [True, False] and "0 in 1 of 2 trainings" in summary(table)
-    text = figures_targets.as_columns(table)
+    text = target_distributions.as_columns(table)
     assert text.loc[("settled", "batch")].tolist() == ["—", str(table["settled", "batch"].iloc[1])]
     assert text.loc[(AFTER, "mean")].tolist() == [f"{value:.2f}" for value in table[AFTER, "mean"]]
     assert text.loc[("settled", "of")].tolist() == ["100", "100"]
@@ -148,5 +156,5 @@ def test_a_real_training_is_drawn(small_store, small_experiment, tmp_path, monke
     made = target_distributions([result])
     drawn = lines(made.axes[0])["_each maximum 0"][:, 1]
     np.testing.assert_allclose(drawn, result.trace.similarity_maximum[:10])
-    assert [path.suffix for path in save(made, figures_targets.__name__)] == [".svg", ".pdf"]
+    assert [path.suffix for path in save(made, target_distributions.__name__)] == [".svg", ".pdf"]
     plt.close(made)

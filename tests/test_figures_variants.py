@@ -8,12 +8,10 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pytest
+from armbook.comparison import effectiveness_and_cost, training_costs, variant_scores
+from armbook.style import colour, marker
 from matplotlib.colors import to_rgb
 from test_tables_variants import COLLECTIONS, world
-
-from armlib.figures import colour, marker
-from armlib.figures_variants import effectiveness_and_cost
-from armlib.tables_variants import costs, scores
 
 
 @pytest.fixture
@@ -24,8 +22,8 @@ def figure():
 
 
 def test_points_are_at_the_cost_and_the_score(figure) -> None:
-    cost = costs(world()).set_index(["encoder", "target", "in_batch"])
-    measured = scores(world()).query("measure == 'nDCG@10'")
+    cost = training_costs(world()).set_index(["encoder", "target", "in_batch"])
+    measured = variant_scores(world()).query("measure == 'nDCG@10'")
     assert [axes.get_title() for axes in figure.axes] == list(COLLECTIONS)
     for axes in figure.axes:
         rows = measured[measured.collection == axes.get_title()].to_dict("records")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from armlib import files
+from armlib import storage
 from armlib.errors import InputError, unknown
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     place = tmp_path / "result"
-    with files.atomic_folder(place) as draft:
+    with storage.atomic_folder(place) as draft:
         (draft / "a.txt").write_text("first")
-    with pytest.raises(RuntimeError), files.atomic_folder(place) as draft:
+    with pytest.raises(RuntimeError), storage.atomic_folder(place) as draft:
         (draft / "a.txt").write_text("second")
         raise RuntimeError
     assert (place / "a.txt").read_text() == "first"
@@ -24,7 +24,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     full = pytest.raises(InputError, match="cannot write .*result: No space left on device")
-    with full, files.atomic_folder(tmp_path / "result"):
+    with full, storage.atomic_folder(tmp_path / "result"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
 
@@ -35,15 +35,15 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
         (lambda folder: (folder / "a.bin").write_bytes(b"other"), "contents"),
         (lambda folder: (folder / "a.bin").write_bytes(b"longer bytes"), "12 bytes, not 5"),
         (lambda folder: (folder / "a.bin").unlink(), "missing"),
-        (lambda folder: (folder / files.MANIFEST).write_text("{"), "manifest"),
+        (lambda folder: (folder / storage.MANIFEST).write_text("{"), "manifest"),
     ],
 )
 def test_damage_is_found_and_named(tmp_path: Path, harm, found: str) -> None:
-    with files.atomic_folder(tmp_path / "sealed") as draft:
+    with storage.atomic_folder(tmp_path / "sealed") as draft:
         (draft / "a.bin").write_bytes(b"bytes")
-    assert files.damage(tmp_path / "sealed") is None
+    assert storage.damage(tmp_path / "sealed") is None
     harm(tmp_path / "sealed")
-    assert found in files.damage(tmp_path / "sealed")
+    assert found in storage.damage(tmp_path / "sealed")
 
 
 def test_unknown_names_the_nearest_and_what_there_is() -> None:

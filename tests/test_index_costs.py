@@ -8,16 +8,29 @@ import faiss
 import numpy as np
 import pandas as pd
 import pytest
+from armbook.index_costs.growth import best_recall, exponents, grow, index_bytes, one_list, projection, synthetic
+from armbook.index_costs.measurements import (
+    FLAT,
+    HNSW,
+    IVF,
+    KINDS,
+    PAPER,
+    RELEASED_PARAMETERS,
+    IndexMeasurements,
+    Searched,
+    build,
+    encoded,
+    measure_indexes,
+    settings,
+)
 from threadpoolctl import threadpool_limits
 
-from armlib.data import load_collection
 from armlib.errors import InputError
-from armlib.evaluation import evaluate
-from armlib.exact import ExactSearch, recall_against_exact
-from armlib.index_costs import FLAT, HNSW, IVF, KINDS, PAPER, RELEASED, Costs, Searched, build, encoded, settings, sweep
-from armlib.index_growth import best_recall, exponents, grow, index_bytes, one_list, projection, synthetic
-from armlib.indexes import build_index
-from armlib.retrieval import to_run
+from armlib.evaluation.measures import evaluate
+from armlib.names import load_collection
+from armlib.retrieval.exact import ExactSearch, recall_against_exact
+from armlib.retrieval.indexes import build_index
+from armlib.retrieval.rankings import to_run
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +39,8 @@ def searched(small_store, small_experiment) -> Searched:
 
 
 @pytest.fixture(scope="module")
-def costs(searched) -> Costs:
-    return sweep(searched, training=512, rounds=3, batch=16)
+def costs(searched) -> IndexMeasurements:
+    return measure_indexes(searched, training=512, rounds=3, batch=16)
 
 
 def test_passages_and_judged_queries_are_encoded(searched, small_experiment) -> None:
@@ -41,7 +54,7 @@ def test_passages_and_judged_queries_are_encoded(searched, small_experiment) -> 
 
 def test_the_sweep_starts_with_exact_search_and_has_the_released_code_once() -> None:
     points = settings(20_000)
-    assert points[0].kind == FLAT and [point.parameters for point in points if point.released] == [RELEASED]
+    assert points[0].kind == FLAT and [point.parameters for point in points if point.released] == [RELEASED_PARAMETERS]
     probes = [point.parameters["nprobe"] for point in points if point.kind == IVF]
     assert probes == [1, 2, 8, 32, 128, 512, 593]
     assert all(point.parameters["efSearch"] >= point.parameters["nprobe"] for point in points if point.kind == PAPER)
@@ -145,8 +158,8 @@ def test_the_bound_by_judgments_counts_relevant_passages(searched, small_experim
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
-        (lambda searched: sweep(searched, ["HSNW"]), "'HSNW'.*did you mean 'HNSW'"),
-        (lambda searched: sweep(searched, rounds=0), "at least 1 round"),
+        (lambda searched: measure_indexes(searched, ["HSNW"]), "'HSNW'.*did you mean 'HNSW'"),
+        (lambda searched: measure_indexes(searched, rounds=0), "at least 1 round"),
         (lambda searched: grow(searched, []), "expected sizes, rounds and a batch of at least 1"),
         (lambda searched: grow(searched, [100]), "needs 256 vectors or more"),
     ],
@@ -167,5 +180,5 @@ def test_an_experiment_without_evaluation_is_refused(small_store, small_experime
 
 
 def test_tables_have_one_type_a_column(costs) -> None:
-    assert {str(costs.table[name].dtype) for name in RELEASED} == {"Int64"} and costs.table.released.dtype == bool
+    assert {str(costs.table[name].dtype) for name in RELEASED_PARAMETERS} == {"Int64"} and costs.table.released.dtype == bool
     assert isinstance(costs.scores, pd.DataFrame) and not costs.scores[["value", "exact", "difference"]].isna().any().any()

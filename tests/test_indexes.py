@@ -14,9 +14,9 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from armlib.errors import InputError
-from armlib.exact import ExactSearch, recall_against_exact
-from armlib.indexes import build_index, check_index, load_index, paper_factory
-from armlib.vectors import ShardedVectors, unit
+from armlib.retrieval.exact import ExactSearch, recall_against_exact
+from armlib.retrieval.indexes import build_index, check_index, load_index, paper_factory
+from armlib.retrieval.vectors import ShardedVectors, unit_vectors
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def scifact(shared_data) -> tuple[np.ndarray, np.ndarray]:
     words = TfidfVectorizer(sublinear_tf=True, max_features=10_000)
     reduce = TruncatedSVD(128, n_iter=2, random_state=0)
     passages = reduce.fit_transform(words.fit_transform(texts["corpus"]))
-    return unit(passages), unit(reduce.transform(words.transform(texts["queries"][:200])))
+    return unit_vectors(passages), unit_vectors(reduce.transform(words.transform(texts["queries"][:200])))
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +256,7 @@ def test_impossible_vectors_are_explained(scifact):
     passages, queries = scifact
     for vectors, specification, complaint in [
         (passages[:255], "paper", "needs 256 vectors or more to train codes, found 255"),
-        (unit(passages[:, :100]), "paper", "32 parts: expected dimensions in 32s, not 100"),
+        (unit_vectors(passages[:, :100]), "paper", "32 parts: expected dimensions in 32s, not 100"),
         (passages[:0], "exact", r"nothing to search: the vectors have the shape \(0, 128\)"),
         (passages[0], "exact", r"matrix \(N, D\) of float16 or float32, found float32 of shape \(128,\)"),
         (passages.astype(np.float64), "exact", "found float64"),

@@ -23,13 +23,14 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from armlib import checkpoints
-from armlib.checkpoints import load_checkpoint, save_checkpoint
 from armlib.cli import main
 from armlib.errors import InputError
-from armlib.experiments import Experiment
-from armlib.interrupts import Stopped, stop_request, stop_trainings
-from armlib.store import Result, RunStore
+from armlib.experiments.experiment import Experiment
+from armlib.experiments.result import Result
+from armlib.experiments.store import RunStore
+from armlib.training import checkpoints
+from armlib.training.checkpoints import load_checkpoint, save_checkpoint
+from armlib.training.interrupts import Stopped, stop_request, stop_training_runs
 
 KILLS = int(os.environ.get("ARMLIB_KILLS", "3"))
 TIMED = ["seconds", "waiting_seconds"]
@@ -39,7 +40,7 @@ TIMED = ["seconds", "waiting_seconds"]
 def processes():
     """Starts fresh processes that have imported the package already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["armlib.store"])
+    context.set_forkserver_preload(["armlib.experiments.store"])
     return context
 
 
@@ -134,7 +135,7 @@ def test_a_process_that_does_not_see_the_checkpoint_of_the_first_is_refused(tmp_
 def test_trainings_in_threads_are_asked_to_stop() -> None:
     with stop_request(torch.device("cpu")) as first, stop_request(torch.device("cpu")) as second:
         assert not first.agreed(1)
-        stop_trainings()
+        stop_training_runs()
         assert first.agreed(1) and second.agreed(1)
     with stop_request(torch.device("cpu")) as later:
         assert not later.agreed(1)
@@ -194,7 +195,7 @@ def test_sigterm_to_torchrun_leaves_a_checkpoint(small_experiment, tmp_path: Pat
     script = tmp_path / "train.py"
     values = {**asdict(small_experiment), "steps": 100_000, "validate_every": 100_000}
     script.write_text(
-        "from armlib.experiments import Experiment\nfrom armlib.store import RunStore\n"
+        "from armlib.experiments.experiment import Experiment\nfrom armlib.experiments.store import RunStore\n"
         f"RunStore({str(tmp_path)!r}, device='cpu', checkpoint_seconds=0.0).result(Experiment(**{values!r}))\n"
     )
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

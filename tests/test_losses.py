@@ -11,20 +11,25 @@ import torch
 import torch.multiprocessing
 import torch.nn.functional as F
 
-from armlib.distributed import gather_with_local_gradient, sum_gradients
 from armlib.errors import InputError
 from armlib.losses import (
     ERRORS,
+    Adaptive,
+    Distributed,
     MarginLoss,
+    Mean,
+    Static,
+    Variance,
     adaptive_targets,
     distributed_targets,
     in_batch_margins,
     mean_targets,
+    parse_target,
     relevance_margins,
     similarities,
     target_variance,
 )
-from armlib.targets import Adaptive, Distributed, Mean, Static, Variance, parse_target
+from armlib.training.processes import gather_with_local_gradient, sum_gradients
 
 # Every combination of target, in_batch and reading that is defined.
 VARIANTS = [

@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 import torch
 
-from armlib import cls_only
-from armlib.encoder import BiEncoder
+from armlib.demo.lsa import ARCHITECTURES, initial_backbone, lsa_encoder
+from armlib.demo.word_vectors import SIZE, SPECIAL, Semantics, kept_semantics, latent_semantics, word_vectors
+from armlib.encoder import first_token
+from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
-from armlib.lsa import ARCHITECTURES, initial_backbone, load_encoder, lsa_encoder
-from armlib.word_vectors import SIZE, SPECIAL, Semantics, kept_semantics, latent_semantics, word_vectors
+from armlib.names import load_encoder
 
 TOPICS = ("sun moon star planet orbit comet", "bread flour oven yeast dough crust", "goal match referee ball kick team")
 
@@ -124,7 +125,7 @@ def test_cls_starts_as_the_mean_of_the_word_vectors(semantics: Semantics, archit
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_classes_are_the_stock_ones(semantics: Semantics, architecture: str) -> None:
     backbone = initial_backbone(semantics, architecture, layers=2, heads=2, feed_forward=32)
-    assert type(backbone).__name__.lower() == f"{architecture}model" and len(cls_only.layers(backbone)) == 2
+    assert type(backbone).__name__.lower() == f"{architecture}model" and len(first_token.layers(backbone)) == 2
     assert torch.equal(
         backbone.embeddings.word_embeddings.weight[5:9], torch.from_numpy(semantics.vectors[5:9])
     ) or not semantics.vectors[5:9].any(1).all()
@@ -149,7 +150,7 @@ def test_another_process_gets_the_same_bytes(tmp_path: Path) -> None:
     texts, shape = topic_texts(300), {"dim": 16, "heads": 2, "vocabulary": 150}
     (tmp_path / "input.json").write_text(json.dumps([texts, shape, ARCHITECTURES]))
     program = (
-        "import json, sys; from armlib.lsa import lsa_encoder; texts, shape, names = json.load(open(sys.argv[1]));"
+        "import json, sys; from armlib.demo.lsa import lsa_encoder; texts, shape, names = json.load(open(sys.argv[1]));"
         "made = [lsa_encoder(texts, name, **shape) for name in names];"
         "print(json.dumps([[e.fingerprint(), sorted(e.tokenizer.get_vocab().items())] for e in made]))"
     )

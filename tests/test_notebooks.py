@@ -13,10 +13,10 @@ from pathlib import Path
 import nbformat
 import nbformat.v4 as v4
 import pytest
+from armbook.build import parameters
+from armbook.build.notebooks import Task, changed_parameters, cleaned, execute, read_parameters
 
-from armlib import parameters
 from armlib.errors import InputError
-from armlib.notebooks import Task, changed_parameters, cleaned, execute, read_parameters
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARAMETERS = '''\
@@ -137,7 +137,7 @@ def test_an_interrupted_run_leaves_no_process_and_no_socket(tmp_path):
     source = "import os, pathlib, time\npathlib.Path('running').write_text(f\"{os.getpid()} {info['ip']}\")\ntime.sleep(600)"
     notebook = write(tmp_path / "a.ipynb", "n: int = 1", CONNECTION, source)
     script = (
-        "from pathlib import Path; from armlib.notebooks import Task, execute;"
+        "from pathlib import Path; from armbook.build.notebooks import Task, execute;"
         f"root = Path({str(tmp_path)!r}); execute([Task(root / 'a.ipynb', root / 'out')], jobs=1, timeout=600, root=root)"
     )
     # A test run that was started in the background ignores interrupts, and its children would inherit that.

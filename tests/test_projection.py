@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 
 import pytest
+from armbook import projection
+from armbook.benchmarks import find, load
+from armbook.projection import MODELS, Rates
 
-from armlib import projection
 from armlib.errors import InputError
-from armlib.projection import MODELS, Rates
-from armlib.tables_benchmarks import find, load
 
 SAME = dict.fromkeys(MODELS, 1000.0)
 
@@ -20,7 +20,7 @@ def test_the_papers_hours_add_up_to_204() -> None:
 
 
 def test_published_rates_are_those_of_distributed_targets() -> None:
-    rates = projection.published()
+    rates = projection.published_rates()
     assert {model: round(rate) for model, rate in rates.triples.items()} == {"distilBERT": 516, "RoBERTa": 265, "MPNet": 240}
     table = projection.implied_rates().set_index(["model", "target", "in_batch"])
     swept = table.loc["distilBERT", "static", False]
@@ -80,11 +80,11 @@ def test_rates_by_arithmetic_reach_their_share_of_the_peak() -> None:
     table = projection.utilisation(rates, tokens=200)
     assert list(table["share of peak"]) == pytest.approx([0.4] * 3)
     assert rates.triples["distilBERT"] == pytest.approx(0.4 * 989e12 / (6 * projection.non_embedding("distilBERT") * 200))
-    assert projection.peak("NVIDIA H100 PCIe") < projection.peak("NVIDIA H100 80GB HBM3")
+    assert projection.peak_speed("NVIDIA H100 PCIe") < projection.peak_speed("NVIDIA H100 80GB HBM3")
 
 
 def test_comparison_names_projections_and_ends_with_the_papers_sum() -> None:
-    table = projection.comparison([projection.published(), projection.targets()])
+    table = projection.comparison([projection.published_rates(), projection.targets()])
     assert list(table["rates"]) == ["published (projection)", "target (projection)", "hours of Table 3 (published)"]
     assert table.total.iloc[-1] == projection.published_hours() and table["of the paper's"].iloc[-1] == 1
     assert table.total[1] == pytest.approx(projection.project(projection.targets()).loc["all", "total"])
@@ -108,7 +108,7 @@ def test_rates_that_say_too_little_are_refused(triples, passages, message) -> No
 
 def test_unknown_machines_models_and_shares_are_refused() -> None:
     with pytest.raises(InputError, match="abacus"):
-        projection.peak("an abacus")
+        projection.peak_speed("an abacus")
     with pytest.raises(InputError, match="BERT"):
         projection.non_embedding("BERT")
     with pytest.raises(InputError, match="at most 1"):

@@ -7,8 +7,7 @@ from importlib import resources
 
 import pandas as pd
 import pytest
-
-from armlib.published_tables import VARIANTS, disagreements, gains, table1, table2, table3, table4, variant3, variant4
+from armbook.published import VARIANTS, disagreements, gains, table1, table2, table3, table4, variant3, variant4
 
 
 def test_the_files_are_those_of_the_paper(shared) -> None:

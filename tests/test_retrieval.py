@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from armlib.errors import InputError
-from armlib.indexes import build_index
-from armlib.retrieval import encode_collection, encode_rows, encode_shards, full_ranking, rerank, rerank_first_stage
-from armlib.vectors import ShardedVectors
+from armlib.retrieval.indexes import build_index
+from armlib.retrieval.rankings import encode_collection, encode_rows, encode_shards, full_ranking, rerank, rerank_first_stage
+from armlib.retrieval.vectors import ShardedVectors
 
 
 class WordStore:

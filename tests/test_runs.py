@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from armlib.errors import InputError
-from armlib.runs import ranked, read_run, write_run
+from armlib.retrieval.run_files import ranked, read_run, write_run
 
 
 def test_equal_scores_are_ordered_by_descending_id():

@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from armlib import store as store_module
-from armlib import tables
-from armlib.data import load_collection
-from armlib.encoding import encode_texts
 from armlib.errors import InputError
-from armlib.evaluation import default_measures, evaluate
-from armlib.experiments import Experiment
-from armlib.measuring import FULL_RANKING, RERANKING, file_name
-from armlib.store import RunStore
+from armlib.evaluation.evaluate import FULL_RANKING, RERANKING, file_name
+from armlib.evaluation.measures import default_measures, evaluate
+from armlib.experiments import store as store_module
+from armlib.experiments.experiment import Experiment
+from armlib.experiments.store import RunStore
+from armlib.names import load_collection
+from armlib.retrieval.encoding import encode_texts
 
 
 def test_a_result_holds_everything(small_store: RunStore, small_experiment: Experiment) -> None:
@@ -58,7 +57,7 @@ def test_held_out_queries_are_not_trained_on(small_store, small_experiment) -> N
 
 def test_a_training_without_measures(small_store, small_experiment) -> None:
     result = small_store.result(replace(small_experiment, evaluation=("none",), steps=2))
-    assert result.measures.empty and tables.as_text(result.measures) == "not measured" and result.encoder().dim == 32
+    assert result.measures.empty and result.measures_as_text(result.measures) == "not measured" and result.encoder().dim == 32
 
 
 def test_a_training_that_is_measured_by_re_ranking_alone(small_store, small_experiment) -> None:

@@ -15,11 +15,12 @@ import psutil
 import pytest
 import torch
 
-from armlib import sweeping
 from armlib.cli import main
 from armlib.errors import InputError
-from armlib.experiments import Experiment
-from armlib.store import THREADS, RunStore
+from armlib.experiments import cluster
+from armlib.experiments.experiment import Experiment
+from armlib.experiments.store import RunStore
+from armlib.experiments.workers import THREADS
 
 
 def same_result(left, right) -> None:
@@ -62,12 +63,12 @@ def test_trainings_of_lost_workers_are_continued(small_experiment: Experiment, t
     disturber = threading.Thread(target=disturb, daemon=True)
     said: list[str] = []
     threads = {name: os.environ.get(name) for name in (*THREADS, "PYTHONHASHSEED")}
-    with sweeping.workers_here(2) as client:
+    with cluster.workers_here(2) as client:
         disturber.start()
-        outcomes = sweeping.fill(client, store, experiments, said.append)
+        outcomes = cluster.fill(client, store, experiments, said.append)
         disturber.join(timeout=1)
         again = [each for each in experiments if each.key() in lost]
-        sweeping.fill(client, undisturbed, again, said.append)
+        cluster.fill(client, undisturbed, again, said.append)
     assert len(lost) == len(again) == 2
     assert threads == {name: os.environ.get(name) for name in threads}, "this process's environment is as it was"
     assert {outcome.experiment for outcome in outcomes} == set(experiments) and not any(outcome.error for outcome in outcomes)
@@ -130,20 +131,20 @@ def test_the_command_fills_a_store_and_lists_it(profile: Path, tmp_path: Path, c
 def test_an_experiment_that_cannot_run_does_not_stop_the_others(small_experiment: Experiment, tmp_path: Path) -> None:
     good, bad = replace(small_experiment, steps=2, validate_every=2), replace(small_experiment, encoder=str(tmp_path / "nothing"))
     store, said = RunStore(tmp_path / "runs"), []
-    with sweeping.workers_here(1) as client:
-        outcomes = {outcome.experiment: outcome for outcome in sweeping.fill(client, store, [bad, good], said.append)}
+    with cluster.workers_here(1) as client:
+        outcomes = {outcome.experiment: outcome for outcome in cluster.fill(client, store, [bad, good], said.append)}
         # A scheduler of one's own is connected to in the same way; here it has the same worker.
-        with sweeping.workers_of(client.scheduler.address) as other:
-            assert sweeping.fill(other, store, [good], said.append) == []
+        with cluster.workers_of(client.scheduler.address) as other:
+            assert cluster.fill(other, store, [good], said.append) == []
             with pytest.raises(InputError, match="does not see the run store /proc/nowhere"):
-                sweeping._check_workers(other, "/proc/nowhere/mark")
+                cluster._check_workers(other, "/proc/nowhere/mark")
     assert not outcomes[good].error and "nothing" in outcomes[bad].error and not outcomes[bad].details
     assert any("failed: " in line and str(tmp_path / "nothing") in line for line in said)
     assert store.missing([good, bad]) == [bad]
 
 
 def test_wrong_input_is_refused_before_anything_starts(profile: Path, tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(sweeping, "LocalCluster", lambda **_: pytest.fail("started"))
+    monkeypatch.setattr(cluster, "LocalCluster", lambda **_: pytest.fail("started"))
     command = ["sweep", "--profile", str(profile), "--runs", str(tmp_path / "runs")]
     for wrong, sentence in (
         (["--chapter", "static"], "unknown chapter 'static'; did you mean 'static_sweep'?"),
@@ -159,6 +160,6 @@ def test_wrong_input_is_refused_before_anything_starts(profile: Path, tmp_path: 
 
 def test_without_dask_it_is_one_sentence(profile: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "dask", None)
-    monkeypatch.delitem(sys.modules, "armlib.sweeping")
+    monkeypatch.delitem(sys.modules, "armlib.experiments.cluster")
     assert main(["sweep", "--profile", str(profile), "--runs", str(tmp_path / "runs")]) == 2
     assert capsys.readouterr().err == "armlib: a sweep needs Dask; install it with: pip install --editable '.[sweep]'\n"

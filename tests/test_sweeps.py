@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
+from armbook import chapters, results
 
-from armlib import sweeps
 from armlib.errors import InputError
-from armlib.experiments import Experiment, load_profile
-from armlib.store import RunStore
+from armlib.experiments.experiment import Experiment
+from armlib.experiments.profile import load_profile
+from armlib.experiments.store import RunStore
 
 DEMO = load_profile("demo")
 
@@ -36,25 +37,25 @@ def finished(scores: dict[tuple[float, int], float], **values) -> list[Finished]
 
 
 def test_the_paper_s_sweep_has_its_66_trainings() -> None:
-    assert len(sweeps.static_sweep(load_profile("paper"))) == 66 == len(set(sweeps.static_sweep(load_profile("paper"))))
+    assert len(chapters.static_sweep(load_profile("paper"))) == 66 == len(set(chapters.static_sweep(load_profile("paper"))))
 
 
 @pytest.mark.parametrize("name", ["demo", "small", "paper"])
 def test_the_first_round_is_what_all_chapters_train(name: str) -> None:
     profile = load_profile(name)
     chapters = (
-        sweeps.static_sweep, sweeps.adaptive, sweeps.distributed, sweeps.batch_sizes, sweeps.readings, sweeps.ablations,
-        sweeps.baselines,
+        chapters.static_sweep, chapters.adaptive, chapters.distributed, chapters.batch_sizes, chapters.readings, chapters.ablations,
+        chapters.baselines,
     )  # fmt: skip
     every = [experiment for chapter in chapters for experiment in chapter(profile)]
-    first = sweeps.first_round(profile)
+    first = chapters.first_round(profile)
     assert set(first) == set(every) and len(first) == len(set(first)) < len(every)
     encoders = [profile.encoders.index(each.encoder) for each in first]
     assert encoders == sorted(encoders)
 
 
 def test_the_encoder_before_fine_tuning_is_an_experiment_of_no_steps() -> None:
-    only, *default = sweeps.baselines(replace(DEMO, seeds=(4, 5)))
+    only, *default = chapters.baselines(replace(DEMO, seeds=(4, 5)))
     assert [(each.target, each.steps, each.seed) for each in default] == [("static(1.0)", DEMO.experiment.steps, 0)]
     assert (only.encoder, only.steps, only.seed) == (DEMO.encoders[0], 0, 4)
     assert only.variant() == "before fine-tuning" and DEMO.experiment.variant() != only.variant()
@@ -69,44 +70,44 @@ def test_an_experiment_of_no_steps_is_measured_and_has_no_course(small_experimen
 
 
 def test_a_round_of_some_chapters() -> None:
-    some = sweeps.first_round(DEMO, ["static_sweep", "distributed"])
-    assert set(some) == {*sweeps.static_sweep(DEMO), *sweeps.distributed(DEMO)}
+    some = chapters.first_round(DEMO, ["static_sweep", "distributed"])
+    assert set(some) == {*chapters.static_sweep(DEMO), *chapters.distributed(DEMO)}
     with pytest.raises(InputError, match="unknown chapter 'static'; did you mean 'static_sweep'"):
-        sweeps.first_round(DEMO, ["static"])
+        chapters.first_round(DEMO, ["static"])
 
 
 def test_every_batch_size_sees_equally_many_triples_between_validations() -> None:
-    for each in sweeps.batch_sizes(DEMO):
+    for each in chapters.batch_sizes(DEMO):
         assert each.steps * each.batch_size == DEMO.experiment.steps * DEMO.experiment.batch_size
         assert each.validate_every * each.batch_size == DEMO.experiment.validate_every * DEMO.experiment.batch_size
     with pytest.raises(InputError, match="batch size of 7 does not divide"):
-        sweeps.batch_sizes(replace(DEMO, batch_sizes=(7,)))
+        chapters.batch_sizes(replace(DEMO, batch_sizes=(7,)))
 
 
 def test_a_target_is_tuned_on_the_kept_weights_and_the_common_seeds() -> None:
     scores = {(0.1, 0): 0.5, (0.3, 0): 0.4, (0.3, 1): 0.99, (1.0, 0): 0.1}
     other = [Finished(Experiment(target="adaptive"), 1.0), Finished(Experiment(target="static(0.5, variance=1.0)"), 1.0)]
     other += finished({(1.0, 0): 1.0}, reading="released-code")
-    assert sweeps.tuned(finished(scores) + finished({(0.3, 0): 0.2}, in_batch=True) + other) == {
+    assert results.tuned_targets(finished(scores) + finished({(0.3, 0): 0.2}, in_batch=True) + other) == {
         ("lsa/distilbert", False): 0.1, ("lsa/distilbert", True): 0.3,
     }  # fmt: skip
     with pytest.raises(InputError, match="seeds that all targets"):
-        sweeps.tuned(finished({(0.1, 0): 0.5, (0.3, 1): 0.4}))
+        results.tuned_targets(finished({(0.1, 0): 0.5, (0.3, 1): 0.4}))
 
 
 def test_the_tuned_target_is_trained_with_the_seeds_of_a_comparison() -> None:
-    wanted = sweeps.tuned_static(replace(DEMO, seeds=(0, 4)), finished({(0.1, 0): 0.5, (0.3, 0): 0.6}))
+    wanted = chapters.tuned_static(replace(DEMO, seeds=(0, 4)), finished({(0.1, 0): 0.5, (0.3, 0): 0.6}))
     assert [(each.target, each.seed) for each in wanted] == [("static(0.3)", 0), ("static(0.3)", 4)]
 
 
 def test_a_sweep_may_be_shorter_than_what_is_compared() -> None:
     paper = load_profile("paper")
-    swept = {(each.steps, each.full_ranking, each.steps * each.batch_size) for each in sweeps.static_sweep(paper)}
+    swept = {(each.steps, each.full_ranking, each.steps * each.batch_size) for each in chapters.static_sweep(paper)}
     assert swept == {(20_000, False, 2_560_000)} and paper.experiment.full_ranking
     short = {"steps": 60, "full_ranking": False}
     results = finished({(0.1, 0): 0.5, (0.3, 0): 0.6}, **short) + finished({(0.1, 0): 0.9}, steps=240)
-    assert sweeps.of_sweep(results) == results[:2] and sweeps.in_full(results) == results[2:]
-    assert sweeps.tuned(results) == {("lsa/distilbert", False): 0.3}
-    (wanted,) = sweeps.tuned_static(replace(DEMO, seeds=(0,), sweep=short), results)
+    assert results.of_sweep(results) == results[:2] and results.in_full(results) == results[2:]
+    assert results.tuned_targets(results) == {("lsa/distilbert", False): 0.3}
+    (wanted,) = chapters.tuned_static(replace(DEMO, seeds=(0,), sweep=short), results)
     assert (wanted.target, wanted.steps, wanted.full_ranking) == ("static(0.3)", DEMO.experiment.steps, True)
-    assert sweeps.of_sweep([]) == sweeps.in_full([]) == []
+    assert results.of_sweep([]) == results.in_full([]) == []

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from armbook import style, tables, why_margins
 
-from armlib import figures, tables
-from armlib.data import docstrings
-from armlib.measuring import FULL_RANKING
+from armlib.demo import docstrings
+from armlib.evaluation.evaluate import FULL_RANKING
+from armlib.experiments import result
 
 
 @pytest.fixture(scope="module")
@@ -32,28 +33,28 @@ def test_comparison_averages_over_seeds(results, small_experiment, tmp_path, mon
 
 
 def test_learning_draws_the_validations_and_the_trace(results, tmp_path, monkeypatch) -> None:
-    figure = figures.learning(results)
+    figure = why_margins.learning(results)
     scores, similarities = figure.axes
     for result, line in zip(results, scores.lines, strict=True):
         assert line.get_ydata().tolist() == result.validations["nDCG@10"].tolist()
         assert line.get_xdata().tolist() == (result.validations.step * 16).tolist()
-        assert line.get_color() == figures.colour(result.experiment.variant())
+        assert line.get_color() == style.colour(result.experiment.variant())
     for result, line in zip(results, similarities.lines, strict=True):
         assert line.get_ydata()[-1] == pytest.approx(result.trace.similarity_mean.mean()), "20 steps are within one rolling mean"
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
-    made = figures.save(figure, "learning")
+    made = style.save(figure, "learning")
     assert [path.name for path in made] == ["learning.svg", "learning.pdf"]
     before = [path.read_bytes() for path in made]
-    figures.save(figures.learning(results), "learning")
+    style.save(why_margins.learning(results), "learning")
     assert [path.read_bytes() for path in made] == before, "the same data give the same bytes"
 
 
 def test_every_variant_has_a_colour() -> None:
     variants = ("static(0.3)", "static(1.0), in-batch", "adaptive", "adaptive, in-batch", "distributed", "mean", "variance")
-    assert len({figures.colour(variant) for variant in variants}) == len(variants)
-    assert figures.colour("static(0.3)") == figures.colour("static(1.0), released-code reading")
-    assert figures.short_name("/models/mine/roberta") == "mine/roberta" and figures.short_name("lsa/mpnet") == "lsa/mpnet"
-    assert len({figures.marker(f"lsa/{name}") for name in ("distilbert", "roberta", "mpnet")}) == 3
+    assert len({style.colour(variant) for variant in variants}) == len(variants)
+    assert style.colour("static(0.3)") == style.colour("static(1.0), released-code reading")
+    assert style.short_name("/models/mine/roberta") == "mine/roberta" and style.short_name("lsa/mpnet") == "lsa/mpnet"
+    assert len({style.marker(f"lsa/{name}") for name in ("distilbert", "roberta", "mpnet")}) == 3
 
 
 def test_provenance_names_keys_and_fingerprints(results, monkeypatch) -> None:
@@ -74,5 +75,5 @@ def test_provenance_names_keys_and_fingerprints(results, monkeypatch) -> None:
 
 
 def test_measures_as_text(results) -> None:
-    text, (name,) = tables.as_text(results[0].measures), results[0].experiment.evaluation
+    text, (name,) = result.measures_as_text(results[0].measures), results[0].experiment.evaluation
     assert "full ranking" in text and f"{results[0].value(name, FULL_RANKING, 'nDCG@10'):.4f}" in text

@@ -5,14 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from armbook.baselines import (
+    FROM_RUN,
+    MEASURED,
+    PUBLISHED,
+    bm25,
+    fine_tuning_gains,
+    from_runs,
+    measure_run,
+    published4,
+    table4,
+    teachers,
+    together,
+    trained,
+)
 from test_tables_variants import COLLECTIONS, FULL, Fabricated, world
 
-from armlib.baselines import FROM_RUN, MEASURED, bm25, from_runs, measure_run, teachers, trained
-from armlib.data import load_collection
 from armlib.errors import InputError
-from armlib.evaluation import evaluate
-from armlib.runs import read_run, write_run
-from armlib.tables_baselines import PUBLISHED, gains, published4, table4, together
+from armlib.evaluation.measures import evaluate
+from armlib.names import load_collection
+from armlib.retrieval.run_files import read_run, write_run
 
 ENCODER = "lsa/distilbert"
 
@@ -123,7 +135,7 @@ def test_a_real_run_of_all_of_ms_marco_has_its_known_score(year, ndcg, shared_da
 
 
 def test_gains_are_differences_of_means(results) -> None:
-    table = gains(trained(results, ENCODER), COLLECTIONS).set_index([("gain", "of"), ("gain", "over")])
+    table = fine_tuning_gains(trained(results, ENCODER), COLLECTIONS).set_index([("gain", "of"), ("gain", "over")])
     assert table.loc[("static(0.3), tuned", "static(1.0)"), ("docstrings/test", "nDCG@10")] == "+0.300"
     assert table.loc[("distributed", "before fine-tuning"), ("msmarco-mini/dev", "R(rel=2)@1000")] == "-0.470"
     assert table.shape == (1 + 6, 2 * 2)

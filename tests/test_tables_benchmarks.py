@@ -6,14 +6,10 @@ import copy
 from pathlib import Path
 
 import pytest
-
-from armlib import files
-from armlib.errors import InputError
-from armlib.projection import flop_per_triple, non_embedding
-from armlib.tables_benchmarks import (
+from armbook.benchmarks import (
     FOLDER,
-    as_html,
     batch_memory,
+    benchmark_as_html,
     encoding_speed,
     find,
     gather_speed,
@@ -26,6 +22,10 @@ from armlib.tables_benchmarks import (
     training_speed,
     where,
 )
+from armbook.projection import flop_per_triple, non_embedding
+
+from armlib import storage
+from armlib.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 H100 = "NVIDIA H100 80GB HBM3"
@@ -57,7 +57,7 @@ def test_without_a_folder_there_is_nothing_and_it_is_said(tmp_path) -> None:
 
 
 def test_what_is_no_benchmark_is_refused(tmp_path) -> None:
-    files.write_json(tmp_path / "other.json", {"benchmark": "training-speed"})
+    storage.write_json(tmp_path / "other.json", {"benchmark": "training-speed"})
     with pytest.raises(InputError, match="other.json is not a benchmark's file"):
         load(tmp_path)
 
@@ -129,9 +129,9 @@ def test_batch_memory_is_what_the_batch_adds(processor) -> None:
     table = batch_memory([{"benchmark": "batch-memory", **made, "settings": {}, "batches": batches, "gradients": gradients}])
     assert table["memory (MiB)"].tolist() == [10, 300, 30] and table["gradient caching"].tolist() == ["yes", "no", "yes"]
     assert table["gradients differ by"].notna().tolist() == [True, True, False]
-    page = as_html(table)
+    page = benchmark_as_html(table)
     assert "<td>1e-06</td>" in page and "<td>–</td>" in page and "<td>10.00</td>" in page
-    assert as_html(batch_memory([])) == "<p>No file measures it.</p>"
+    assert benchmark_as_html(batch_memory([])) == "<p>No file measures it.</p>"
 
 
 def test_search_speed_takes_the_memory_that_is_the_process_s_own(processor) -> None:

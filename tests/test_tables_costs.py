@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
+from armbook.how_this_was_run import machines, profiles, time_by_chapter, time_spent, versions
 
-from armlib import sweeps
 from armlib.errors import InputError
-from armlib.experiments import Experiment, Profile, load_profile
-from armlib.tables_costs import chapters, costs, machines, profiles, versions
+from armlib.experiments.experiment import Experiment
+from armlib.experiments.profile import Profile, load_profile
 
 PROFILE = Profile(
     "fabricated", Experiment(steps=4, batch_size=2, validate_every=2), ("lsa/distilbert", "lsa/roberta"), static=(0.1, 0.5),
@@ -20,7 +20,7 @@ PROFILE = Profile(
 
 @dataclass
 class Fabricated:
-    """What tables of costs read of `armlib.store.Result`."""
+    """What tables of costs read of `armlib.experiments.result.Result`."""
 
     key: str
     experiment: Experiment
@@ -42,11 +42,11 @@ def fabricate(experiment: Experiment, gpu: str | None = None, torch: str = "2") 
 
 @pytest.fixture(scope="module")
 def results() -> list[Fabricated]:
-    return [fabricate(experiment) for experiment in sweeps.first_round(PROFILE)]
+    return [fabricate(experiment) for experiment in time_by_chapter.first_round(PROFILE)]
 
 
 def test_costs_add_up_by_encoder_and_in_all(results) -> None:
-    table = costs(results).set_index("encoder")
+    table = time_spent(results).set_index("encoder")
     assert list(table.index) == [*PROFILE.encoders, "all"]
     for encoder in PROFILE.encoders:
         count = sum(result.experiment.encoder == encoder for result in results)
@@ -58,14 +58,14 @@ def test_costs_add_up_by_encoder_and_in_all(results) -> None:
 
 def test_costs_of_nothing_are_refused() -> None:
     with pytest.raises(InputError, match="no results"):
-        costs([])
+        time_spent([])
 
 
 def test_chapters_share_trainings_and_count_each_once(results) -> None:
     tuned = [PROFILE.vary(target="static(0.5)", seed=seed) for seed in PROFILE.seeds]
     every = [*results, fabricate(tuned[1])]  # seed 0 is in the sweep
-    table = chapters(PROFILE, every, tuned).set_index("chapter")
-    assert list(table.index) == [*(name.replace("_", " ") for name in sweeps.CHAPTERS), "comparison of variants"]
+    table = time_by_chapter(PROFILE, every, tuned).set_index("chapter")
+    assert list(table.index) == [*(name.replace("_", " ") for name in time_by_chapter.CHAPTERS), "comparison of variants"]
     assert table.loc["distributed", "trainings"] == table.loc["distributed", "of its own"] == 4
     assert table.loc["comparison of variants", "trainings"] == 2 + 8 + 4 and table.loc["comparison of variants", "of its own"] == 1
     assert table["of its own"].sum() == len(every)
@@ -75,7 +75,7 @@ def test_chapters_share_trainings_and_count_each_once(results) -> None:
 
 def test_a_chapter_without_its_training_is_refused(results) -> None:
     with pytest.raises(InputError, match="the chapter on distributed shows a training that is not among the results"):
-        chapters(PROFILE, results[1:])
+        time_by_chapter(PROFILE, results[1:])
 
 
 def test_machines_and_versions_are_counted_apart(results) -> None:
@@ -89,7 +89,7 @@ def test_machines_and_versions_are_counted_apart(results) -> None:
 def test_profiles_show_what_differs_and_a_readers_own() -> None:
     table = profiles(load_profile("demo"))
     assert list(table.columns) == ["demo", "small", "paper"]
-    assert table.loc["trainings", "demo"] == str(len(sweeps.first_round(load_profile("demo"))))
+    assert table.loc["trainings", "demo"] == str(len(time_by_chapter.first_round(load_profile("demo"))))
     assert table.loc["experiment: passage_length", "paper"] == "200"
     assert "experiment: clip_norm" not in table.index and "experiment: encoder" not in table.index
     own = profiles(load_profile("demo", "msmarco-mini", "lsa/roberta"), replace(PROFILE, name="mine"))

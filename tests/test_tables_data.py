@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from armbook import data_and_encoders, published, tables
+from armbook.data_examples import SHOWN_CHARACTERS, example_judgments, example_triples, most_graded
 
-from armlib import published_tables, tables_data
-from armlib.data import load_collection
 from armlib.errors import InputError
-from armlib.experiments import load_profile
-from armlib.tables_examples import SHOWN_CHARACTERS, example_judgments, example_triples, most_graded
+from armlib.experiments.profile import load_profile
+from armlib.names import load_collection
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def profile(small_experiment, tiny_folder):
 
 @pytest.fixture(scope="module")
 def data(profile):
-    return tables_data.training_data(profile)
+    return data_and_encoders.data_of(profile)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def judged(folder, split: str) -> list[list[str]]:
 
 
 def test_the_papers_setup_stands_beside_the_profiles(data, profile, corpus, beir_folder) -> None:
-    table = tables_data.setup(data)
+    table = data_and_encoders.setup(data)
     assert table.columns.tolist() == ["published", "here"] and not table.isna().to_numpy().any()
     here, published = table["here"], table["published"]
     assert here["trained on"] == f"{beir_folder}/train"
@@ -53,9 +53,9 @@ def test_the_papers_setup_stands_beside_the_profiles(data, profile, corpus, beir
 
 
 def test_table_1_is_followed_by_the_encoders_as_loaded(profile, data) -> None:
-    table = tables_data.encoders(profile)
+    table = data_and_encoders.encoders(profile)
     printed, (mine,) = table[table.source == "published"], table[table.source == "here"].to_dict("records")
-    assert printed.parameters.tolist() == published_tables.table1().params_millions.tolist() and printed.layers.isna().all()
+    assert printed.parameters.tolist() == published.table1().params_millions.tolist() and printed.layers.isna().all()
     backbone = data.encoder.backbone
     total = sum(parameter.numel() for parameter in backbone.parameters())
     tables = (
@@ -69,13 +69,13 @@ def test_table_1_is_followed_by_the_encoders_as_loaded(profile, data) -> None:
 
 
 def test_a_stock_architecture_is_said_to_start_from_latent_semantic_analysis(profile, data, monkeypatch) -> None:
-    monkeypatch.setattr(tables_data, "load_encoder", lambda *given: data.encoder)
-    row = tables_data.encoders(replace(profile, encoders=("lsa/distilbert",))).iloc[-1]
+    monkeypatch.setattr(data_and_encoders, "load_encoder", lambda *given: data.encoder)
+    row = data_and_encoders.encoders(replace(profile, encoders=("lsa/distilbert",))).iloc[-1]
     assert row["starts from"] == f"latent semantic analysis of {data.collection.corpus}"
 
 
 def test_collections_are_counted(data, corpus, beir_folder) -> None:
-    table = tables_data.collections(data)
+    table = data_and_encoders.collections(data)
     train, held, test = table.columns
     assert (train, test) == (f"{beir_folder}/train", f"{beir_folder}/test") and held == data.validation.name
     assert table.loc["used for"].tolist() == ["training", "validation", "evaluation"]
@@ -95,12 +95,12 @@ def test_collections_are_counted(data, corpus, beir_folder) -> None:
 
 
 def test_one_collection_in_two_roles_has_one_column(data) -> None:
-    table = tables_data.collections(replace(data, validation=data.evaluation[0]))
+    table = data_and_encoders.collections(replace(data, validation=data.evaluation[0]))
     assert table.loc["used for"].tolist() == ["training", "validation, evaluation"]
 
 
 def test_lengths_are_the_tokenizers(profile, data, corpus) -> None:
-    queries, passages = tables_data.lengths(profile).to_dict("records")
+    queries, passages = data_and_encoders.lengths(profile).to_dict("records")
     for row, texts, limit in ((queries, data.collection.queries().values(), 24), (passages, corpus.values(), 48)):
         tokens = np.array([min(len(ids), 514) for ids in data.encoder.tokenizer(list(texts))["input_ids"]])
         assert (row["number"], row["longest"], row["maximum"]) == (len(tokens), tokens.max(), limit)
@@ -111,12 +111,12 @@ def test_lengths_are_the_tokenizers(profile, data, corpus) -> None:
 
 def test_encoders_that_share_a_tokenizer_share_rows(profile) -> None:
     (name,) = profile.encoders
-    assert tables_data.lengths(replace(profile, encoders=(name, name))).encoder.tolist() == [f"{name}, {name}"] * 2
+    assert data_and_encoders.lengths(replace(profile, encoders=(name, name))).encoder.tolist() == [f"{name}, {name}"] * 2
 
 
 def test_padding_is_what_the_tokenizer_and_the_rows_give(profile, data) -> None:
     data = replace(data, profile=replace(profile, experiment=replace(profile.experiment, chunk_size=4)))
-    table = tables_data.padding(data, batches=3)
+    table = data_and_encoders.padding_table(data, batches=3)
     assert table.index.get_level_values(0).unique().tolist() == ["this profile's 24 and 48", "the paper's 30 and 200"]
     for limits, (_, rows) in zip(((24, 48), (30, 200)), table.groupby(level=0, sort=False), strict=True):
         given = np.zeros(4)
@@ -130,7 +130,7 @@ def test_padding_is_what_the_tokenizer_and_the_rows_give(profile, data) -> None:
         np.testing.assert_allclose(rows.real + rows.padding, given / (3 * 16))
         np.testing.assert_allclose(rows["times the floor"], given / given[0])
     at_paper = replace(profile.experiment, query_length=30, passage_length=200)
-    alone = tables_data.padding(replace(data, profile=replace(profile, experiment=at_paper)), batches=1)
+    alone = data_and_encoders.padding_table(replace(data, profile=replace(profile, experiment=at_paper)), batches=1)
     assert len(alone) == 4, "lengths that are the paper's are not counted twice"
 
 
@@ -165,7 +165,7 @@ def test_example_judgments_go_from_the_highest_grade_down(data, corpus, monkeypa
 def test_tables_for_pages_are_escaped_and_whole() -> None:
     long = "<script>alert('$x$')</script> " + "word " * 100
     row = {"text": long, "a & b": 1234567, "share": 2.5, "none": None, "name": "beir/scifact in 1.98 s"}
-    found = tables_data.as_html(pd.DataFrame([row], index=["<i>"], dtype=object), index=True)
+    found = tables.as_html(pd.DataFrame([row], index=["<i>"], dtype=object), index=True)
     assert "&lt;script&gt;" in found and "<script" not in found and found.count("word ") >= 99
     assert "a &amp; b" in found and "&lt;i&gt;" in found
     assert "1,234,567" in found and "2.50" in found and "–" in found and "tex2jax_ignore" in found
@@ -174,4 +174,4 @@ def test_tables_for_pages_are_escaped_and_whole() -> None:
 
 def test_an_unknown_encoder_is_refused(profile) -> None:
     with pytest.raises(InputError, match="lsa/bert"):
-        tables_data.training_data(profile, "lsa/bert")
+        data_and_encoders.data_of(profile, "lsa/bert")

@@ -12,14 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from armbook import ablations, chapters, paper_and_code, reranking, results, tables
 
-from armlib import remeasuring, sweeps, tables, tables_differences
 from armlib.errors import InputError
-from armlib.evaluation import Evaluation, equivalence
-from armlib.experiments import Experiment, Profile
+from armlib.evaluation.equivalence import equivalence
+from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
+from armlib.evaluation.measures import Evaluation
+from armlib.experiments.experiment import Experiment
+from armlib.experiments.profile import Profile
+from armlib.experiments.result import Result
+from armlib.experiments.store import RunStore
 from armlib.losses import MarginLoss
-from armlib.measuring import FULL_RANKING, RERANKING
-from armlib.store import Result, RunStore
 
 BASE = Experiment(steps=80, validate_every=20, batch_size=64)
 PROFILE = Profile(
@@ -33,7 +36,7 @@ SEED_SHIFTS = (-0.02, 0.0, 0.04)
 
 @dataclass
 class Fabricated:
-    """What tables and figures read of `armlib.store.Result`."""
+    """What tables and figures read of `armlib.experiments.result.Result`."""
 
     experiment: Experiment
     ndcg: float
@@ -91,16 +94,16 @@ def fabricate(experiments: list[Experiment]) -> list[Fabricated]:
 
 @pytest.fixture(scope="module")
 def readings() -> list[Fabricated]:
-    return fabricate(sweeps.readings(PROFILE))
+    return fabricate(chapters.readings(PROFILE))
 
 
 @pytest.fixture(scope="module")
 def ablations() -> list[Fabricated]:
-    return fabricate(sweeps.ablations(PROFILE))
+    return fabricate(chapters.ablations(PROFILE))
 
 
 def test_the_list_of_differences_is_whole() -> None:
-    table = tables_differences.differences()
+    table = paper_and_code.differences()
     assert table.index.tolist() == list(range(1, 14)) and not table.isna().any().any()
     known = {*Experiment.__dataclass_fields__, *Profile.__dataclass_fields__, "-"}
     names = {name.strip() for cell in table.parameter for name in cell.replace(" (of a profile)", "").split(",")}
@@ -108,7 +111,7 @@ def test_the_list_of_differences_is_whole() -> None:
 
 
 def test_scores_are_those_that_tell_results_apart(readings: list[Fabricated]) -> None:
-    found = tables_differences.scores(readings)
+    found = results.telling_scores(readings)
     for name, recall in COLLECTIONS.items():
         assert {score[1:] for score in found if score[0] == name} == {
             (RERANKING, "nDCG@10"), (FULL_RANKING, "nDCG@10"), (FULL_RANKING, recall)
@@ -116,48 +119,48 @@ def test_scores_are_those_that_tell_results_apart(readings: list[Fabricated]) ->
 
 
 def test_readings_are_compared_at_equal_seeds(readings: list[Fabricated]) -> None:
-    table = tables_differences.readings(readings)
+    table = paper_and_code.readings_table(readings)
     assert table.loss.unique().tolist() == ["distributed", "adaptive, in-batch", "static(0.3), in-batch"]
     assert len(table) == 3 * 6
     np.testing.assert_allclose(table.difference[table.measure == "nDCG@10"], 0.03)
     np.testing.assert_allclose(table.spread[table.measure == "nDCG@10"], 0.03)  # half of 0.04 + 0.02
     row = table[(table.loss == "distributed") & (table.collection == "two/test") & (table.measure == "nDCG@10")].iloc[0]
     assert row["mode"] == RERANKING and row.paper == pytest.approx(0.4 + np.mean(SEED_SHIFTS))
-    by_reading = tables_differences.by_reading(readings)["distributed"]
+    by_reading = paper_and_code.by_reading(readings)["distributed"]
     means = {
         reading: np.mean([each.per_query("two/test", RERANKING).scores("nDCG@10") for each in some], axis=0)
         for reading, some in by_reading.items()
     }
     test = equivalence(means["released-code"], means["paper"])
     assert row["corrected p"] == pytest.approx(min(1, 3 * test.p)) and row.equivalent
-    shown = tables_differences.readings_text(table)
+    shown = paper_and_code.readings_text(table)
     assert shown.difference[0] == "+0.030 †" and shown["half range of seeds"][0] == "0.030"
-    assert "Equivalent in 18 of 18" in tables_differences.readings_summary(table)
+    assert "Equivalent in 18 of 18" in paper_and_code.readings_summary(table)
 
 
 def test_a_difference_beyond_the_margin_is_not_equivalent(readings: list[Fabricated]) -> None:
     changed = [replace(r, ndcg=r.ndcg + 0.04) if r.experiment.reading != "paper" else r for r in readings]
-    table = tables_differences.readings(changed)
+    table = paper_and_code.readings_table(changed)
     assert not table.equivalent[table.measure == "nDCG@10"].any() and table.equivalent[table.measure != "nDCG@10"].all()
 
 
 def test_one_seed_has_no_spread(readings: list[Fabricated]) -> None:
-    table = tables_differences.readings([result for result in readings if result.experiment.seed == 0])
-    assert table.spread.isna().all() and "since there is one" in tables_differences.readings_summary(table)
-    assert set(tables_differences.readings_text(table)["half range of seeds"]) == {""}
+    table = paper_and_code.readings_table([result for result in readings if result.experiment.seed == 0])
+    assert table.spread.isna().all() and "since there is one" in paper_and_code.readings_summary(table)
+    assert set(paper_and_code.readings_text(table)["half range of seeds"]) == {""}
 
 
 def test_unequal_seeds_are_refused(readings: list[Fabricated], ablations: list[Fabricated]) -> None:
     with pytest.raises(InputError, match=r"static\(0.3\), in-batch has the seeds \[0, 1, 2\] in the paper reading and \[0, 1\]"):
-        tables_differences.readings(readings[:-1])
+        paper_and_code.readings_table(readings[:-1])
     with pytest.raises(InputError, match="expected the same"):
-        tables_differences.by_ablation(ablations[:-1], PROFILE)
+        ablations.by_ablation(ablations[:-1], PROFILE)
     with pytest.raises(InputError, match="compared with distributed targets"):
-        tables_differences.by_ablation(ablations[3:6], PROFILE)
+        ablations.by_ablation(ablations[3:6], PROFILE)
 
 
 def test_ablations_are_named_by_what_they_change(ablations: list[Fabricated]) -> None:
-    assert list(tables_differences.by_ablation(ablations, PROFILE)) == [
+    assert list(ablations.by_ablation(ablations, PROFILE)) == [
         "distributed", "mean", "static(0.5, variance=1.0)", "variance", "distributed, stopped gradient",
         "distributed, absolute error", "distributed, soft error", "distributed, learning rate × 0.5",
         "distributed, learning rate × 2",
@@ -165,7 +168,7 @@ def test_ablations_are_named_by_what_they_change(ablations: list[Fabricated]) ->
 
 
 def test_the_table_of_ablations_has_the_results_numbers(ablations: list[Fabricated], tmp_path, monkeypatch) -> None:
-    table = tables_differences.ablations(ablations, PROFILE)
+    table = ablations.ablations_table(ablations, PROFILE)
     row = table.loc["two/test", "distributed, stopped gradient"]
     some = [result for result in ablations if result.experiment.stop_gradient]
     values = [result.value("two/test", FULL_RANKING, "R(rel=2)@1000") for result in some]
@@ -179,7 +182,7 @@ def test_the_table_of_ablations_has_the_results_numbers(ablations: list[Fabricat
 
 
 def test_learning_rates_bound_how_far_a_weight_gets() -> None:
-    table = tables_differences.learning_rates(PROFILE)
+    table = paper_and_code.learning_rates(PROFILE)
     assert table.loc["paper", "learning rate"] == 5e-6 / 128 and table.loc["released code, sweep", "times the paper's"] == 128
     own = table.loc["fabricated profile"]
     assert own.farthest == pytest.approx(sum(BASE.learning_rate * BASE.decay**step for step in range(BASE.steps)))
@@ -194,7 +197,7 @@ def result(small_store: RunStore, small_experiment: Experiment) -> Result:
 
 
 def test_queries_cut_where_training_cut_them_score_as_before(result: Result) -> None:
-    table = remeasuring.query_lengths(result, (4, 24, 10_000))
+    table = paper_and_code.query_lengths(result, (4, 24, 10_000))
     (name,) = result.experiment.evaluation_names()
     assert table["cut at"].tolist() == [4, 24, result.encoder().max_length] and set(table.collection) == {name}
     own = table.set_index("cut at").loc[24]
@@ -204,31 +207,31 @@ def test_queries_cut_where_training_cut_them_score_as_before(result: Result) -> 
     )
     assert table.difference.iloc[0] != 0, "nothing changed where most queries were cut to two words"
     with pytest.raises(InputError, match="cut at 3 tokens at least, not at 2"):
-        remeasuring.query_lengths(result, (2,))
+        paper_and_code.query_lengths(result, (2,))
 
 
 def test_random_weights_rank_worse(result: Result) -> None:
-    (row,) = remeasuring.weights([result], (0, 1)).to_dict("records")
+    (row,) = paper_and_code.weights([result], (0, 1)).to_dict("records")
     assert row["trained"] == pytest.approx(result.value(*result.measures.iloc[0][["collection", "mode"]], "nDCG@10"))
     assert row["random weights"] < row["before training"]
     assert 0 < row["first stage"] <= 1
-    encoder = remeasuring.start(result.experiment)
-    same, again, other = (remeasuring.random_weights(encoder, seed).fingerprint() for seed in (0, 0, 1))
+    encoder = reranking.starting_encoder(result.experiment)
+    same, again, other = (reranking.random_weights(encoder, seed).fingerprint() for seed in (0, 0, 1))
     assert same == again != other and same != encoder.fingerprint()
 
 
 def test_only_some_outputs_have_the_class_that_is_tested_for(small_experiment: Experiment, result: Result) -> None:
-    table = remeasuring.poolings([small_experiment.encoder], small_experiment, (0,))
+    table = paper_and_code.poolings([small_experiment.encoder], small_experiment, (0,))
     assert table["output class"].tolist() == ["BaseModelOutput"] and table["released code"].tolist() == ["[CLS]"]
     assert (table["own pooling"] == table["released pooling"]).all()
     roberta = replace(small_experiment, encoder="lsa/roberta")
-    (row,) = remeasuring.poolings(["lsa/roberta"], roberta, (0,)).to_dict("records")
+    (row,) = paper_and_code.poolings(["lsa/roberta"], roberta, (0,)).to_dict("records")
     assert row["output class"].endswith("WithPoolingAndCrossAttentions") and "tanh" in row["released code"]
     assert row["own pooling"] != row["released pooling"]
 
 
 def test_kept_queries_are_counted(small_experiment: Experiment) -> None:
-    table = remeasuring.kept_queries(small_experiment, (1, 2, 1000))
+    table = paper_and_code.kept_queries(small_experiment, (1, 2, 1000))
     assert table.loc[1, "queries"] == table.loc["all", "queries"] and table.loc[1, "triples"] == table.loc[1, "queries"]
     assert table.loc[1000].tolist() == [0, 0, 0, 0]
     assert table.loc["all", "triples"] >= table.loc[2, "triples"] == 2 * table.loc[2, "queries"] > 0
@@ -236,16 +239,16 @@ def test_kept_queries_are_counted(small_experiment: Experiment) -> None:
 
 def test_the_loss_is_the_sum_of_its_parts(result: Result) -> None:
     experiment = result.experiment
-    table = remeasuring.loss_parts({"before": remeasuring.start(experiment), "after": result.encoder()}, experiment)
+    table = ablations.loss_parts({"before": reranking.starting_encoder(experiment), "after": result.encoder()}, experiment)
     np.testing.assert_allclose(table["mean"] + table.variance, table.distributed, rtol=1e-5)
-    batch = remeasuring.training_batch(result.encoder(), experiment)
+    batch = ablations.training_batch(result.encoder(), experiment)
     assert table.loc["after", "distributed"] == pytest.approx(float(MarginLoss("distributed")(*batch)))
     assert 0 <= table["mean target"].min() <= table["mean target"].max() <= 1
 
 
 def test_an_explicit_mean_reaches_every_negative_unless_it_is_constant() -> None:
     batch = list(torch.randn(3, 8, 16, generator=torch.Generator().manual_seed(0)))
-    table = remeasuring.reach(
+    table = ablations.reach(
         batch,
         {
             "distributed": MarginLoss("distributed"), "mean": MarginLoss("mean"), "static": MarginLoss("static(0.5)"),

@@ -8,14 +8,14 @@ from functools import cache, cached_property
 import numpy as np
 import pandas as pd
 import pytest
+from armbook import published
+from armbook.comparison import cost_ratios, published3, selection, table3, training_costs, variant_scores, variants
+from armbook.tables import save_marked, show_marked
 
-from armlib import published_tables
 from armlib.errors import InputError
-from armlib.evaluation import Evaluation
-from armlib.experiments import Experiment
-from armlib.measuring import FULL_RANKING, RERANKING
-from armlib.tables_marked import save, show
-from armlib.tables_variants import cost_ratios, costs, published3, scores, selection, table3, variants
+from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
+from armlib.evaluation.measures import Evaluation
+from armlib.experiments.experiment import Experiment
 
 BASE = Experiment(steps=100, validate_every=50, batch_size=10, selection="last")
 QUERIES = [f"q{number:02d}" for number in range(40)]
@@ -113,19 +113,19 @@ def test_a_missing_variant_is_named() -> None:
 
 
 def test_costs_add_up() -> None:
-    table = costs(world()).set_index(["encoder", "target", "in_batch"])
+    table = training_costs(world()).set_index(["encoder", "target", "in_batch"])
     static = table.loc["lsa/distilbert", "static", False]
     assert static.seconds == 10.5 and static.seconds_with_sweep == 21.0  # two targets, each the mean of 10 and 11 seconds
     distributed = table.loc["lsa/distilbert", "distributed", False]
     assert distributed.seconds == distributed.seconds_with_sweep == 8.0 and distributed.triples == 1000
     assert set(table.best_triples) == {500}
-    assert set(costs(world(best_step=100)).best_triples) == {1000}
+    assert set(training_costs(world(best_step=100)).best_triples) == {1000}
 
 
 def test_further_seeds_of_the_tuned_target_do_not_lengthen_the_sweep() -> None:
     swept = [r for r in world() if not (r.experiment.target.startswith("static") and r.experiment.seed)]
     further = [r for r in world() if r.experiment.target == "static(0.3)" and not r.experiment.in_batch and r.experiment.seed]
-    static = costs([*swept, *further]).set_index(["encoder", "target", "in_batch"]).loc["lsa/distilbert", "static", False]
+    static = training_costs([*swept, *further]).set_index(["encoder", "target", "in_batch"]).loc["lsa/distilbert", "static", False]
     assert static.seconds == 10.5 and static.seconds_with_sweep == 20.0  # both targets have seed 0 alone in common
 
 
@@ -143,21 +143,21 @@ def test_a_shorter_sweep_comes_on_top() -> None:
         or (r.experiment.encoder, r.experiment.target, r.experiment.in_batch) in chosen
     ]  # fmt: skip
     assert variants([*swept, *compared]) == variants(world())
-    static = costs([*swept, *compared]).set_index(["encoder", "target", "in_batch"]).loc["lsa/distilbert", "static", False]
+    static = training_costs([*swept, *compared]).set_index(["encoder", "target", "in_batch"]).loc["lsa/distilbert", "static", False]
     assert static.seconds == 10.5 and static.seconds_with_sweep == 4.0 + 4.0 + 10.5
 
 
 def test_ratios_stand_beside_the_published_ones() -> None:
     table = cost_ratios(world()).set_index(["encoder", "compared"])
     ours = table.loc["lsa/distilbert", "static over distributed"]
-    hours = published_tables.table3().query("model == 'distilBERT' and not (target == 'static' and in_batch)").set_index("target")
+    hours = published.table3().query("model == 'distilBERT' and not (target == 'static' and in_batch)").set_index("target")
     assert ours["measured here"] == 21 / 8
     assert ours.published == pytest.approx(hours.hours["static"] / hours.hours["distributed"])
     assert table.loc["mine"].published.isna().all() and len(table) == 8
 
 
 def test_equivalence_is_tested_to_the_best_of_the_encoder() -> None:
-    table = scores(world())
+    table = variant_scores(world())
     assert len(table) == 2 * 5 * 2 * 2  # encoders, variants, collections, measures
     group = table[(table.encoder == "lsa/distilbert") & (table.collection == "docstrings/test") & (table.measure == "nDCG@10")]
     # The best is 0.60; 0.58 and 0.57 are nearer than 0.05 on 40 queries with little noise, 0.50 and 0.45 are not.
@@ -208,9 +208,9 @@ def test_what_was_selected_how_is_said() -> None:
 def test_what_is_best_is_bold_on_the_page_and_in_latex(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
     table = table3(world()).replace("mine", "my_own")
-    html = show(table, "shown", "A caption.").to_html()
+    html = show_marked(table, "shown", "A caption.").to_html()
     assert "<caption>A caption.</caption>" in html and "best<" not in html.replace("triples at best", "")
-    csv, tex = save(table, "table", "5% of A_B")
+    csv, tex = save_marked(table, "table", "5% of A_B")
     text = tex.read_text()
     assert r"\bfseries 0.600 ± 0.010" in text and r"\caption{5\% of A\_B}" in text and r"my\_own" in text and "best &" not in text
     assert pd.read_csv(csv, header=[0, 1], index_col=0).iloc[0, 3] == "0.600 ± 0.010 best"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from armlib import tokens
+from armlib.data import tokenising
+from armlib.data.tokenising import token_store
 from armlib.errors import InputError
-from armlib.tokens import token_store
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_lengths_that_cannot_be_gathered_are_refused(texts, tokenizer) -> None:
 
 
 def test_a_stopped_build_goes_on(texts, tokenizer, own_cache, monkeypatch) -> None:
-    monkeypatch.setattr(tokens, "TEXTS_PER_STEP", 50)
+    monkeypatch.setattr(tokenising, "TEXTS_PER_STEP", 50)
     whole = token_store(lambda: texts, tokenizer, "texts", "passages")
     expected = whole.gather(np.arange(len(texts)), 200)
     shutil.rmtree(own_cache / "tokens")
@@ -101,7 +101,7 @@ def test_a_stopped_build_goes_on(texts, tokenizer, own_cache, monkeypatch) -> No
         def to_str(self) -> str:
             return tokenizer.backend_tokenizer.to_str()
 
-    monkeypatch.setattr(tokens, "_backend", lambda _: Counting())
+    monkeypatch.setattr(tokenising, "_backend", lambda _: Counting())
     again = token_store(lambda: texts, tokenizer, "texts", "passages")
     assert len(tokenised) == len(texts) - 100, "the first two steps are not done again"
     for left, right in zip(expected, again.gather(np.arange(len(texts)), 200), strict=True):
@@ -109,7 +109,7 @@ def test_a_stopped_build_goes_on(texts, tokenizer, own_cache, monkeypatch) -> No
 
 
 def test_a_stopped_build_starts_over_when_the_texts_changed(texts, tokenizer, own_cache, monkeypatch) -> None:
-    monkeypatch.setattr(tokens, "TEXTS_PER_STEP", 50)
+    monkeypatch.setattr(tokenising, "TEXTS_PER_STEP", 50)
 
     def breaks_off():
         yield from texts[:120]

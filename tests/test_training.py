@@ -16,13 +16,17 @@ import pytest
 import torch
 from torch import nn
 
-from armlib import checkpoints, files
-from armlib.batches import Shape, TextBatches, TripleBatches
+from armlib import storage
+from armlib.data.batches import Shape, TextBatches, TripleBatches
+from armlib.data.tokenising import token_store
 from armlib.errors import InputError
 from armlib.losses import MarginLoss
-from armlib.optimizers import make_optimizer
-from armlib.tokens import token_store
-from armlib.training import Settings, Stopped, batch_gradients, default_accelerator, train
+from armlib.training import checkpoints
+from armlib.training.gradients import batch_gradients
+from armlib.training.loop import Stopped, train
+from armlib.training.optimizer import make_optimizer
+from armlib.training.processes import default_accelerator
+from armlib.training.settings import Settings
 
 SETTINGS = Settings(steps=12, learning_rate=1e-3, validate_every=4)
 SHAPE = Shape(24, 48, chunk_size=7)
@@ -164,7 +168,7 @@ def test_a_full_disk_keeps_the_checkpoints_there(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(InputError, match="No space left on device"):
         checkpoints.save_checkpoint(tmp_path, 2, {"step": 2})
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"] and files.damage(tmp_path / "step-00000001") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"] and storage.damage(tmp_path / "step-00000001") is None
 
 
 def test_patience_stops_and_the_best_step_is_kept(tiny_encoder, batches) -> None:
@@ -237,12 +241,12 @@ import sys
 import numpy as np
 import torch
 
-from armlib.batches import Shape, TripleBatches
-from armlib.distributed import rank
-from armlib.encoder import BiEncoder
-from armlib.losses import MarginLoss
-from armlib.tokens import token_store
-from armlib.training import Settings, default_accelerator, train
+from armlib.data.batches import Shape, TripleBatches
+from armlib.training.processes import rank
+from armlib.encoder.bi_encoder import BiEncoder
+from armlib.losses.margins import MarginLoss
+from armlib.data.tokenising import token_store
+from armlib.training.loop import Settings, default_accelerator, train
 
 accelerator = default_accelerator("cpu")
 words = "margin target query passage negative positive encoder index run triple".split()

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
-from armlib.data.collection import Collection, Document, Qrels, Triple
-from armlib.data.lines import columns, numbered_lines, write_columns
+from armlib.data.bm25 import BM25_RECIPE
+from armlib.data.collection import Collection
+from armlib.data.corpus import Corpus, shared_corpus
+from armlib.data.fingerprints import fingerprint_of_files
+from armlib.data.text_files import columns, numbered_lines, write_columns
+from armlib.data.types import Document, Qrels, Triple
 from armlib.errors import InputError, unknown
 
 HEADER = ("query-id", "corpus-id", "score")
@@ -35,6 +39,7 @@ class BeirFolder(Collection):
             raises it too, with file and line, for a malformed line, an id that comes twice, one that does not exist.
     """
 
+    corpus_name: str
     # Folders that armlib wrote itself are sealed; there is nothing to look for in them.
     checked = True
 
@@ -56,7 +61,7 @@ class BeirFolder(Collection):
             raise unknown(f"split of {folder}", split, splits)
         self.split = split
         self.name = f"{folder}/{split}"
-        self.corpus = str(folder)
+        self.corpus_name = str(folder)
         if split == "train":
             self.validation = next((f"{folder}/{other}" for other in ("dev", "validation") if other in splits), None)
             self.evaluation = tuple(f"{folder}/test" for other in splits if other == "test")
@@ -66,16 +71,25 @@ class BeirFolder(Collection):
         """Where the files are."""
         return self._folder
 
-    def _documents(self) -> Iterator[Document]:
-        seen: set[str] = set()
-        path = find(self.folder, "corpus.jsonl")
-        for number, row in json_lines(path, ("_id", "text")):
-            if self.checked and row["_id"] in seen:
-                raise InputError(
-                    f"{path}:{number}: document {row['_id']!r} comes a second time: expected every _id once"
-                )
-            seen.add(row["_id"])
-            yield Document(row["_id"], f"{row.get('title') or ''} {row['text']}".strip())
+    @cached_property
+    def corpus(self) -> Corpus:
+        path = find(self.folder, "corpus.jsonl").absolute()
+        status = path.stat()
+        return shared_corpus(
+            (path.resolve(), status.st_size, status.st_mtime_ns),
+            lambda: Corpus(
+                self.corpus_name,
+                partial(read_documents, path, self.checked),
+                lambda corpus: fingerprint_of_files([path], "documents", corpus.hashed),
+            ),
+        )
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        names = ("corpus.jsonl", "queries.jsonl", f"qrels/{self.split}.tsv", f"triples.{self.split}.tsv")
+        files = [file for file in (find(self.folder, name, required=False) for name in names) if file]
+        what = f"collection {self.split} {self.relevant_from} {self._trainable()} {BM25_RECIPE}"
+        return fingerprint_of_files(files, what, self._computed_fingerprint)
 
     def queries(self) -> dict[str, str]:
         return {query: text for query, text in self._all_queries.items() if query in self._qrels}
@@ -116,17 +130,13 @@ class BeirFolder(Collection):
             self._check(path, number, query, document)
         return qrels
 
-    @cached_property
-    def _document_ids(self) -> frozenset[str]:
-        return frozenset(document.id for document in self._documents())
-
     def _check(self, path: Path, number: int, query: str, *documents: str) -> None:
         if not self.checked:
             return
         if query not in self._all_queries:
             raise InputError(f"{path}:{number}: query {query!r} does not exist in {self.folder / 'queries.jsonl'}")
         for document in documents:
-            if document not in self._document_ids:
+            if document not in self.corpus.ids:
                 raise InputError(
                     f"{path}:{number}: document {document!r} does not exist in {self.folder / 'corpus.jsonl'}"
                 )
@@ -143,6 +153,16 @@ class BeirFolder(Collection):
         for number, (query, positive, negative) in columns(path, ("query id", "positive id", "negative id")):
             self._check(path, number, query, positive, negative)
             yield query, positive, negative
+
+
+def read_documents(path: Path, checked: bool) -> Iterator[Document]:
+    """The documents of a ``corpus.jsonl``, title and text joined; where ``checked``, an id that comes twice is refused."""
+    seen: set[str] = set()
+    for number, row in json_lines(path, ("_id", "text")):
+        if checked and row["_id"] in seen:
+            raise InputError(f"{path}:{number}: document {row['_id']!r} comes a second time: expected every _id once")
+        seen.add(row["_id"])
+        yield Document(row["_id"], f"{row.get('title') or ''} {row['text']}".strip())
 
 
 def find(folder: Path, name: str, *, required: bool = True) -> Path | None:

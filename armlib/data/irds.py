@@ -17,10 +17,13 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from armlib.data.collection import Collection, Document, Qrels, Run, Triple, fingerprint_of, judged_parts
+from armlib.data.collection import Collection
+from armlib.data.corpus import Corpus, shared_corpus
+from armlib.data.fingerprints import fingerprint_of, judged_parts
+from armlib.data.types import Document, Qrels, Run, Triple
 from armlib.errors import InputError, unknown
-from armlib.files import disk_errors
 from armlib.progress import watched
+from armlib.storage import disk_errors
 
 SAMPLE = 1000  # so many documents and triples stand for all of them in a fingerprint
 
@@ -65,7 +68,7 @@ class IrDataset(Collection):
     def __init__(self, name: str) -> None:
         self.name = name
         self._source = _load(name)
-        self.corpus = ir_datasets_module().docs_parent_id(name) if self._source.has_docs() else name
+        self.corpus_name = ir_datasets_module().docs_parent_id(name) if self._source.has_docs() else name
         self._judging = next(
             (judging for pattern, judging in JUDGING.items() if re.fullmatch(pattern, name)), Judging(1)
         )
@@ -82,12 +85,24 @@ class IrDataset(Collection):
             raise InputError(f"{self.name} has no {PARTS[kind]} in ir_datasets; {_with_part(self.name, kind)}")
         return self._source
 
+    @cached_property
+    def corpus(self) -> Corpus:
+        home = ir_datasets_module().util.home_path()
+        return shared_corpus((self.corpus_name, home), lambda: Corpus(self.corpus_name, self._documents, self._corpus_fingerprint))
+
     def _documents(self) -> Iterator[Document]:
         source = self._part("docs")
         with reading(self.name, "documents"):
             text = _text_of(source.docs_cls())
             for document in source.docs_iter():
                 yield Document(document.doc_id, text(document))
+
+    def _corpus_fingerprint(self, corpus: Corpus) -> str:
+        first = list(itertools.islice(corpus.documents(), SAMPLE))
+        with reading(self.name, "documents"):
+            path = Path(self._source.docs_path()) if hasattr(self._source, "docs_path") else None
+            size = path.stat().st_size if path and path.is_file() else self._source.docs_count()
+        return fingerprint_of([self.corpus_name, str(size), *(part for document in first for part in document)])
 
     def queries(self) -> dict[str, str]:
         return self._queries
@@ -126,13 +141,13 @@ class IrDataset(Collection):
     def _trainable(self) -> bool:
         if not self._source.has_qrels() or not self._source.has_queries():
             return False
-        return is_training(self.name) or not any(is_training(other) for other in _siblings(self.corpus))
+        return is_training(self.name) or not any(is_training(other) for other in _siblings(self.corpus_name))
 
     def judged_queries(self) -> dict[str, str]:
         return super().judged_queries() if self._source.has_qrels() else self.queries()
 
     def first_stage(self) -> Run:
-        if not self._source.has_scoreddocs() or (self.corpus.startswith("msmarco") and is_training(self.name)):
+        if not self._source.has_scoreddocs() or (self.corpus_name.startswith("msmarco") and is_training(self.name)):
             return super().first_stage()
         run: Run = {}
         with reading(self.name, "first-stage run"):
@@ -145,21 +160,12 @@ class IrDataset(Collection):
                 run[query] = {document: float(len(scores) - place) for place, document in enumerate(scores)}
         return {query: dict(sorted(scores.items(), key=lambda item: -item[1])) for query, scores in run.items()}
 
-    @cached_property
-    def _corpus_digest(self) -> str:
-        first = list(itertools.islice(self._documents(), SAMPLE))
-        with reading(self.name, "documents"):
-            path = Path(self._source.docs_path()) if hasattr(self._source, "docs_path") else None
-            size = path.stat().st_size if path and path.is_file() else self._source.docs_count()
-        return fingerprint_of([self.corpus, str(size), *(part for document in first for part in document)])
-
-    @cached_property
-    def _digest(self) -> str:
+    def _computed_fingerprint(self) -> str:
         queries = self.queries() if self._source.has_queries() else {}
         qrels = self.qrels() if self._source.has_qrels() else {}
         own = self._own_triples()
         triples = itertools.chain.from_iterable(itertools.islice(own, SAMPLE)) if own else self._triple_parts()
-        head = (self.name, self.corpus_fingerprint(), str(self.relevant_from))
+        head = (self.name, self.corpus.fingerprint(), str(self.relevant_from))
         return fingerprint_of(itertools.chain(head, judged_parts(queries, qrels), triples))
 
 

@@ -18,14 +18,16 @@ import warnings
 from functools import cached_property
 from pathlib import Path
 
-from armlib.bm25 import BM25, RECIPE, mine_negatives
-from armlib.cache import kept
 from armlib.data.beir import BeirFolder, write_folder
-from armlib.data.collection import Qrels, Run, read_run, short
+from armlib.data.bm25 import BM25, BM25_RECIPE
+from armlib.data.collection import read_scores
 from armlib.data.irds import IrDataset
-from armlib.data.lines import write_columns
+from armlib.data.negatives import mine_negatives
+from armlib.data.text_files import write_columns
+from armlib.data.types import Qrels, Run
 from armlib.errors import InputError
 from armlib.progress import progress
+from armlib.storage import kept, short_digest
 
 FIRST_QUERIES = 20_000
 DEV_SHARE = 10  # one training query in so many
@@ -52,21 +54,21 @@ class MsmarcoMini(BeirFolder):
 
     def __init__(self, split: str) -> None:
         self.split = split
-        self.name, self.corpus = f"{self.corpus_name}/{split}", self.corpus_name
+        self.name = f"{self.corpus_name}/{split}"
         if split == "train":
             self.evaluation = tuple(f"{self.corpus_name}/{other}" for other in self.splits[1:])
         self.relevant_from = 2 if split in TREC_DL else 1
 
     @cached_property
     def folder(self) -> Path:
-        return kept(f"{self.corpus_name}-{short(VERSION, RECIPE)}", "collection msmarco-mini", _build)
+        return kept(f"{self.corpus_name}-{short_digest(VERSION, BM25_RECIPE)}", "collection msmarco-mini", _build)
 
     def _trainable(self) -> bool:
         return False  # the triples of train are among the files
 
     def first_stage(self) -> Run:
         if self.split in TREC_DL:
-            return read_run(self.folder / f"run.{self.split}.tsv", self.queries())
+            return read_scores(self.folder / f"run.{self.split}.tsv", self.queries())
         return super().first_stage()
 
 

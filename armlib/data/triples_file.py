@@ -1,16 +1,19 @@
-"""Triples of texts: a file of tab-separated query, positive and negative, or any stream of such lines."""
+"""Triples of texts: a file of tab-separated query, positive and negative."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator
+from functools import cached_property, partial
 from pathlib import Path
 
-from armlib.data.collection import Collection, Document, Qrels, Triple, fingerprint_of
-from armlib.data.lines import check_columns, columns
+from armlib.data.collection import Collection
+from armlib.data.corpus import Corpus, shared_corpus
+from armlib.data.fingerprints import fingerprint_of, fingerprint_of_files
+from armlib.data.text_files import columns
+from armlib.data.types import Document, Qrels, Triple
 from armlib.errors import InputError
-from armlib.files import file_digest
+from armlib.storage import file_digest
 
 COLUMNS = ("query", "positive", "negative")
 LAYOUT = "a query, a positive and a negative text in each line, separated by tabs"
@@ -19,26 +22,24 @@ LAYOUT = "a query, a positive and a negative text in each line, separated by tab
 class TriplesFile(Collection):
     """A ``.tsv`` or ``.tsv.gz`` file with one triple of texts a line, without a header.
 
-    Equal texts are one document, equal queries one query; an id is made of the text's SHA-1, so the file streams and
-    no text is held. The judgments are its positives, grade 1. Line numbers in errors count from 1.
+    Equal texts are one document, equal queries one query; an id is made of the text's SHA-1, so the file streams.
+    The judgments are its positives, grade 1. Line numbers in errors count from 1.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise InputError(f"{path} does not exist: expected a file with {LAYOUT}")
         self.path = path
-        self.name = self.corpus = str(path)
+        self.name = str(path)
 
-    def _documents(self) -> Iterator[Document]:
-        seen: set[str] = set()
-        for _, (_, *texts) in columns(self.path, COLUMNS):
-            for text in texts:
-                name = text_id(text)
-                if name not in seen:
-                    seen.add(name)
-                    yield Document(name, text)
-        if not seen:
-            raise InputError(f"{self.path} is empty: expected {LAYOUT}")
+    @cached_property
+    def corpus(self) -> Corpus:
+        path = self.path.absolute()
+        status = path.stat()
+        return shared_corpus(
+            (path.resolve(), status.st_size, status.st_mtime_ns),
+            lambda: Corpus(self.name, partial(_documents, path), lambda _: _fingerprint_of_file(path)),
+        )
 
     def queries(self) -> dict[str, str]:
         return self._judged[0]
@@ -61,32 +62,25 @@ class TriplesFile(Collection):
             query, positive, negative = map(text_id, texts)
             yield query, positive, negative
 
-    @cached_property
-    def _corpus_digest(self) -> str:
-        return fingerprint_of(
-            [file_digest(self.path)]
-        )  # the file is all there is, and hashing it is faster than reading it
-
-    @cached_property
-    def _digest(self) -> str:
-        return fingerprint_of([self._corpus_digest, str(self.relevant_from)])
+    def _computed_fingerprint(self) -> str:
+        return fingerprint_of([self.corpus.fingerprint(), str(self.relevant_from)])
 
 
-def read_text_triples(lines: Iterable[str | Sequence[str]], source: str = "triples") -> Iterator[tuple[str, str, str]]:
-    """Triples of texts from any stream, to train on without a collection (the paper's continuous learning).
+def _documents(path: Path) -> Iterator[Document]:
+    seen: set[str] = set()
+    for _, (_, *texts) in columns(path, COLUMNS):
+        for text in texts:
+            name = text_id(text)
+            if name not in seen:
+                seen.add(name)
+                yield Document(name, text)
+    if not seen:
+        raise InputError(f"{path} is empty: expected {LAYOUT}")
 
-    Args:
-        lines: tab-separated lines, or (query, positive, negative) sequences; it may be endless.
-        source: what to call the stream in an error.
 
-    Raises:
-        InputError: a line does not hold three texts; says which, counted from 1.
-    """
-    for number, line in enumerate(lines, start=1):
-        cells = line.rstrip("\r\n").split("\t") if isinstance(line, str) else list(line)
-        check_columns(cells, COLUMNS, f"{source}:{number}")
-        query, positive, negative = cells
-        yield query, positive, negative
+def _fingerprint_of_file(path: Path) -> str:
+    # The file is all there is, and hashing it is faster than reading it.
+    return fingerprint_of_files([path], "triples of texts", lambda: fingerprint_of([file_digest(path)]))
 
 
 def text_id(text: str) -> str:

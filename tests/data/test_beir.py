@@ -9,9 +9,9 @@ from itertools import islice
 
 import pytest
 
-from armlib.data import load_collection
 from armlib.data.beir import write_sample
 from armlib.errors import InputError
+from armlib.names import load_collection
 
 
 @pytest.fixture

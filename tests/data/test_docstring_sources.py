@@ -8,8 +8,8 @@ import textwrap
 
 import pytest
 
-from armlib.data import docstring_sources
-from armlib.data.docstring_sources import documented_objects, parse_docstring, source_files, versions
+from armlib.demo import docstring_sources
+from armlib.demo.docstring_sources import documented_objects, parse_docstring, source_files, versions
 from armlib.errors import InputError
 
 NUMPYDOC = """
@@ -129,7 +129,7 @@ def test_sources_are_public_and_nobodys_tests():
 def test_nothing_is_imported():
     code = """if True:
         import sys
-        from armlib.data.docstring_sources import documented_objects, source_files
+        from armlib.demo.docstring_sources import documented_objects, source_files
         before = set(sys.modules)
         for path, module in source_files()[::100]:
             documented_objects(path, module)

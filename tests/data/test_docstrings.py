@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from ir_measures import R, calc_aggregate, nDCG
 
-from armlib.data import load_collection
-from armlib.data.docstring_sources import DocumentedObject
-from armlib.data.docstrings import Docstrings, Names, collection_fingerprint, distinct, passages_of
+from armlib.demo.docstring_sources import DocumentedObject
+from armlib.demo.docstrings import Docstrings, Names, collection_fingerprint, distinct, passages_of
+from armlib.names import load_collection
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,10 @@ import pytest
 import requests
 from ir_measures import calc_aggregate, nDCG
 
-from armlib.data import hold_out, irds, load_collection
+from armlib.data import irds
+from armlib.data.held_out import hold_out
 from armlib.errors import InputError
+from armlib.names import load_collection
 
 pytestmark = pytest.mark.usefixtures("ir_datasets_home")
 DL19, DL20 = "msmarco-passage/trec-dl-2019/judged", "msmarco-passage/trec-dl-2020/judged"
@@ -163,7 +165,7 @@ def test_fingerprints_tell_homes_apart_and_nothing_is_printed(ir_datasets_home, 
         (ir_datasets_home / "msmarco-passage" / "collection.tsv").read_bytes() + b"8841823\tone more\n"
     )
     code = (
-        "from armlib.data import load_collection\n"
+        "from armlib.names import load_collection\n"
         f"c = load_collection({DL19!r})\n"
         "print(c.corpus_fingerprint(), c.fingerprint(), len(c.queries()))"
     )

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from armlib.data.lines import columns, numbered_lines, write_columns
+from armlib.data.text_files import columns, numbered_lines, write_columns
 from armlib.errors import InputError
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from ir_measures import R, calc_aggregate, nDCG
 
-from armlib.data import load_collection
+from armlib.names import load_collection
 
 pytestmark = pytest.mark.usefixtures("ir_datasets_home")
 
@@ -66,7 +66,7 @@ def test_first_stages_and_bm25(split, depth, own, full, recall):
 
 def test_without_msmarco_it_says_where_to_get_it(tmp_path):
     code = (
-        "from armlib.data import load_collection\nfrom armlib.errors import InputError\n"
+        "from armlib.names import load_collection\nfrom armlib.errors import InputError\n"
         "import ir_datasets.util.download as d\n"
         "import requests\n"
         "def offline(*a, **k): raise requests.ConnectionError('offline', request=requests.Request('GET', 'https://example.org'))\n"

@@ -7,8 +7,9 @@ import itertools
 
 import pytest
 
-from armlib.data import load_collection, read_text_triples
+from armlib.data.triples_file import read_text_triples
 from armlib.errors import InputError
+from armlib.names import load_collection
 
 LINES = ["what is x\tx is this\ty is that\n", "what is x\tx is this\tz is it\n", "why y\ty is that\tx is this\n"]
 

@@ -1,0 +1,206 @@
+"""Batches of training examples, cut into length-sorted chunks, with a cursor that makes continuing exact.
+
+The examples of a step are computed from (seed, epoch, step), never skipped to, so step 300,000 costs what step 0 costs. Batches are
+random over the data, because the losses compare the triples of a batch with each other; only inside a batch are the passages
+sorted by length and cut into chunks, which are encoded one by one and put back in order. The loss sees the exact batch.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from armlib.data.samplers import parse_sampler
+from armlib.data.tokens import TokenStore
+from armlib.errors import InputError
+
+
+@dataclass
+class Chunk:
+    """Texts of a batch that are encoded together.
+
+    Attributes:
+        input_ids: (n, L) int64, padded at the right.
+        attention_mask: (n, L) int64, 1 where a token stands.
+        rows: (n,) int64, the row of each text among the batch's queries or passages.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    rows: torch.Tensor
+
+    def to(self, device: torch.device) -> Chunk:
+        """The chunk on a device; from pinned memory the copy does not wait."""
+        return Chunk(*(t.to(device, non_blocking=True) for t in (self.input_ids, self.attention_mask, self.rows)))
+
+    def pin_memory(self) -> Chunk:
+        """The chunk in page-locked memory; called by torch's DataLoader."""
+        return Chunk(self.input_ids.pin_memory(), self.attention_mask.pin_memory(), self.rows.pin_memory())
+
+
+@dataclass
+class Batch:
+    """B queries, each with one positive and N negative passages, as chunks of texts.
+
+    Attributes:
+        size: B, on this process.
+        queries: chunks whose rows run over 0..B-1.
+        passages: chunks whose rows run over 0..(1+N)B-1: the B positives, then the first negative of each query, and so on.
+        real_tokens: tokens of all texts, special tokens included.
+        scores: a teacher's scores, (B,) or (B, N) float32; None where the data have none.
+    """
+
+    size: int
+    queries: list[Chunk]
+    passages: list[Chunk]
+    real_tokens: int
+    scores: torch.Tensor | None = None
+
+    @property
+    def padded_tokens(self) -> int:
+        """Tokens that the encoder is given, padding included."""
+        return sum(chunk.input_ids.numel() for chunk in (*self.queries, *self.passages))
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        queries, passages = ([chunk.to(device) for chunk in chunks] for chunks in (self.queries, self.passages))
+        scores = None if self.scores is None else self.scores.to(device, non_blocking=True)
+        return Batch(self.size, queries, passages, self.real_tokens, scores)
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory; called by torch's DataLoader."""
+        queries, passages = ([chunk.pin_memory() for chunk in chunks] for chunks in (self.queries, self.passages))
+        return Batch(self.size, queries, passages, self.real_tokens, None if self.scores is None else self.scores.pin_memory())
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How texts are cut and chunked.
+
+    Attributes:
+        query_length, passage_length: maximum lengths in tokens, special tokens included (30 and 200 in paper section 4).
+        chunk_size: texts encoded together.
+        chunk_tokens: where set, the most padded tokens encoded together; the trainer then caches gradients, so that memory is
+            bounded by a chunk instead of the batch.
+    """
+
+    query_length: int = 30
+    passage_length: int = 200
+    chunk_size: int = 16
+    chunk_tokens: int | None = None
+
+    def cut(self, lengths: np.ndarray) -> list[np.ndarray]:
+        """Rows of texts of these lengths, (n,), sorted by length and cut into chunks."""
+        order = np.argsort(lengths, kind="stable")
+        if self.chunk_tokens is None:
+            return [order[i : i + self.chunk_size] for i in range(0, len(order), self.chunk_size)]
+        chunks, start, ascending = [], 0, lengths[order].tolist()
+        for end in range(1, len(order) + 1):
+            # The next text is the longest so far: all of the chunk would be padded to it.
+            if end == len(order) or (end + 1 - start) * ascending[end] > self.chunk_tokens:
+                chunks.append(order[start:end])
+                start = end
+        return chunks
+
+
+class TripleBatches(Dataset[Batch]):
+    """Step number -> batch, gathered from token stores.
+
+    With several processes, B is the size of the joined batch and each process gets its own B / processes examples of it.
+
+    Args:
+        triples: row numbers of query, positive and N negatives, (T, 2 + N) integers, memory-mapped or not.
+        queries, passages: the token stores that the row numbers refer to.
+        batch_size: B.
+        shape: cuts and chunks.
+        seed: of the sampler.
+        sampler: a name as `armlib.data.samplers.parse_sampler` takes it.
+        scores: a teacher's scores of the triples, (T,) or (T, N), memory-mapped or not.
+        rank, processes: this process among how many.
+
+    Raises:
+        InputError: fewer than B triples, or B is not a multiple of the number of processes.
+    """
+
+    def __init__(
+        self,
+        triples: np.ndarray,
+        queries: TokenStore,
+        passages: TokenStore,
+        *,
+        batch_size: int,
+        shape: Shape,
+        seed: int,
+        sampler: str = "random",
+        scores: np.ndarray | None = None,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        if batch_size % processes:
+            raise InputError(f"a batch of {batch_size} triples cannot be divided evenly over {processes} processes")
+        # A plain view of a mapped file: indexing a memmap object costs several times as much.
+        self.triples, self.queries, self.passages = np.asarray(triples), queries, passages
+        self.scores = None if scores is None else np.asarray(scores)
+        self.sampler = parse_sampler(sampler)(len(triples), batch_size, seed)
+        self.shape, self.rank, self.processes = shape, rank, processes
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in one pass over the triples."""
+        return self.sampler.steps_per_epoch
+
+    def positions(self, step: int) -> np.ndarray:
+        """Numbers of this process's triples of a step, (B / processes,)."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        share = self.sampler.batch_size // self.processes
+        return self.sampler.positions(epoch, within)[self.rank * share : (self.rank + 1) * share]
+
+    def rows(self, step: int) -> np.ndarray:
+        """Row numbers of this process's triples of a step, (B / processes, 2 + N)."""
+        return self.triples[self.positions(step)]
+
+    def __getitem__(self, step: int) -> Batch:
+        chosen = self.positions(step)
+        rows = self.triples[chosen]  # (B, 2 + N)
+        queries, query_tokens = self._chunks(self.queries, rows[:, 0], self.shape.query_length)
+        # (B, 1 + N) turned to ((1 + N) B,): all positives, then all first negatives, and so on
+        passages, passage_tokens = self._chunks(self.passages, rows[:, 1:].T.reshape(-1), self.shape.passage_length)
+        scores = None if self.scores is None else torch.from_numpy(self.scores[chosen].astype(np.float32))
+        return Batch(len(rows), queries, passages, query_tokens + passage_tokens, scores)
+
+    def _chunks(self, store: TokenStore, rows: np.ndarray, max_length: int) -> tuple[list[Chunk], int]:
+        """The rows' texts in chunks, and how many real tokens they have."""
+        lengths = np.minimum(store.lengths_of(rows), max_length)
+        cut = self.shape.cut(lengths)
+        gathered = store.gather_chunks([rows[part] for part in cut], max_length)
+        chunks = [Chunk(*map(torch.from_numpy, (*arrays, part))) for arrays, part in zip(gathered, cut, strict=True)]
+        return chunks, int(lengths.sum())
+
+    def starting_at(self, step: int, stop: int, *, workers: int = 0, pinned: bool = False) -> Iterator[Batch]:
+        """The batches of steps ``step`` to ``stop - 1``, through torch's DataLoader.
+
+        Args:
+            step: the first.
+            stop: one beyond the last.
+            workers: processes that gather ahead; 0 gathers in this process.
+            pinned: give the batches in page-locked memory, for asynchronous copies to a GPU.
+        """
+        loader = DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(step, stop),
+            num_workers=workers,
+            pin_memory=pinned,
+            worker_init_fn=_leave_sigterm_to_the_trainer,
+        )
+        return iter(loader)
+
+
+def _leave_sigterm_to_the_trainer(worker: int) -> None:
+    # A cluster's notice goes to all processes; one that gathers would end at once, and the training with it, without a checkpoint.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,1 @@
+"""Measures, tests of equivalence, and encoders measured on collections."""

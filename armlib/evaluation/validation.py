@@ -1,0 +1,53 @@
+"""Validation during training: the first stage of some queries re-ranked by the encoder as it then is."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedTokenizerBase
+
+from armlib.data.collection import Collection
+from armlib.data.tokenising import passage_tokens, query_tokens
+from armlib.encoder.bi_encoder import BiEncoder
+from armlib.evaluation.measures import evaluate
+from armlib.retrieval.rankings import rerank_first_stage
+from armlib.retrieval.run_files import ranked
+from armlib.storage import digest
+from armlib.training.settings import MEASURE
+
+
+class Validator:
+    """Re-ranks the first stage of a validation collection; each passage is encoded once.
+
+    Args:
+        collection: queries, judgments and first stage.
+        tokenizer: of the encoders that are validated.
+        queries: at most so many of its queries with a relevant document, always the same ones; 0 takes all.
+        depth: how many first-stage candidates of each are re-ranked.
+        query_length, passage_length: maximum lengths in tokens.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        queries: int,
+        depth: int,
+        query_length: int,
+        passage_length: int,
+    ) -> None:
+        self.queries, self.passages = query_tokens(collection, tokenizer), passage_tokens(collection, tokenizer)
+        self.lengths = {"query_length": query_length, "passage_length": passage_length}
+        judged = {query: grades for query, grades in collection.qrels().items() if max(grades.values()) >= collection.relevant_from}
+        first_stage = collection.first_stage()
+        chosen = [query for query in first_stage if query in judged]
+        if queries:
+            chosen = sorted(chosen, key=lambda query: digest(query))[:queries]
+        self.qrels = {query: judged[query] for query in chosen}
+        grade = f"(rel={collection.relevant_from})" if collection.relevant_from > 1 else ""
+        self.hits = f"Success{grade}@{max(1, depth // 10)}"  # ir_measures' name of the paper's Hits@k
+        self.candidates = {query: ranked(first_stage[query], depth) for query in chosen}
+
+    def __call__(self, encoder: BiEncoder) -> dict[str, float]:
+        """nDCG@10 and hits of the re-ranked candidates; hits at a tenth of the depth, as the paper's Hits@100 of 1000."""
+        run = rerank_first_stage(encoder, self.queries, self.passages, self.candidates, **self.lengths)
+        return evaluate(run, self.qrels, [MEASURE, self.hits]).mean

@@ -1,0 +1,172 @@
+"""An experiment as plain values: what to train on, with which loss, how long, and what to measure it on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from armlib.errors import InputError
+
+if TYPE_CHECKING:
+    from armlib.data.batches import Shape
+    from armlib.losses import Loss
+    from armlib.training.settings import Settings
+
+HELD_OUT = "held-out"
+NOTHING = ("none",)
+MARGIN_VALUES = ("target", "in_batch", "error", "reading", "stop_gradient")
+"""The values of an experiment that describe its margin loss."""
+
+Value = TypeVar("Value")
+
+
+def _value(default: Value, about: str) -> Value:
+    return field(default=default, metadata={"about": about})
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training run and its evaluation. Two experiments with equal values and equal data have the same key.
+
+    What each value is, ``armlib train --help`` says too. The loss is the margin loss of `MARGIN_VALUES`, or any other that
+    ``loss`` names; then those five are not used, and ``target`` is empty.
+
+    Raises:
+        InputError: a value is of the wrong type or out of range, or values do not go together.
+    """
+
+    collection: str = _value("docstrings", "what to train on: a name of ir_datasets, a folder in BEIR layout, a file of triples")
+    encoder: str = _value("lsa/distilbert", "lsa/distilbert, lsa/roberta, lsa/mpnet, a Hugging Face name or a folder")
+    pooling: str = _value("", "cls, cls+linear or mean; empty takes the encoder's own")
+    loss: str = _value("", "any loss by name, such as adaptive(in_batch=True); empty takes the margin loss of the next five values")
+    target: str = _value("distributed", "of the margin loss: static(0.3), adaptive, distributed, mean or variance")
+    in_batch: bool = _value(False, "compare each query with the negatives of the whole batch; for static and adaptive targets")
+    error: str = _value("squared", "of margins against targets: squared, absolute or soft")
+    reading: str = _value("paper", "of in-batch and distributed losses: paper or released-code")
+    stop_gradient: bool = _value(False, "treat the targets as constants")
+    sampler: str = _value("random", "which triples make a batch: random")
+    batch_size: int = _value(64, "triples a step, over all processes")
+    steps: int = _value(300, "optimiser steps at most")
+    learning_rate: float = _value(5e-4, "at the first step")
+    decay: float = _value(0.99999, "the learning rate is multiplied by this after every step")
+    weight_decay: float = _value(1e-6, "of matrices; biases and normalisation weights have none")
+    clip_norm: float = _value(0.0, "largest norm of the gradient; 0 leaves it as it is")
+    optimizer: str = _value("auto", "adam, adam8bit (bitsandbytes, CUDA) or auto: 8-bit on CUDA where it is installed")
+    query_length: int = _value(30, "tokens that queries are cut at")
+    passage_length: int = _value(200, "tokens that passages are cut at")
+    chunk_size: int = _value(16, "texts encoded together")
+    chunk_tokens: int = _value(0, "where not 0: gradient caching, with at most so many padded tokens encoded together")
+    validation: str = _value("", "a collection's name, or held-out for training queries; empty takes the collection's own")
+    validation_queries: int = _value(200, "training queries held out, and of a collection at most so many; 0 for all")
+    validation_depth: int = _value(50, "first-stage candidates of each that are re-ranked to validate")
+    validate_every: int = _value(100, "steps between two validations; the last step is always validated")
+    patience: int = _value(16, "validations without a better nDCG@10 after which training stops")
+    selection: str = _value("best", "keep the weights of the best validation, or of the last step: best or last")
+    evaluation: tuple[str, ...] = _value((), "collections to measure on; none for not at all; by default the collection's own")
+    full_ranking: bool = _value(True, "rank the whole collection, too, and not only the first stage's candidates")
+    index: str = _value("exact", "of full ranking: exact, paper, or a FAISS factory string with its parameters")
+    seed: int = _value(0, "decides the order of the triples and dropout")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, kind = getattr(self, each.name), type(each.default)
+            if kind is float and type(value) is int:
+                object.__setattr__(self, each.name, float(value))
+            elif kind is tuple:
+                object.__setattr__(self, each.name, (value,) if isinstance(value, str) else tuple(value))
+            elif type(value) is not kind:
+                raise InputError(f"{each.name} of an experiment must be {kind.__name__}, not {value!r}")
+        self._settle_loss()
+        for name in ("batch_size", "query_length", "passage_length", "chunk_size", "validation_depth"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} of an experiment must be at least 1, not {getattr(self, name)}")
+        self.make_loss(), self.settings(), self._check_sampler()  # refuse what they refuse now, before any work
+
+    def _settle_loss(self) -> None:
+        """Write a margin loss as `MARGIN_VALUES`, however it was given, so that equal losses have equal values."""
+        from armlib.losses import MarginLoss, parse_loss, parse_target
+
+        if not self.loss:
+            object.__setattr__(self, "target", str(parse_target(self.target)))
+            return
+        given = parse_loss(self.loss)
+        own = {each.name: each.default for each in fields(self) if each.name in MARGIN_VALUES}
+        changed = [name for name, default in own.items() if getattr(self, name) not in (default, "")]
+        if changed:
+            raise InputError(f"the loss {self.loss!r} says all of itself, so {', '.join(changed)} cannot be given beside it")
+        if isinstance(given, MarginLoss):
+            values = {name: getattr(given, name) for name in MARGIN_VALUES} | {"target": str(given.target), "loss": ""}
+        else:
+            values = {"target": "", "loss": str(given)}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _check_sampler(self) -> None:
+        from armlib.data.samplers import parse_sampler
+
+        parse_sampler(self.sampler)
+
+    def make_loss(self) -> Loss:
+        """The loss to train with."""
+        from armlib.losses import MarginLoss, parse_loss
+
+        return parse_loss(self.loss) if self.loss else MarginLoss(*(getattr(self, name) for name in MARGIN_VALUES))
+
+    def settings(self) -> Settings:
+        """The trainer's settings."""
+        from armlib.training.settings import Settings
+
+        return Settings(
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            decay=self.decay,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm or None,
+            optimizer=self.optimizer,
+            validate_every=self.validate_every,
+            patience=self.patience,
+            selection=self.selection,
+            cached=self.chunk_tokens > 0,
+            seed=self.seed,
+        )
+
+    def shape(self) -> Shape:
+        """How texts are cut and chunked."""
+        from armlib.data.batches import Shape
+
+        return Shape(self.query_length, self.passage_length, self.chunk_size, self.chunk_tokens or None)
+
+    def values(self) -> dict[str, Any]:
+        """All values that the key depends on: those that are younger than the first keys only where they differ from their default."""
+        younger = {"full_ranking": True, "loss": "", "sampler": "random"}
+        return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
+
+    def key(self) -> str:
+        """12 hexadecimal digits of the values and of the fingerprints of all data that the result depends on."""
+        from armlib.experiments.training_data import TrainingData
+
+        return TrainingData(self).key
+
+    def evaluation_names(self) -> tuple[str, ...]:
+        """The collections to measure on."""
+        from armlib.experiments.training_data import TrainingData
+
+        return TrainingData(self).evaluation_names
+
+    def variant(self) -> str:
+        """The loss in a few words, such as ``static(0.3), in-batch``: what a legend or a table row calls it."""
+        if not self.steps:
+            return "before fine-tuning"
+        parts = [self.loss or self.target]
+        parts += ["in-batch"] if self.in_batch else []
+        parts += [f"{self.error} error"] if self.error != "squared" else []
+        parts += [f"{self.reading} reading"] if self.reading != "paper" else []
+        parts += ["stopped gradient"] if self.stop_gradient else []
+        parts += [self.sampler] if self.sampler != "random" else []
+        return ", ".join(parts)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.collection} | {self.encoder} | {self.variant()} | B={self.batch_size}, {self.steps} steps, "
+            f"learning rate {self.learning_rate:g} | seed {self.seed}"
+        )

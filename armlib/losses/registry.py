@@ -1,0 +1,45 @@
+"""Losses by name. A new family of losses is one module beside this one, and its line in `LOSSES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from armlib.losses.base import Loss
+from armlib.losses.margins import SETTINGS, MarginLoss
+from armlib.losses.targets import TARGETS, Target
+from armlib.parsing import parse_call
+
+
+def _margin_loss(target: type[Target]) -> Callable[..., Loss]:
+    """The margin loss with a target: it takes the target's settings by position, and those of `MarginLoss` by name too."""
+
+    def make(*values: Any, **settings: Any) -> Loss:
+        own = {name: settings.pop(name) for name in SETTINGS if name in settings}
+        return MarginLoss(target(*values, **settings), **own)
+
+    make.__signature__ = _signature(target)  # type: ignore[attr-defined]
+    return make
+
+
+def _signature(target: type[Target]) -> Any:
+    import inspect
+
+    own = [each for each in inspect.signature(target).parameters.values()]
+    settings = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in SETTINGS.items()]
+    return inspect.Signature([*own, *settings])
+
+
+LOSSES: dict[str, Callable[..., Loss]] = {name: _margin_loss(target) for name, target in TARGETS.items()}
+
+
+def parse_loss(text: str | Loss) -> Loss:
+    """The loss that a string names; ``str(parse_loss(text))`` is its canonical form.
+
+    Args:
+        text: such as ``distributed``, ``static(0.3)``, ``adaptive(in_batch=True)``; a loss is returned as it is.
+
+    Raises:
+        InputError: there is no such loss, or its settings cannot be read or do not go together.
+    """
+    return text if isinstance(text, Loss) else parse_call(text, "loss", LOSSES)

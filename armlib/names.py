@@ -1,0 +1,102 @@
+"""What names stand for: collections and encoders, from ir_datasets, Hugging Face, a file or folder, or made on this machine."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from armlib.data import irds
+from armlib.data.beir import BeirFolder
+from armlib.data.collection import Collection
+from armlib.data.msmarco_mini import MsmarcoMini
+from armlib.data.triples_file import TriplesFile
+from armlib.demo.docstrings import Docstrings
+from armlib.demo.lsa import ARCHITECTURES, lsa_encoder
+from armlib.encoder.bi_encoder import BiEncoder
+from armlib.errors import InputError, unknown
+
+OWN = {f"{kind.corpus_name}/{split}": kind for kind in (Docstrings, MsmarcoMini) for split in kind.splits}
+"""The collections that armlib makes by itself."""
+
+SHORT = {"docstrings": "docstrings/train", "msmarco-mini": "msmarco-mini/train"}
+
+
+def load_collection(name: str | Path) -> Collection:
+    """The collection of a name. Nothing is read, downloaded or mined before it is asked for.
+
+    Args:
+        name: one of
+
+            - ``docstrings`` (or ``docstrings/train``), ``docstrings/validation``, ``docstrings/test``: mined from
+              installed packages;
+            - ``msmarco-mini`` (or ``msmarco-mini/train``), ``msmarco-mini/dev``, ``msmarco-mini/trec-dl-2019``,
+              ``msmarco-mini/trec-dl-2020``: MS MARCO in miniature;
+            - a folder in BEIR layout (its train split, else its only one), or ``folder/SPLIT``;
+            - a ``.tsv`` or ``.tsv.gz`` file of text triples;
+            - any name of ir_datasets.
+
+            A folder or file that exists is preferred to an ir_datasets name.
+
+    Raises:
+        InputError: there is no such collection; the message says what there is.
+    """
+    text = str(name)
+    if not isinstance(name, Path) and text in OWN.keys() | SHORT.keys():
+        return _own(SHORT.get(text, text))
+    path = Path(name).expanduser()
+    if text.endswith((".tsv", ".tsv.gz")):
+        return TriplesFile(path)
+    for folder, split in ((path, None), (path.parent, path.name)):
+        if any((folder / f"corpus.jsonl{ending}").is_file() for ending in ("", ".gz")):
+            return BeirFolder(folder, split)
+    if isinstance(name, Path) or text.startswith(("/", "./", "../", "~")):
+        raise InputError(
+            f"no collection at {path}: expected a folder in BEIR layout (corpus.jsonl, queries.jsonl, qrels/) "
+            "or a .tsv file of text triples"
+        )
+    if irds.is_known(text):
+        return _irds(text)
+    near = difflib.get_close_matches(text, [*SHORT, *OWN, *irds.names()], n=3)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise InputError(
+        f"unknown collection {text!r}{hint} (available: {', '.join([*SHORT, *OWN])}; a folder in BEIR layout; "
+        f"a .tsv file of text triples; or one of the {len(irds.names())} names of ir_datasets, such as "
+        "msmarco-passage/train/triples-small or beir/scifact/train)"
+    )
+
+
+# One object a name, so that what it has read and hashed is not read and hashed again. Not for folders and files, which change.
+@cache
+def _own(name: str) -> Collection:
+    return OWN[name](name.rpartition("/")[2])
+
+
+@cache
+def _irds(name: str) -> Collection:
+    return irds.IrDataset(name)
+
+
+def load_encoder(name: str, collection: Collection, pooling: str | None = None) -> BiEncoder:
+    """The encoder that an experiment names.
+
+    Args:
+        name: ``lsa/distilbert``, ``lsa/roberta`` or ``lsa/mpnet``, made from the collection's documents; else what
+            `BiEncoder.load` takes.
+        collection: whose documents the word vectors come from.
+        pooling: overrides the default: ``cls`` for LSA encoders, `BiEncoder.load`'s for others.
+
+    Raises:
+        InputError: there is no such encoder.
+    """
+    kind, _, architecture = name.partition("/")
+    if kind != "lsa":
+        return BiEncoder.load(name, pooling)
+    if architecture not in ARCHITECTURES:
+        raise unknown("LSA encoder", name, [f"lsa/{known}" for known in ARCHITECTURES])
+
+    def texts() -> Iterator[str]:
+        return (document.text for document in collection.documents())
+
+    return lsa_encoder(texts, collection.corpus.fingerprint(), architecture, pooling=pooling or "cls")

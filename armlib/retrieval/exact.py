@@ -1,0 +1,128 @@
+"""Exact search: every vector is compared with every query, in blocks of bounded memory, on the CPU or on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import faiss
+import numpy as np
+import torch
+
+from armlib.errors import InputError
+from armlib.retrieval.vectors import BLOCK, Vectors, best_first, check_queries, check_vectors
+
+_QUERIES = 1024  # compared at a time on a device: with a block of vectors, 268 MB of scores
+
+
+class ExactSearch:
+    """Exact search by inner product: by FAISS on the CPU, by torch on a device, where FAISS may lack a GPU build.
+
+    Memory beyond the vectors is bounded by one block and the results. With a CUDA device the vectors are kept on it in
+    their own type if they fit into 70 percent of its free memory (8.8 million of 768 dimensions in float16 take
+    13.6 GB), and otherwise pass through it block by block; scores are computed in float32 either way.
+
+    Args:
+        vectors: (N, D) float16 or float32, each of length 1 (or 0, for a text without content).
+        device: a torch device such as ``"cuda"``; None searches by FAISS on the CPU.
+        block: how many vectors are compared at a time.
+
+    Raises:
+        InputError: the vectors are no such matrix, their lengths are not 1, or there is no such device.
+    """
+
+    exact = True
+    specification = "exact"
+
+    def __init__(self, vectors: Vectors, *, device: str | torch.device | None = None, block: int = BLOCK) -> None:
+        check_vectors(vectors)
+        self.vectors, self.block = vectors, block
+        self.device = None if device is None else torch.device(device)
+        if self.device is not None and self.device.type == "cuda" and not torch.cuda.is_available():
+            raise InputError(f"exact search was asked to run on {device!r}, but torch finds no CUDA device here")
+        self._resident: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.vectors.shape[0]
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The ``k`` nearest vectors of each query.
+
+        Args:
+            queries: (Q, D), each of length 1.
+            k: how many, at least 1.
+
+        Returns:
+            scores: (Q, k) float32, best first; -inf where there are fewer than k vectors.
+            rows: (Q, k) int64, equal scores in ascending order of rows; -1 where there are fewer than k vectors. Where
+                more vectors than fit share the k-th score (duplicates in the collection), any of them may be in.
+
+        Raises:
+            InputError: the queries have other dimensions than the vectors or lengths other than 1, or k is below 1.
+        """
+        queries = check_queries(queries, k, self.vectors.shape[1])
+        nearest = self._by_faiss if self.device is None else self._by_torch
+        scores, rows = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+        for start in range(0, len(self), self.block):
+            found_scores, found_rows = nearest(queries, start, min(k, self.block, len(self) - start))
+            joined = np.concatenate([scores, found_scores], axis=1), np.concatenate([rows, found_rows + start], axis=1)
+            scores, rows = best_first(*joined, min(k, joined[0].shape[1]))
+        return best_first(scores, rows, k)
+
+    def _by_faiss(self, queries: np.ndarray, start: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+        block = np.ascontiguousarray(self.vectors[start : start + self.block], dtype=np.float32)
+        with matrix_products(len(queries)):
+            return faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+
+    def _by_torch(self, queries: np.ndarray, start: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+        with torch.inference_mode(), _full_precision():
+            block = self._on_device(start).float().T
+            chunks = torch.from_numpy(queries).split(_QUERIES)
+            found = [torch.topk(chunk.to(self.device) @ block, k, dim=1) for chunk in chunks]
+            scores = torch.cat([chunk.values for chunk in found]).cpu().numpy()
+            return scores, torch.cat([chunk.indices for chunk in found]).cpu().numpy()
+
+    def _on_device(self, start: int) -> torch.Tensor:
+        stop = min(start + self.block, len(self))
+        if self._resident is None and self.device.type == "cuda":
+            size = len(self) * self.vectors.shape[1] * np.dtype(self.vectors.dtype).itemsize
+            if size <= 0.7 * torch.cuda.mem_get_info(self.device)[0]:
+                blocks = range(0, len(self), self.block)
+                # Filled block by block, so that the vectors are never twice on the device.
+                self._resident = torch.empty(self.vectors.shape, dtype=self._tensor(0, 1).dtype, device=self.device)
+                for first in blocks:
+                    self._resident[first : first + self.block] = self._tensor(first, min(first + self.block, len(self)))
+        if self._resident is not None:
+            return self._resident[start:stop]
+        return self._tensor(start, stop).to(self.device)
+
+    def _tensor(self, start: int, stop: int) -> torch.Tensor:
+        # A copy: torch warns of arrays that cannot be written to, as memory maps opened for reading are.
+        return torch.from_numpy(np.array(self.vectors[start:stop]))
+
+
+@contextmanager
+def matrix_products(queries: int) -> Iterator[None]:
+    """Let FAISS compare several queries by one matrix product.
+
+    By itself it goes vector by vector until queries times dimensions reach its own threshold, which is high: a hundred queries then
+    take many times as long. For very few that is the faster way.
+    """
+    before = faiss.cvar.distance_compute_blas_threshold
+    if queries >= 4:
+        faiss.cvar.distance_compute_blas_threshold = 1
+    try:
+        yield
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = before
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Multiply float32 as float32, whatever the program has set: TF32 would change the order of near results."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,142 @@
+"""Runs: what a retriever returned for each query, in memory and as TREC run files.
+
+A run maps query ids to document ids to scores. Its order is that of trec_eval: higher scores first, and documents with
+equal scores in descending order of their ids (``comp_sim_docno`` in trec_eval), whatever a rank column says.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from armlib.data.types import Run
+from armlib.errors import InputError
+from armlib.storage import atomic_file
+
+COLUMNS = "query id, Q0, document id, rank, score, tag"
+_GZIP_START = b"\x1f\x8b"
+
+
+def ranked(scores: Mapping[str, float], k: int | None = None) -> dict[str, float]:
+    """The ``k`` best documents of one query (all of them by default), best first; equal scores by descending id."""
+    order = sorted(scores.items(), key=lambda item: item[0], reverse=True)
+    order.sort(key=lambda item: -item[1])
+    return dict(order[:k])
+
+
+def read_run(path: str | Path) -> Run:
+    """Read a TREC run file: six columns separated by white space (query id, Q0, document id, rank, score, tag).
+
+    The order within a query follows the scores; the rank column is read past, because files exist in which it is an
+    earlier ranker's. Queries keep the order of the file. Blank lines are passed over.
+
+    Args:
+        path: the file, plain or compressed by gzip (told by its contents).
+
+    Raises:
+        InputError: there is no such file, it is damaged, a line is malformed (named by number), a document stands
+            twice under one query, or there is no result in it.
+    """
+    path = Path(path)
+    run: Run = {}
+    repeated: list[tuple[int, str, str]] = []
+    for number, line in _lines(path):
+        columns = line.split()
+        if not columns:
+            continue
+        if len(columns) != 6:
+            found = f"{len(columns)}: {line.strip()[:100]!r}"
+            raise InputError(f"{path}, line {number}: expected 6 columns ({COLUMNS}), found {found}")
+        query, _, document, _, written, _ = columns
+        try:
+            score = float(written)
+        except ValueError:
+            score = math.nan
+        if not math.isfinite(score):
+            raise InputError(f"{path}, line {number}: expected a finite number as score in column 5, found {written!r}")
+        results = run.setdefault(query, {})
+        if document in results:
+            repeated.append((number, query, document))
+        results[document] = score
+    if repeated:
+        number, query, document = repeated[0]
+        raise InputError(
+            f"{path}: {len(repeated)} results repeat a document that the query has already, the first in line {number} "
+            f"(query {query!r}, document {document!r}); expected each document at most once per query"
+        )
+    if not run:
+        raise InputError(f"{path} holds no results; expected lines of 6 columns ({COLUMNS})")
+    return {query: ranked(results) for query, results in run.items()}
+
+
+def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str = "armlib") -> None:
+    """Write a TREC run file; it appears whole or not at all, and the same run always gives the same bytes.
+
+    Scores are written with as many digits as it takes to read the same numbers back. Ranks start at 1. A query without
+    results has no line, so it is absent when the file is read back.
+
+    Args:
+        path: where to write; compressed by gzip if the name ends in ``.gz``.
+        run: query id to document id to score.
+        tag: the name of the system, in the last column.
+
+    Raises:
+        InputError: an id or the tag is empty or has white space in it, a score is not finite, there is nothing to
+            write, or the disk is full.
+    """
+    path = Path(path)
+    _check_word("tag", tag)
+    if not any(run.values()):
+        raise InputError(f"cannot write {path}: the run holds no results")
+    with atomic_file(path) as draft, open(draft, "wb") as target:
+        # Neither a name nor a time goes into the gzip header, so that equal runs are equal files. Level 1 takes a tenth of the
+        # default's time, for files a sixth larger.
+        packed = gzip.GzipFile("", "wb", 1, target, mtime=0) if path.suffix == ".gz" else target
+        with io.TextIOWrapper(packed, encoding="utf8", newline="\n") as text:
+            for query, results in run.items():
+                _write_query(text, path, query, results, tag)
+
+
+def _write_query(text: IO[str], path: Path, query: str, results: Mapping[str, float], tag: str) -> None:
+    _check_word("query id", query)
+    for document, score in results.items():
+        _check_word("document id", document)
+        if not math.isfinite(score):
+            place = f"document {document!r} for query {query!r}"
+            raise InputError(f"cannot write {path}: the score of {place} is {score}; expected a finite number")
+    lines = enumerate(ranked(results).items(), start=1)
+    text.write("".join(f"{query} Q0 {document} {rank} {float(score)!r} {tag}\n" for rank, (document, score) in lines))
+
+
+def _check_word(kind: str, word: str) -> None:
+    if not isinstance(word, str) or word.split() != [word]:
+        raise InputError(f"the {kind} {word!r} cannot stand in a TREC run file; expected text without white space")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file, plain or compressed, numbered from 1."""
+    if not path.is_file():
+        raise InputError(f"there is no run file {path}")
+    number = 0
+    with open(path, "rb") as raw:
+        compressed = raw.read(2) == _GZIP_START
+    with _damage_named(path, lambda: number), (gzip.open if compressed else open)(path, "rt", encoding="utf8") as lines:
+        for number, line in enumerate(lines, start=1):  # noqa: B007  the last number is read when a later line fails
+            yield number, line
+
+
+@contextmanager
+def _damage_named(path: Path, lines_read: Callable[[], int]) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        where = f"{path} is damaged after line {lines_read()}"
+        raise InputError(f"{where}: expected a whole gzip file, but {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text after line {lines_read()}: {error.reason}") from error

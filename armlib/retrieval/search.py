@@ -1,0 +1,51 @@
+"""Search with a trained encoder, from a terminal or a notebook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from armlib.data.collection import Collection
+from armlib.data.tokenising import passage_tokens
+from armlib.encoder.bi_encoder import BiEncoder
+from armlib.errors import InputError
+from armlib.retrieval.embeddings import cached_embeddings
+from armlib.retrieval.encoding import encode_texts
+from armlib.retrieval.exact import ExactSearch
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that was found: its cosine similarity to the question, its id and its text."""
+
+    score: float
+    id: str
+    text: str
+
+
+class Searcher:
+    """Exact search over a collection; its passages are encoded once and kept in the cache.
+
+    Args:
+        encoder: a bi-encoder.
+        collection: what to search.
+        query_length, passage_length: maximum lengths in tokens.
+    """
+
+    def __init__(self, encoder: BiEncoder, collection: Collection, *, query_length: int = 30, passage_length: int = 200) -> None:
+        self.encoder, self.collection, self.query_length = encoder, collection, query_length
+        self.passages = passage_tokens(collection, encoder.tokenizer)
+        self.index = ExactSearch(cached_embeddings(encoder, self.passages, passage_length))
+
+    def search(self, question: str, k: int = 5) -> list[Hit]:
+        """The k passages nearest to the question, best first.
+
+        Raises:
+            InputError: the question is empty.
+        """
+        if not question.strip():
+            raise InputError("the question is empty")
+        vector = encode_texts(self.encoder, [question], self.query_length)
+        scores, rows = self.index.search(vector, min(k, len(self.passages)))
+        ids = [self.passages.ids[row].decode() for row in rows[0]]
+        texts = self.collection.corpus.texts(ids)
+        return [Hit(float(score), name, texts[name]) for score, name in zip(scores[0], ids, strict=True)]

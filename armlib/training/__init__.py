@@ -1,0 +1,1 @@
+"""Training: the loop, its gradients over one or several processes, its trace and its checkpoints."""

@@ -1,0 +1,82 @@
+"""The gradient of one batch: texts encoded chunk by chunk, the loss of the whole batch, and its way back to the parameters."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from armlib.data.batches import Batch, Chunk
+from armlib.encoder.bi_encoder import BiEncoder
+from armlib.losses import EmbeddedBatch, Loss
+from armlib.training.processes import gather_with_local_gradient
+from armlib.training.settings import Settings
+from armlib.training.trace import Trace
+
+
+def batch_gradients(
+    encoder: BiEncoder, loss: Loss, batch: Batch, accelerator: Accelerator, settings: Settings, step: int
+) -> dict[str, Tensor]:
+    """Give the parameters the gradient of the joined batch's loss; return what the trace measures.
+
+    With gradient caching (Gao et al. 2021, arXiv:2101.06983) every chunk is encoded twice and memory is that of one chunk: first
+    without a graph, to have the embeddings that the loss needs, then again, with the same dropout, pulled by their gradient.
+    """
+    chunks = [*batch.queries, *batch.passages]
+    sections = (batch.queries, batch.passages)
+    first = (0, len(batch.queries))  # number of a section's first chunk
+
+    def encode(number: int, words: Tensor | None = None) -> Tensor:
+        _seed_dropout((settings.seed, step, accelerator.process_index, number), accelerator.device)
+        with accelerator.autocast():
+            # (n, D). A copy: the first token's vector may be a view that keeps those of all tokens.
+            return encoder(chunks[number].input_ids, chunks[number].attention_mask, words).float().clone()
+
+    with torch.set_grad_enabled(not settings.cached):
+        words = [None] * len(chunks) if settings.cached else _looked_up(encoder, chunks)
+        encoded = [encode(number, words[number]) for number in range(len(chunks))]
+        # The chunks of a section, (n, D) each, joined and put from the order of lengths back into the batch's: queries (B, D),
+        # passages ((1 + N) B, D). One gather instead of a scatter for each chunk.
+        queries, passages = (
+            torch.cat(encoded[start : start + len(section)])[torch.argsort(torch.cat([chunk.rows for chunk in section]))]
+            for start, section in zip(first, sections, strict=True)
+        )
+    if settings.cached:
+        queries, passages = queries.requires_grad_(), passages.requires_grad_()
+    embedded = _joined(batch, queries, passages)
+    value = loss.of_batch(embedded)
+    value.value.backward()
+    if settings.cached:
+        for start, section, embeddings in zip(first, sections, (queries, passages), strict=True):
+            for number, chunk in enumerate(section, start):
+                encode(number).backward(embeddings.grad[chunk.rows])
+    return Trace.measure(value, embedded)
+
+
+def _joined(batch: Batch, queries: Tensor, passages: Tensor) -> EmbeddedBatch:
+    """The embeddings of all processes; only this process's carry a gradient."""
+    positives, negatives = passages[: batch.size], passages[batch.size :]
+    # (N B, D), first negatives first, to (B, N, D): a view, so that triples cost nothing
+    negatives = negatives.unflatten(0, (-1, batch.size)).transpose(0, 1)
+    scores = None if batch.scores is None else gather_with_local_gradient(batch.scores)
+    return EmbeddedBatch(*map(gather_with_local_gradient, (queries, positives, negatives)), scores)
+
+
+def _looked_up(encoder: BiEncoder, chunks: list[Chunk]) -> list[Tensor]:
+    """The word embeddings of chunks by one look-up, since the gradient of each look-up is as large as the vocabulary."""
+    flat = encoder.word_embeddings(torch.cat([chunk.input_ids.flatten() for chunk in chunks]))  # (all tokens, D)
+    parts = flat.split([chunk.input_ids.numel() for chunk in chunks])
+    return [part.view(*chunk.input_ids.shape, -1) for part, chunk in zip(parts, chunks, strict=True)]  # (n, L, D) each
+
+
+def _seed_dropout(names: tuple[int, ...], device: torch.device) -> None:
+    """Make dropout depend on the seed and the chunk's numbers alone: it can be replayed, and needs nothing in a checkpoint."""
+    # The hash is for torch's generator on a CPU, which looks at 32 bits of a seed only.
+    seed = int.from_bytes(hashlib.blake2b(repr(names).encode(), digest_size=8).digest()) >> 1
+    # Not torch.manual_seed: it also seeds devices that are not there, at twenty times the price.
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)

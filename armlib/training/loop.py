@@ -1,0 +1,185 @@
+"""The training loop: batches of triples in, a fine-tuned encoder and the trace of its training out.
+
+Paper section 4: Adam, weight decay 1e-6, a learning rate that decays by 0.99999 a step, mixed precision and 8-bit optimiser states
+on a GPU; section 5.4: early stopping after 16 validations without a better nDCG@10.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from armlib.data.batches import Batch
+from armlib.encoder.bi_encoder import BiEncoder
+from armlib.errors import InputError
+from armlib.losses import Loss
+from armlib.progress import bar
+from armlib.training.checkpoints import load_checkpoint, save_checkpoint
+from armlib.training.gradients import batch_gradients
+from armlib.training.interrupts import Stopped, stop_request
+from armlib.training.optimizer import make_optimizer
+from armlib.training.processes import default_accelerator, sum_gradients
+from armlib.training.settings import MEASURE, Settings
+from armlib.training.trace import Trace
+
+STEPS_PER_FLUSH = 50
+Validate = Callable[[BiEncoder], dict[str, float]]
+
+
+class Batches(Protocol):
+    """Whatever gives the batches of a range of steps."""
+
+    def starting_at(self, step: int, stop: int, *, workers: int = 0, pinned: bool = False) -> Iterator[Batch]:
+        """The batches of steps ``step`` to ``stop - 1``."""
+
+
+@dataclass
+class TrainingRun:
+    """A finished training run.
+
+    Attributes:
+        trace: one row a step, see `armlib.training.trace.Trace`.
+        validations: one row a validation: step, every measure, and the seconds it took.
+        kept_step: the step whose weights the encoder has now.
+        optimizer: the optimiser that ran.
+        stopped_early: whether patience ran out before the last step.
+    """
+
+    trace: pd.DataFrame
+    validations: pd.DataFrame
+    kept_step: int
+    optimizer: str
+    stopped_early: bool
+
+
+def train(
+    encoder: BiEncoder,
+    loss: Loss,
+    batches: Batches,
+    settings: Settings,
+    *,
+    accelerator: Accelerator | None = None,
+    validate: Validate | None = None,
+    checkpoints: Path | None = None,
+) -> TrainingRun:
+    """Fine-tune the encoder in place.
+
+    With several processes (``torchrun`` or ``accelerate launch``) every process calls this with its own share of the batches;
+    the loss sees the joined batch.
+
+    Args:
+        encoder: the bi-encoder; afterwards it has the weights that ``settings.selection`` names.
+        loss: called with the embeddings of each batch.
+        batches: the batches of each step.
+        settings: how to train.
+        accelerator: device and precision; made by default: bf16 on CUDA, float32 elsewhere.
+        validate: called with the encoder, returns measures among which is nDCG@10.
+        checkpoints: a folder for them, the same for all processes; a training run that was stopped there goes on, on a CPU to
+            the same bits.
+
+    Raises:
+        InputError: the loss is not finite any more, the batches end before the first step, or the disk is full.
+        Stopped: SIGTERM came, to this process or to another one of the training run.
+    """
+    accelerator = accelerator or default_accelerator()
+    device = accelerator.device
+    encoder.to(device).train()
+    parameters = [p for p in encoder.parameters() if p.requires_grad]
+    optimizer, optimizer_name = make_optimizer(encoder, settings.optimizer, settings.learning_rate, settings.weight_decay)
+    trace, validations, step = Trace(), [], 0
+    best: dict[str, Any] = {"value": float("-inf"), "step": 0, "weights": None}
+
+    state = load_checkpoint(checkpoints, accelerator) if checkpoints else None
+    if state:
+        encoder.load_state_dict(state["encoder"])
+        optimizer.load_state_dict(state["optimizer"])
+        trace.load(state["trace"])
+        validations, best, step = state["validations"], state["best"], state["step"]
+    saved_at = time.monotonic()
+
+    def checkpoint() -> None:
+        nonlocal saved_at
+        state = {"encoder": encoder.state_dict(), "optimizer": optimizer.state_dict(), "trace": trace.state()}
+        state |= {"validations": validations, "best": best, "step": step}
+        if checkpoints and accelerator.is_main_process:
+            save_checkpoint(checkpoints, step, state)
+        saved_at = time.monotonic()
+
+    def stale() -> bool:
+        """Whether patience has run out."""
+        return len([row for row in validations if row["step"] > best["step"]]) >= settings.patience
+
+    with stop_request(accelerator) as stopping, bar(settings.steps, "training", "steps", initial=step) as shown:
+        stream = batches.starting_at(step, settings.steps, workers=settings.workers, pinned=device.type == "cuda")
+        while step < settings.steps and not (validate and stale()):
+            started = time.perf_counter()
+            batch = next(stream, None)
+            if batch is None:
+                if step == 0:
+                    raise InputError("the batches ended before the first step: too few triples for one batch")
+                break
+            waited = time.perf_counter() - started
+            batch = batch.to(device)
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * settings.decay**step
+            measured = batch_gradients(encoder, loss, batch, accelerator, settings, step)
+            sum_gradients(parameters)
+            if settings.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            step += 1
+            trace.add(
+                measured,
+                seconds=time.perf_counter() - started,
+                waiting_seconds=waited,
+                triples=step * batch.size * accelerator.num_processes,
+                real_tokens=batch.real_tokens,
+                padded_tokens=batch.padded_tokens,
+            )
+            shown.update()
+            if step % STEPS_PER_FLUSH == 0:
+                trace.flush()
+            if validate and (step % settings.validate_every == 0 or step == settings.steps):
+                trace.flush()
+                row = _validated(encoder, validate, accelerator, step)
+                validations.append(row)
+                shown.set_postfix({MEASURE: f"{row[MEASURE]:.3f}"})
+                if row[MEASURE] > best["value"]:
+                    kept = {name: value.detach().cpu().clone() for name, value in encoder.state_dict().items()}
+                    best = {"value": row[MEASURE], "step": step, "weights": kept}
+            if stopping.agreed(step):
+                checkpoint()
+                accelerator.wait_for_everyone()  # a launcher ends all processes when one has ended: let the writing one finish
+                raise Stopped(f"stopped by SIGTERM after step {step}; the same call goes on from there")
+            if checkpoints and time.monotonic() - saved_at >= settings.checkpoint_seconds:
+                checkpoint()
+
+    stopped_early = bool(validate) and step < settings.steps and stale()
+    kept_step = step
+    if settings.selection == "best" and best["weights"] is not None:
+        encoder.load_state_dict(best["weights"])
+        kept_step = best["step"]
+    validated = pd.DataFrame(validations, columns=None if validations else ["step", MEASURE, "seconds"])
+    return TrainingRun(trace.frame(), validated, kept_step, optimizer_name, stopped_early)
+
+
+def _validated(encoder: BiEncoder, validate: Validate, accelerator: Accelerator, step: int) -> dict[str, Any]:
+    """The main process validates; all learn the result, so that all stop together."""
+    started = time.perf_counter()
+    row: list[Any] = [None]
+    if accelerator.is_main_process:
+        measures = validate(encoder)
+        row = [{"step": step, **measures, "seconds": time.perf_counter() - started}]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(row)
+    encoder.train()
+    return row[0]

@@ -1,0 +1,55 @@
+"""How to train, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from armlib.errors import InputError, unknown
+
+MEASURE = "nDCG@10"  # decides early stopping and the best step, as in the paper
+OPTIMIZERS = ("auto", "adam", "adam8bit")
+SELECTIONS = ("best", "last")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train, with the paper's values where it gives them.
+
+    Attributes:
+        steps: optimiser steps at most.
+        learning_rate: at the first step.
+        decay: the learning rate is multiplied by this after every step.
+        weight_decay: of matrices; biases and normalisation weights have none.
+        clip_norm: largest norm of the gradient; None leaves it as it is.
+        optimizer: ``"adam"``, ``"adam8bit"`` (bitsandbytes, CUDA) or ``"auto"``: 8-bit on CUDA where bitsandbytes is installed.
+        validate_every: steps between two validations; the last step is always validated.
+        patience: validations without a better nDCG@10 after which training stops.
+        selection: ``"best"`` keeps the weights of the best validation, ``"last"`` those of the last step.
+        cached: gradient caching: memory for one chunk instead of the whole batch, for twice the forward passes.
+        seed: decides dropout.
+        checkpoint_seconds: time between two checkpoints.
+        workers: processes that gather batches ahead.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    steps: int
+    learning_rate: float
+    decay: float = 0.99999
+    weight_decay: float = 1e-6
+    clip_norm: float | None = None
+    optimizer: str = "auto"
+    validate_every: int = 500
+    patience: int = 16
+    selection: str = "best"
+    cached: bool = False
+    seed: int = 0
+    checkpoint_seconds: float = 120.0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.selection not in SELECTIONS:
+            raise unknown("selection", self.selection, SELECTIONS)
+        if self.steps < 0 or self.validate_every < 1 or self.patience < 1:
+            raise InputError("training needs steps >= 0, validate_every >= 1 and patience >= 1")

@@ -1,0 +1,312 @@
+"""What Table 4 compares with: retrievers measured here, by training, by BM25, or from the run files that others left."""
+# DOC Table 4: variants beside baselines; an origin tells what is measured here from what the paper measured and what it quotes.
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from armbook import published
+from armbook.claims.evidence import Teacher
+from armbook.comparison import evaluation_collections, paper_measures, variants
+from armbook.results import ADAPTIVE, DISTRIBUTED, STATIC, in_full, variant_name
+from armbook.tables import BEST, DASH, cell, two_levels, yes_or_no
+from armlib.data.collection import Collection
+from armlib.data.types import Run
+from armlib.errors import InputError
+from armlib.evaluation.equivalence import DAGGER, compare
+from armlib.evaluation.evaluate import DEPTH, FULL_RANKING
+from armlib.evaluation.measures import Evaluation, default_measures, evaluate, mean_evaluation
+from armlib.experiments.result import Result
+from armlib.names import load_collection
+from armlib.retrieval.run_files import read_run
+from armlib.training.settings import MEASURE
+
+SELF, TEACHER, NONE = "self-distillation", "teacher distillation", "no distillation"
+MEASURED, FROM_RUN = "measured here", "measured from a run file"
+ONE, BEFORE = "static(1.0)", "before fine-tuning"
+RANDOM = "random"  # how the triples of our trainings come into batches
+_ENDINGS = (".gz", ".txt", ".run", ".trec")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A row of Table 4.
+
+    Attributes:
+        group: ``self-distillation``, ``teacher distillation`` or ``no distillation``.
+        loss: what was trained with which loss, or how else passages were ranked.
+        sampling: how triples came into batches, or a dash.
+        in_batch: ``yes`` where information of the whole batch was used, ``no``, or a dash where there are none or nobody says.
+        origin: where the scores come from.
+        evaluations: by collection, one a seed.
+        triples: seen in training; missing where nothing was trained.
+    """
+
+    group: str
+    loss: str
+    sampling: str
+    in_batch: str
+    origin: str
+    evaluations: dict[str, list[Evaluation]]
+    triples: int | None
+
+    def mean(self, collection: str) -> Evaluation:
+        """Per-query means over seeds."""
+        return mean_evaluation(self.evaluations[collection])
+
+
+def trained(results: Iterable[Result], encoder: str) -> list[Baseline]:
+    """Rows of one encoder in full ranking: the variants of Table 3, target 1, and the encoder before fine-tuning.
+
+    Args:
+        results: as `armbook.comparison.variants` takes them, with target 1 and with the experiment of no steps among them.
+        encoder: the experiments' encoder.
+
+    Raises:
+        InputError: a variant, target 1 or the experiment of no steps is missing.
+    """
+    own = [result for result in results if result.experiment.encoder == encoder]
+    fine_tuned = [result for result in own if result.experiment.steps]
+    found = variants(fine_tuned)
+    one = _by_seed(in_full(r for r in fine_tuned if r.experiment.target == ONE and not r.experiment.in_batch))
+    before = _by_seed([result for result in own if not result.experiment.steps])
+    if not one or not before:
+        raise InputError(f"the baselines of {encoder} lack results of {ONE if before else BEFORE}")
+    rows = [(SELF, variant_name(*key), found[encoder, *key]) for key in ((ADAPTIVE, False), (ADAPTIVE, True), (DISTRIBUTED, False))]
+    for in_batch in (False, True):
+        chosen = found[encoder, STATIC, in_batch]
+        name = variant_name(f"{chosen[0].experiment.target}, tuned", in_batch)
+        rows.append((NONE, name, chosen))
+    rows += [(NONE, ONE, one), (NONE, BEFORE, before)]
+    return [_from_results(*row) for row in rows]
+
+
+def bm25(collections: Sequence[str]) -> list[Baseline]:
+    """BM25 over all documents of each collection, and the first stages that come with them; one row where these are the same.
+
+    The first stage is what re-ranking starts from, so its recall is the most that re-ranking can have.
+    """
+    loaded = [load_collection(name) for name in collections]
+    full = {each.name: each.bm25_run(DEPTH) for each in loaded}
+    first = {each.name: each.first_stage() for each in loaded}
+    rows = [("BM25", full)] + ([("first stage of the collection", first)] if first != full else [])
+    return [
+        Baseline(NONE, name, DASH, DASH, MEASURED, {each.name: [measure_run(runs[each.name], each)] for each in loaded}, None)
+        for name, runs in rows
+    ]
+
+
+def teachers(runs: Sequence[str], triples: int, collections: Sequence[str] = ()) -> list[Teacher]:
+    """Distilled retrievers, measured from the TREC run files that they left.
+
+    Args:
+        runs: paths, or ``NAME=path@collection``; without a name the file's own, without a collection every one of ``collections``
+            of which the run has judged queries. Runs of one name are one retriever.
+        triples: that the training of each saw.
+        collections: names of the evaluation collections that may be meant.
+
+    Raises:
+        InputError: there is no number of triples, a run cannot be read or has no judged query, two runs of a name are of the same
+            collection, or a run returns documents that the collection does not have: then it ranks another collection, and scores
+            of rankings of different collections cannot be compared.
+    """
+    if runs and triples < 1:
+        raise InputError(f"say how many triples the training behind the run files saw; {triples} cannot be")
+    found: dict[str, dict[str, Evaluation]] = {}
+    for text in runs:
+        name, path, collection = _parse(text)
+        run = read_run(path)
+        wanted = [load_collection(each) for each in ([collection] if collection else collections)]
+        meant = wanted if collection else [each for each in wanted if run.keys() & each.qrels().keys()]
+        if not meant:
+            raise InputError(f"no query of the run {path} is judged in any of {', '.join(collections) or 'no collections'}")
+        for each in meant:
+            if each.name in found.setdefault(name, {}):
+                raise InputError(f"two runs of {name} are of {each.name}; give them different names, as NAME=path")
+            _check_documents(path, {query: run[query] for query in run if query in each.qrels()}, each)
+            found[name][each.name] = measure_run(run, each)
+    return [Teacher(name, triples, evaluations) for name, evaluations in found.items()]
+
+
+def from_runs(distilled: Sequence[Teacher]) -> list[Baseline]:
+    """Rows of retrievers that were measured from run files."""
+    return [
+        Baseline(TEACHER, each.name, DASH, DASH, FROM_RUN, {name: [one] for name, one in each.evaluations.items()}, each.triples)
+        for each in distilled
+    ]
+
+
+def _from_results(group: str, loss: str, results: Sequence[Result]) -> Baseline:
+    one = results[0].experiment
+    in_batch = yes_or_no(one.in_batch or one.target == DISTRIBUTED) if one.steps else DASH
+    evaluations = {name: [each.per_query(name, FULL_RANKING) for each in results] for name in evaluation_collections(results)}
+    seen = round(np.mean([each.about["triples"] for each in results]))
+    return Baseline(group, loss, RANDOM if one.steps else DASH, in_batch, MEASURED, evaluations, seen)
+
+
+def _by_seed(results: Iterable[Result]) -> list[Result]:
+    return sorted({result.key: result for result in results}.values(), key=lambda each: each.experiment.seed)
+
+
+def measure_run(run: Run, collection: Collection) -> Evaluation:
+    """The paper's measures of a run, by a collection's judgments and its own relevance grade."""
+    return evaluate(run, collection.qrels(), default_measures(collection.relevant_from))
+
+
+def _parse(text: str) -> tuple[str, Path, str]:
+    """Name, path and collection of ``NAME=path@collection``, of which only the path must be there."""
+    name, equals, rest = text.partition("=")
+    if Path(text).exists() or not equals:
+        name, rest = "", text
+    path, at, collection = rest.rpartition("@")
+    if Path(rest).exists() or not at:
+        path, collection = rest, ""
+    plain = Path(path).name
+    while plain.endswith(_ENDINGS):
+        plain = plain[: plain.rindex(".")]
+    return name or plain, Path(path), collection
+
+
+def _check_documents(path: Path, run: Run, collection: Collection) -> None:
+    known = collection.corpus.ids
+    returned = {document for found in run.values() for document in found}
+    if foreign := returned - known:
+        raise InputError(
+            f"the run {path} returns {len(foreign)} of {len(returned)} documents that {collection.name} does not have, such as "
+            f"{min(foreign)!r}: it ranks another collection, and its scores cannot stand beside rankings of this one"
+        )
+
+
+PUBLISHED, QUOTED = "published", "quoted from"
+WORDS = ("group", "loss", "sampling", "in-batch", "origin")
+_NAMES = {"Hofstatter et al. 2021": "Hofstätter et al. (2021)", "Wang and Zuccon 2023": "Wang and Zuccon (2023)"}
+_LOSSES = {"bm25": "BM25", "margin-mse": "MarginMSE", "static eps=1": "static(1.0)", "static tuned": "static, tuned"}
+_SAMPLING = {"random": RANDOM, "tas-b": "TAS-B"}
+
+
+def table4(rows: Sequence[Baseline], collections: Sequence[str]) -> pd.DataFrame:
+    """Measured rows in the form of Table 4, as text.
+
+    What is best of a group is marked. Where there are run files of distilled retrievers, the one with the best nDCG@10 on a
+    collection is the reference there: all rows without a teacher are tested for equivalence to it by paired TOST within 0.05, with
+    Bonferroni correction for the tests of a column, and have a dagger where they are equivalent.
+
+    Args:
+        rows: of any origin.
+        collections: names of the evaluation collections, in order; a dash stands where a row was not measured.
+
+    Returns:
+        A row for each; columns of two levels: ``system`` with group, loss, sampling, in-batch and origin; each collection with
+        nDCG@10 and Recall@1000; ``training`` with the triples seen.
+    """
+    means = {name: {place: row.mean(name) for place, row in enumerate(rows) if name in row.evaluations} for name in collections}
+    columns = {name: paper_measures(next(iter(means[name].values())).mean, FULL_RANKING) for name in collections}
+    alike = {(name, measure): _equivalent(rows, means[name], measure) for name in collections for measure in columns[name]}
+    lines = []
+    for place, row in enumerate(rows):
+        scores = {}
+        for name, measure in alike:
+            if name in row.evaluations:
+                values = [each.mean[measure] for each in row.evaluations[name]]
+                spread = float(np.ptp(values)) / 2 if len(values) > 1 else None
+                scores[name, measure] = (float(np.mean(values)), spread, DAGGER if place in alike[name, measure] else "")
+        seen = DASH if row.triples is None else f"{row.triples:,}"
+        lines.append(_Line(row.group, (row.group, row.loss, row.sampling, row.in_batch, row.origin), scores, seen))
+    return _as_text(lines, list(alike), digits=3)
+
+
+def fine_tuning_gains(rows: Sequence[Baseline], collections: Sequence[str]) -> pd.DataFrame:
+    """What tuning and fine-tuning gain: scores of some rows of Table 4 less those of others.
+
+    Returns:
+        A row for each comparison, as text: the tuned static target over target 1, and every trained row over the encoder before
+        fine-tuning. Columns of two levels: ``gain`` with ``of`` and ``over``; each collection with nDCG@10 and Recall@1000.
+    """
+    trained = [row for row in rows if row.sampling == RANDOM]
+    tuned = [row for row in trained if row.loss.endswith("tuned")]
+    pairs = [(row, one) for one in rows if one.loss == ONE for row in tuned]
+    pairs += [(row, before) for before in rows if before.loss == BEFORE for row in trained]
+    made = []
+    for row, other in pairs:
+        line = {("gain", "of"): row.loss, ("gain", "over"): other.loss}
+        for name in collections:
+            ours, theirs = row.mean(name).mean, other.mean(name).mean
+            line |= {(name, each): f"{ours[each] - theirs[each]:+.3f}" for each in paper_measures(ours, FULL_RANKING)}
+        made.append(line)
+    return two_levels(made)
+
+
+def published4() -> pd.DataFrame:
+    """The paper's own Table 4 in the form of `table4`; rows that the paper took from other works say from which."""
+    columns = {
+        (year, score): (f"{name}, all of MS MARCO", measure)
+        for year, name in published.SETS.items()
+        for score, measure in published.SCORES.items()
+    }
+    lines = []
+    for row in published.table4().to_dict("records"):
+        alike = row["equivalent_to_best_reproduced_tasb"]
+        scores = {
+            column: (row[f"{year}_{score}"], None, DAGGER if alike == "all" or f"{year}_{score}" in alike.split() else "")
+            for (year, score), column in columns.items()
+        }
+        origin = f"{QUOTED} {_NAMES[row['source']]}" if row["quoted"] else PUBLISHED
+        loss = _LOSSES.get(row["loss"], row["loss"]) + (" (reference of the tests)" if alike == "reference run" else "")
+        used, seen = (DASH, DASH), DASH
+        if pd.notna(row["in_batch"]):
+            used = (_SAMPLING[row["batch_sampling"]], yes_or_no(row["in_batch"]))
+            seen = f"{'≈ ' if row['quoted'] else ''}{row['triples_millions']:.1f} million"
+        block = f"{row['group']} {row['source'] if row['group'] == TEACHER else ''}"
+        lines.append(_Line(block, (row["group"], loss, *used, origin), scores, seen))
+    return _as_text(lines, list(columns.values()), digits=2)
+
+
+def together(measured: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Both tables in one, for export: every row has its origin, and dashes in the columns of the other table's collections."""
+    seen = ("training", "triples seen")
+    joined = pd.concat([measured, published], ignore_index=True).fillna(DASH)
+    return joined[[column for column in joined.columns if column != seen] + [seen]]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A row before it is text: its block, its words, (mean, spread, dagger) by column, triples."""
+
+    block: str
+    words: tuple[str, ...]
+    scores: dict[tuple[str, str], tuple[float, float | None, str]]
+    triples: str
+
+
+def _as_text(lines: Sequence[_Line], columns: Sequence[tuple[str, str]], digits: int) -> pd.DataFrame:
+    best: dict[tuple[str, tuple[str, str]], float] = {}
+    for line in lines:
+        for column, (mean, _, _) in line.scores.items():
+            best[line.block, column] = max(mean, best.get((line.block, column), mean))
+    made = []
+    for line in lines:
+        row = dict(zip([("system", name) for name in WORDS], line.words, strict=True))
+        for column in columns:
+            row[column] = DASH
+            if column in line.scores:
+                mean, spread, dagger = line.scores[column]
+                marks = [dagger, BEST if mean >= best[line.block, column] - 1e-12 else ""]
+                row[column] = cell(mean, spread, " ".join(mark for mark in marks if mark), digits)
+        made.append({**row, ("training", "triples seen"): line.triples})
+    return two_levels(made)
+
+
+def _equivalent(rows: Sequence[Baseline], means: Mapping[int, Evaluation], measure: str) -> set[int]:
+    """Places of the rows that are equivalent to the best distilled retriever, none where there is no such retriever."""
+    distilled = [place for place in means if rows[place].group == TEACHER]
+    if not distilled:
+        return set()
+    reference = max(distilled, key=lambda place: means[place].mean[MEASURE])
+    tested = {str(place): each for place, each in means.items() if place == reference or rows[place].group != TEACHER}
+    compared = compare(tested, measure, reference=str(reference))
+    return {int(place) for place in compared.index[compared.equivalent]}

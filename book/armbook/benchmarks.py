@@ -1,0 +1,233 @@
+"""What the benchmarks measured: the JSON files of ``benchmarks/results`` as tables, each row with its machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from armbook import projection
+from armbook.projection import Rates
+from armlib import storage
+from armlib.errors import InputError
+from armlib.experiments.provenance import machine_line
+
+FOLDER = Path("benchmarks/results")
+TRAINING, ENCODING, GATHERING, BUILDING = "training-speed", "encoding-speed", "gather-speed", "store-speed"
+BATCHES, SEARCHING = "batch-memory", "search-speed"
+OURS = "armlib"
+LAYERS = {6: ("distilBERT",), 12: ("RoBERTa", "MPNet")}  # encoders of Table 1 by their depth; those of one depth cost the same
+
+
+def find(start: Path | None = None) -> Path | None:
+    """The folder of the benchmarks' files, in ``start`` (default: the working folder) or the nearest folder above; None without."""
+    start = (start or Path.cwd()).resolve()
+    return next((above / FOLDER for above in (start, *start.parents) if (above / FOLDER).is_dir()), None)
+
+
+def load(folder: Path | None) -> list[dict]:
+    """The benchmarks' files in the order of their names; none where there is no folder.
+
+    Raises:
+        InputError: a file is not what a benchmark wrote.
+    """
+    found = []
+    for file in sorted(folder.glob("*.json")) if folder else []:
+        content = storage.read_json(file)
+        if not isinstance(content, dict) or not {"benchmark", "made", "settings"} <= set(content):
+            raise InputError(f"{file} is not a benchmark's file: expected benchmark, made and settings in it")
+        found.append({**content, "file": file.name})
+    return found
+
+
+def machines(found: Sequence[dict]) -> pd.DataFrame:
+    """Which benchmarks ran where.
+
+    Columns: ``file``, ``benchmark``, ``machine``, ``GPU`` (its name, or ``none``), ``time``.
+    """
+    rows = [
+        {"file": each["file"], "benchmark": each["benchmark"], "machine": machine_line(each["made"]),
+         "GPU": each["made"]["machine"]["gpu"] or "none", "time": each["made"]["time"]}
+        for each in found
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["file", "benchmark", "machine", "GPU", "time"])
+
+
+def on_gpu(found: Sequence[dict]) -> list[dict]:
+    """Those that were measured with a GPU."""
+    return [each for each in found if each["made"]["machine"]["gpu"]]
+
+
+def where(found: Sequence[dict]) -> str:
+    """What was measured on a GPU and what was not, in a sentence or two."""
+    if not found:
+        return f"There is no {FOLDER} in the working folder or above it, so there are no benchmarks to show."
+    with_gpu = on_gpu(found)
+    counted = "1 file is" if len(found) == 1 else f"{len(found)} files are"
+    if not with_gpu:
+        return f"{counted} there, and none of a GPU: nothing below is a measurement of a GPU."
+    listed = ", ".join(f"{each['benchmark']} ({each['made']['machine']['gpu']})" for each in with_gpu)
+    return f"{counted} there, {len(with_gpu)} of a GPU: {listed}."
+
+
+def training_speed(found: Sequence[dict]) -> pd.DataFrame:
+    """How fast training is, a row for each way of each file.
+
+    Columns: ``way``; ``layers`` of the encoder; ``triples per second`` and ``padded tokens per triple``, medians over rounds;
+    ``armlib's rate over it`` (the median of the rounds' ratios; missing where the file has none); ``real tokens per triple``;
+    ``machine``; ``device``.
+    """
+    rows = []
+    for each in _of(found, TRAINING):
+        for way, figures in each["ways"].items():
+            rows.append({
+                "way": way, "layers": each["settings"]["layers"], "triples per second": figures["triples_per_second"],
+                "padded tokens per triple": figures["padded_tokens_per_triple"],
+                "armlib's rate over it": 1.0 if way == OURS else _ratio(each, way),
+                "real tokens per triple": each["floor"]["real_tokens_per_triple"],
+                "machine": machine_line(each["made"]), "device": each["device"],
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def encoding_speed(found: Sequence[dict]) -> pd.DataFrame:
+    """How fast passages are encoded, a row for each way of each file.
+
+    Columns: ``way``; ``layers`` of the encoder; ``passages per second``, the median over rounds; ``armlib's rate over it`` (the
+    median of the rounds' ratios); ``real tokens per passage``; ``machine``; ``device``.
+    """
+    return pd.DataFrame([
+        {"way": way, "layers": each["settings"]["layers"], "passages per second": figures["passages_per_second"],
+         "armlib's rate over it": 1.0 if way == OURS else each["ratios"][f"{OURS} over {way}"],
+         "real tokens per passage": each["floor"]["real_tokens_per_passage"],
+         "machine": machine_line(each["made"]), "device": each["device"]}
+        for each in _of(found, ENCODING)
+        for way, figures in each["ways"].items()
+    ])  # fmt: skip
+
+
+def gather_speed(found: Sequence[dict]) -> pd.DataFrame:
+    """How fast batches are gathered without training, a row for each number of triples of each file.
+
+    Columns: ``triples``, ``gathered per second``, ``aim per second``, ``aim met``, ``private memory (MiB)``, ``padded over real``,
+    ``machine``.
+    """
+    rows = [
+        {"triples": size["triples"], "gathered per second": size["triples_per_second"],
+         "aim per second": each["target"]["triples_per_second"],
+         "aim met": size["triples_per_second"] >= each["target"]["triples_per_second"],
+         "private memory (MiB)": size["memory"]["last_batches"]["private_mib"],
+         "padded over real": size["padded_tokens_per_triple"] / size["real_tokens_per_triple"],
+         "machine": machine_line(each["made"])}
+        for each in _of(found, GATHERING)
+        for size in each["sizes"]
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def store_speed(found: Sequence[dict]) -> pd.DataFrame:
+    """How fast stores are built of a synthetic collection, a row for passages, queries and triples of each file.
+
+    Columns: ``store``, ``count``, ``built per second``, ``bytes (GB)``, ``peak memory (GiB)`` (of the whole build), ``went on
+    from`` (passages that were done when the build was killed), ``machine``.
+    """
+    rows = []
+    for each in _of(found, BUILDING):
+        for store in ("passages", "queries", "triples"):
+            figures = each[store]
+            rate = figures["triples_per_second"] if store == "triples" else figures["texts_per_second"]
+            rows.append({
+                "store": store, "count": each["settings"][store], "built per second": rate, "bytes (GB)": figures["bytes"] / 1e9,
+                "peak memory (GiB)": each["peak_gib"], "went on from": figures.get("went_on_from", 0),
+                "machine": machine_line(each["made"]),
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def batch_memory(found: Sequence[dict]) -> pd.DataFrame:
+    """What one gradient of a batch takes, with and without gradient caching, a row for each of each file.
+
+    Columns: ``loss``; ``triples`` of the batch; ``gradient caching``; ``memory (MiB)``, the most less what was there before;
+    ``seconds``; ``gradients differ by``, the distance of cached and plain gradient over the length of the plain one (missing where
+    the batch was not made without caching); ``machine``.
+    """
+    rows = []
+    for each in _of(found, BATCHES):
+        apart = {(one["loss"], one["batch_size"]): one["relative_difference"] for one in each["gradients"]}
+        for row in each["batches"]:
+            rows.append({
+                "loss": row["loss"], "triples": row["batch_size"], "gradient caching": "yes" if row["cached"] else "no",
+                "memory (MiB)": row["peak_mib"] - row["before_mib"], "seconds": row["seconds"],
+                "gradients differ by": apart.get((row["loss"], row["batch_size"])), "machine": machine_line(each["made"]),
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def search_speed(found: Sequence[dict]) -> pd.DataFrame:
+    """How fast exact search is, a row for each file.
+
+    Columns: ``vectors``, ``dimensions``, ``results`` of each query, ``seconds per query`` (best round, ``queries`` at a time),
+    ``found`` (share of queries whose own vector came first), ``memory (MiB)`` (of the process itself, or the GPU's), ``machine``.
+    """
+    return pd.DataFrame([
+        {"vectors": each["settings"]["vectors"], "dimensions": each["settings"]["dim"], "queries": each["settings"]["queries"],
+         "results": each["settings"]["k"], "seconds per query": each["seconds_per_query"], "found": each["found"],
+         "memory (MiB)": each.get("private_mib", each["peak_mib"]), "machine": machine_line(each["made"])}
+        for each in _of(found, SEARCHING)
+    ])  # fmt: skip
+
+
+def benchmark_as_html(table: pd.DataFrame) -> str:
+    """One of these tables for a page: two decimals, below 0.01 the power of ten; a sentence where it is empty."""
+    if table.empty:
+        return "<p>No file measures it.</p>"
+    return table.to_html(index=False, na_rep="–", float_format=_written)
+
+
+def _written(value: float) -> str:
+    return f"{value:,.2f}" if abs(value) >= 0.01 or not value else f"{value:.0e}"
+
+
+def measured_rates(found: Sequence[dict]) -> list[Rates]:
+    """Rates for projections from every GPU on which training was measured; none where there was no GPU.
+
+    What a machine's files do not measure follows by arithmetic from the operations a second that another encoder reached, in
+    training or, where there is a file of it, in encoding.
+    """
+    by_machine: dict[str, list[dict]] = {}
+    for each in on_gpu(found):
+        by_machine.setdefault(each["made"]["machine"]["gpu"], []).append(each)
+    return [_rates(machine, some) for machine, some in by_machine.items() if _of(some, TRAINING)]
+
+
+def _rates(machine: str, found: Sequence[dict]) -> Rates:
+    trained, encoded = _of(found, TRAINING), _of(found, ENCODING)
+    triples = projection.from_speed("measured", machine, _speed(trained)).triples
+    passages = projection.from_speed("measured", machine, _speed(encoded or trained)).passages
+    training, encoding = _best(trained, "triples_per_second"), _best(encoded, "passages_per_second")
+    lacking = [f"training of {model}" for model in triples if model not in training]
+    lacking += [f"encoding with {model}" for model in passages if model not in encoding] if encoding else ["encoding"]
+    return Rates("measured", machine, {**triples, **training}, {**passages, **encoding}, derived=tuple(lacking))
+
+
+def _speed(found: Sequence[dict]) -> float:
+    return max(each["ways"][OURS]["flop_per_second_on_real_tokens"] for each in found)
+
+
+def _best(found: Sequence[dict], rate: str) -> dict[str, float]:
+    """The best measured rate of each encoder of Table 1 whose depth was measured."""
+    best: dict[str, float] = {}
+    for each in found:
+        for model in LAYERS.get(each["settings"]["layers"], ()):
+            best[model] = max(best.get(model, 0.0), each["ways"][OURS][rate])
+    return best
+
+
+def _ratio(each: dict, way: str) -> float | None:
+    ratio = each["ratios"].get(f"{OURS} over {way}")
+    return ratio and ratio["median"]
+
+
+def _of(found: Sequence[dict], benchmark: str) -> list[dict]:
+    return [each for each in found if each["benchmark"] == benchmark]

@@ -1,0 +1,64 @@
+"""TODO"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from armlib.evaluation.measures import Evaluation
+
+
+@dataclass(frozen=True)
+class Example:
+    """A batch as a fine-tuned encoder sees it, as in Table 2.
+
+    Attributes:
+        key: of the experiment that the encoder comes from.
+        relevance: cosine of query i and negative j, (B, B).
+        targets: t_ij, the scaled similarity of positive i and negative j, (B, B).
+        losses: squared error of query i and negative j, (B, B).
+    """
+
+    key: str
+    relevance: np.ndarray
+    targets: np.ndarray
+    losses: np.ndarray
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A retriever trained by teacher distillation elsewhere, measured here from its run files.
+
+    Attributes:
+        name: what to call it.
+        triples: that its training saw.
+        evaluations: of full ranking, by collection name.
+    """
+
+    name: str
+    triples: int
+    evaluations: dict[str, Evaluation]
+
+
+class Missing(Exception):
+    """Raised by a judge when results that it needs are not there; the message names them."""
+
+
+def gather(get: Callable, wanted: Iterable) -> list:
+    """What ``get`` gives for each of the wanted.
+
+    Raises:
+        Missing: one error that names everything missing (five at most, and how many more).
+    """
+    found, missing = [], []
+    for each in wanted:
+        try:
+            found.append(get(each))
+        except Missing as lacking:
+            missing.append(str(lacking))
+    if missing:
+        rest = f"; and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise Missing("; ".join(missing[:5]) + rest)
+    return found

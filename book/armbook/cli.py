@@ -1,0 +1,128 @@
+"""The book's commands, which the command line of armlib takes up: sweep, figure, table and book."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from armlib.cli import add_command, add_store_options
+from armlib.errors import InputError
+
+SWEEP_EXAMPLES = """\
+examples:
+  armlib sweep --profile small --workers 4             four training runs at a time on this machine
+  armlib sweep --profile paper --chapter static_sweep  only the sweep over static targets, and what it tunes
+  armlib sweep --profile paper --list                  what there is to train, and what of it is finished
+  armlib sweep --profile paper --runs /shared/runs --scheduler tcp://host:8786
+
+Chapters: distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines. What is finished is not trained again;
+the training run of a worker that was lost goes on, on another worker, from its last checkpoint. The workers of a scheduler of
+your own (SSH, Slurm, Kubernetes: whatever Dask starts) need this package, the data and the folder of the runs.
+"""
+FIGURE_EXAMPLES = """\
+examples:
+  armlib figure 3
+  armlib figure 5 -p profile small
+  armlib table 3 -p collection beir/scifact/train -p encoder sentence-transformers/all-MiniLM-L6-v2
+  armlib figure 12_ablations -p seeds "[0, 1, 2]"
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add the book's commands; see `armlib.cli.add_command`."""
+    _add_sweep(commands)
+    for kind in ("figure", "table"):
+        _add_figure(commands, kind)
+    _add_book(commands)
+
+
+def _add_sweep(commands: Any) -> None:
+    about = "Train all that a profile compares, with many workers."
+    parser = add_command(commands, "sweep", _sweep, about, SWEEP_EXAMPLES)
+    parser.add_argument("--profile", default="demo", help="demo (default), small, paper or a TOML file")
+    add_store_options(parser, precision=True)
+    parser.add_argument("--chapter", nargs="+", metavar="NAME", help="only the training runs of these chapters (default: all)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes of this machine (default: the profile's jobs)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, whose workers are used instead")
+    parser.add_argument("--list", action="store_true", help="train nothing; print the state of each training run")
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from armbook.chapters import CHAPTERS, first_round
+    from armlib.experiments.profile import load_profile
+    from armlib.experiments.store import RunStore
+
+    if options.scheduler and options.workers is not None:
+        raise InputError("--workers counts processes of this machine; those of a --scheduler are started with it")
+    profile, chapters = load_profile(options.profile), options.chapter or list(CHAPTERS)
+    store = RunStore(options.runs, device=options.device, precision=options.precision)
+    states = {experiment: store.state(experiment) for experiment in first_round(profile, chapters)}
+    if options.list:
+        for experiment, state in states.items():
+            print(f"{state:10} {experiment.key()} | {experiment}")
+    counts = [f"{list(states.values()).count(state)} {state}" for state in dict.fromkeys(states.values())]
+    then = "; then static targets that the sweep tunes" if "static_sweep" in chapters else ""
+    print(f"{len(states)} training runs in {store.path}: {', '.join(counts)}{then}", flush=True)
+    if options.list:
+        return
+
+    from tqdm import tqdm
+
+    from armbook.sweep import sweep
+    from armlib.experiments.cluster import workers_here, workers_of
+
+    jobs = profile.jobs if options.workers is None else options.workers
+    with workers_of(options.scheduler) if options.scheduler else workers_here(jobs) as client:
+        outcomes = sweep(client, store, profile, chapters, lambda line: tqdm.write(line, file=sys.stdout))
+    failed = sum(bool(outcome.error) for outcome in outcomes)
+    if failed:
+        raise InputError(f"{failed} of {len(outcomes)} training runs failed, as said above; the same command tries them again")
+
+
+def _add_figure(commands: Any, kind: str) -> None:
+    parser = add_command(commands, kind, _figure, f"Make a {kind} of the book and say where it is.", FIGURE_EXAMPLES)
+    parser.add_argument("name", help=f"the paper's number of the {kind}, or the notebook that makes it, such as 12_ablations")
+    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters")
+    parser.set_defaults(kind=kind)
+    _add_folder(parser)
+
+
+def _figure(options: argparse.Namespace) -> None:
+    from armbook.build.pages import run_one
+
+    name = f"{options.kind} {options.name}" if options.name.isdecimal() else options.name
+    for made in run_one(_folder(options), name, dict(options.parameters)):
+        print(made)
+
+
+def _add_book(commands: Any) -> None:
+    parser = add_command(commands, "book", _book, "Run all notebooks and build the book.")
+    parser.add_argument("--profile", default="demo", help="demo (default), small or paper")
+    parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time (default: 2)")
+    _add_folder(parser)
+
+
+def _book(options: argparse.Namespace) -> None:
+    from armbook.build.pages import build
+
+    def train() -> None:
+        from armbook.chapters import first_round, tuned_static
+        from armlib.experiments.profile import load_profile
+        from armlib.experiments.store import RunStore
+
+        profile, store = load_profile(options.profile), RunStore()
+        first = first_round(profile)
+        print(f"{len(first)} training runs for profile {options.profile}, as far as they are not there", flush=True)
+        store.results(tuned_static(profile, store.results(first, profile.jobs)), profile.jobs)
+
+    print(f"the book is at {build(_folder(options), profile=options.profile, jobs=options.jobs, train=train)}")
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", default=".", help="the book's folder, with _toc.yml (default: this one)")
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    return Path(options.folder)

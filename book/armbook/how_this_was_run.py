@@ -1,0 +1,237 @@
+"""What the book's training runs cost: profiles side by side, machines, versions, seconds and padding, and time by chapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from armbook import chapters
+from armbook.results import DISTRIBUTED
+from armbook.style import COLOURS, GREY, STYLE, colour
+from armlib.errors import InputError
+from armlib.experiments.experiment import Experiment
+from armlib.experiments.profile import Profile, load_profile, profile_names
+from armlib.experiments.provenance import machine_line
+from armlib.experiments.result import Result
+
+PARTS = ("preparing", "training", "validating", "evaluating")
+OVERLAP = 2.0  # seconds by which a training may seem to start before the one ahead of it ended: ends are kept in whole seconds
+_HATCHES = dict(zip(PARTS, ("", "///", "...", "xxx"), strict=True))
+
+
+def schedule(results: Sequence[Result]) -> pd.DataFrame:
+    """When each training ran, with the times taken out in which none did.
+
+    A start is the end less the seconds that the training took, so one that was stopped and continued seems to have run at one
+    stretch before its end.
+
+    Returns:
+        In the order of starts, columns ``key``, ``variant``, ``start`` and ``hours`` (since the first start, idle times taken out),
+        ``idle`` (idle hours taken out before it), ``lane`` (0 and up; trainings of one lane do not overlap).
+    """
+    spans = []
+    for result in results:
+        end, took = datetime.fromisoformat(result.about["time"]), result.about["seconds"]["total"]
+        spans.append((end - timedelta(seconds=took), end, result))
+    spans.sort(key=lambda span: span[:2])
+    rows, lanes, idle = [], [], timedelta()
+    first = busy_until = spans[0][0]
+    for start, end, result in spans:
+        idle += max(timedelta(), start - busy_until)
+        busy_until = max(busy_until, end)
+        free = (number for number, last in enumerate(lanes) if start >= last - timedelta(seconds=OVERLAP))
+        lane = next(free, len(lanes))
+        lanes[lane : lane + 1] = [end]
+        rows.append({
+            "key": result.key, "variant": result.experiment.variant(), "start": (start - first - idle) / timedelta(hours=1),
+            "hours": (end - start) / timedelta(hours=1), "idle": idle / timedelta(hours=1), "lane": lane,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def timeline(results: Sequence[Result]) -> Figure:
+    """Trainings over time on the left, a bar each in the colour of its variant; on the right the parts of each encoder's time.
+
+    Both in minutes, or in hours where all trainings ran for more than two.
+    """
+    with plt.rc_context(STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained", width_ratios=(3, 2))
+        table = schedule(results)
+        unit, scale = ("hours", 1) if (table.start + table.hours).max() > 2 else ("minutes", 60)
+        for _, row in table.iterrows():
+            left.barh(
+                row.lane,
+                scale * row.hours,
+                left=scale * row.start,
+                color=_shade(row.variant),
+                edgecolor=GREY,
+                linewidth=0.6,
+                label=row.key,
+            )
+        lanes, idle = table.lane.max() + 1, table.idle.max()
+        pauses = f" ({idle:.1f} idle hours left out)" if idle > 0.05 else ""
+        left.set(xlabel=unit + pauses, ylabel="at a time", yticks=range(lanes), yticklabels=range(1, lanes + 1))
+        left.set(title=f"{len(table)} trainings")
+        _draw_parts(right, time_spent(results), unit, scale / 3600)
+        kinds = {_shade(variant): _kind(variant) for variant in table.variant}
+        handles = [Patch(color=shade, label=kind) for shade, kind in kinds.items()]
+        handles += [Patch(facecolor="none", edgecolor=GREY, hatch=_HATCHES[part], label=part) for part in PARTS]
+        figure.legend(handles=handles, loc="outside lower center", ncols=6)
+    return figure
+
+
+def _draw_parts(axes: Axes, table: pd.DataFrame, unit: str, scale: float) -> None:
+    encoders = table[table.encoder != "all"].reset_index(drop=True)
+    begin = pd.Series(0.0, encoders.index)
+    for part in PARTS:
+        width = encoders[part] * scale
+        axes.barh(encoders.index, width, left=begin, height=0.6, facecolor="none", edgecolor=GREY, hatch=_HATCHES[part], label=part)
+        begin = begin + width
+    names = [name.rpartition("/")[2] for name in encoders.encoder]
+    axes.set(xlabel=f"{unit} of trainings", title="what they went into", yticks=encoders.index, yticklabels=names)
+    axes.invert_yaxis()
+
+
+def _shade(variant: str) -> str | tuple[float, float, float]:
+    return colour(variant) if _kind(variant) in COLOURS else GREY  # an encoder before fine-tuning has no target
+
+
+def _kind(variant: str) -> str:
+    kind = variant.split("(")[0].split(",")[0]
+    return f"{kind}, in-batch" if "in-batch" in variant and kind != DISTRIBUTED else kind
+
+
+
+
+def profiles(*others: Profile) -> pd.DataFrame:
+    """The values of the profiles, a column each: those of the package by their steps, then ``others`` that differ from them.
+
+    The number of trainings, in front, is of all that the book can start at once; comparing variants adds tuned static targets.
+    Values of an experiment that are the same in all profiles are left out.
+    """
+    every = {profile.name: profile for profile in sorted(map(load_profile, profile_names()), key=lambda one: one.experiment.steps)}
+    for other in others:
+        if other not in every.values():
+            every["this page" if other.name in every else other.name] = other
+    columns = {name: _values(profile) for name, profile in every.items()}
+    table = pd.DataFrame(columns)
+    shared = table.index.str.startswith("experiment: ") & (table.nunique(axis="columns") == 1)
+    return table[~shared].rename_axis("value")
+
+
+def _values(profile: Profile) -> dict[str, str]:
+    values = {
+        "trainings": str(len(chapters.first_round(profile))),
+        "encoders": ", ".join(profile.encoders),
+        "static targets": _listed(profile.static),
+        "batch sizes": _listed(profile.batch_sizes),
+        "seeds": _listed(profile.seeds),
+        "seeds of sweeps": _listed(profile.sweep_seeds),
+        "trainings at a time": str(profile.jobs),
+        "sweep": ", ".join(f"{name} {value}" for name, value in profile.sweep.items()) or "as all others",
+    }
+    # The encoder and seed of a profile's experiment are replaced by those listed above.
+    chosen = {name: value for name, value in asdict(profile.experiment).items() if name not in ("encoder", "seed")}
+    return values | {
+        f"experiment: {name}": "the collection's own" if value in ("", ()) else str(value) for name, value in chosen.items()
+    }
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def machines(results: Sequence[Result]) -> pd.DataFrame:
+    """Where the trainings ran, a row for each machine.
+
+    Columns: ``machine`` (processor or GPU, threads of cores, memory), ``system``, ``precision``, ``trainings``, ``minutes``.
+    """
+    rows = [
+        {"machine": machine_line(about), "system": about["machine"]["system"], "precision": _precision(about),
+         "trainings": 1, "minutes": about["seconds"]["total"] / 60}
+        for about in (result.about for result in results)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).groupby(["machine", "system", "precision"], sort=False).sum().reset_index()
+
+
+def _precision(about: Mapping) -> str:
+    return {"no": "float32"}.get(about["precision"], about["precision"])
+
+
+def versions(results: Sequence[Result]) -> pd.DataFrame:
+    """The versions that results were made with.
+
+    Columns: ``package``, ``version``, ``trainings`` made with it.
+    """
+    pairs = [pair for result in results for pair in result.about["versions"].items()]
+    table = pd.DataFrame(pairs, columns=["package", "version"])
+    return table.value_counts(sort=False).rename("trainings").reset_index().sort_values(["package", "version"], ignore_index=True)
+
+
+def time_spent(results: Sequence[Result]) -> pd.DataFrame:
+    """What the trainings of each encoder cost, and all together in the last row.
+
+    Columns: ``encoder``; ``trainings``; ``triples`` trained, those of steps after the kept one too; seconds of `PARTS`
+    (``preparing`` holds whatever had to be made first: collection, encoder, tokens, BM25's candidates) and ``total``;
+    ``triples per second`` of training; ``waiting`` (share of the training's seconds that waited for data); ``padded over real``
+    (tokens given to the encoder over tokens of texts, after the cut at the maximum lengths).
+
+    Raises:
+        InputError: there are no results.
+    """
+    if not results:
+        raise InputError("there are no results whose costs could be added up")
+    table = pd.DataFrame([_cost(result) for result in results]).groupby("encoder", sort=False).sum()
+    table.loc["all"] = table.sum()
+    table["triples per second"] = table.triples / table.training
+    table["waiting"] = table.pop("waiting seconds") / table.training
+    table["padded over real"] = table.pop("padded") / table.pop("real")
+    return table.astype({"trainings": int, "triples": int}).reset_index()
+
+
+def _cost(result: Result) -> dict:
+    trace, about = result.trace, result.about
+    return {
+        "encoder": result.experiment.encoder, "trainings": 1, "triples": about["triples"],
+        **{part: about["seconds"][part] for part in (*PARTS, "total")},
+        "waiting seconds": trace.waiting_seconds.sum(), "padded": trace.padded_tokens.sum(), "real": trace.real_tokens.sum(),
+    }  # fmt: skip
+
+
+def time_by_chapter(profile: Profile, results: Sequence[Result], tuned: Sequence[Experiment] = ()) -> pd.DataFrame:
+    """What each chapter's trainings took, though chapters share them.
+
+    Args:
+        profile: decides what chapters show.
+        results: at least those that they show.
+        tuned: static targets after tuning, which the comparison of variants shows beside adaptive and distributed ones.
+
+    Returns:
+        A row for each of `armbook.chapters.CHAPTERS` and one for the comparison; columns ``chapter``; ``trainings`` and ``minutes``
+        of all that it shows; ``of its own`` and ``minutes of its own``: of those that no chapter in a row above shows.
+
+    Raises:
+        InputError: a training that a chapter shows is not among the results.
+    """
+    minutes = {result.experiment: result.about["seconds"]["total"] / 60 for result in results}
+    shown = {name.replace("_", " "): chapter(profile) for name, chapter in chapters.CHAPTERS.items()}
+    shown["comparison of variants"] = [*tuned, *chapters.adaptive(profile), *chapters.distributed(profile)]
+    rows, seen = [], set()
+    for name, experiments in shown.items():
+        experiments = list(dict.fromkeys(experiments))
+        if missing := [experiment for experiment in experiments if experiment not in minutes]:
+            raise InputError(f"the chapter on {name} shows a training that is not among the results: {missing[0]}")
+        own = [experiment for experiment in experiments if experiment not in seen]
+        seen.update(own)
+        rows.append({
+            "chapter": name, "trainings": len(experiments), "minutes": sum(map(minutes.get, experiments)),
+            "of its own": len(own), "minutes of its own": sum(map(minutes.get, own)),
+        })  # fmt: skip
+    return pd.DataFrame(rows)

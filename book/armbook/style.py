@@ -1,0 +1,114 @@
+"""Figures of the book: one style, one colour a variant, one marker an encoder, one function a figure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+# Load the backend now: the one of notebooks turns on interactive drawing, which the end of an rc_context would take back.
+plt.switch_backend(matplotlib.get_backend())
+
+
+# The colour-blind palette, in an order whose brightness differs, so that variants stay apart in grey.
+_PALETTE = seaborn.color_palette("colorblind")
+COLOURS = {
+    "static": _PALETTE[0], "static, in-batch": _PALETTE[9], "adaptive": _PALETTE[1], "adaptive, in-batch": _PALETTE[3],
+    "distributed": _PALETTE[2], "mean": _PALETTE[4], "variance": _PALETTE[7],
+}  # fmt: skip
+MARKERS = {"distilbert": "o", "roberta": "s", "mpnet": "^"}
+DASHES = {"distilbert": "solid", "roberta": (0, (5, 2)), "mpnet": (0, (1, 1.2))}  # where lines of several encoders share a colour
+MAXIMUM = "_maximum"  # the label of a dot at a maximum; the underscore keeps it out of legends
+GREY = "#797979"  # readable on a white page and on a dark one
+STYLE = {
+    "figure.dpi": 110, "savefig.transparent": True, "figure.facecolor": "none", "axes.facecolor": "none",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "axes.labelcolor": GREY,
+    "axes.titlecolor": GREY, "axes.titlesize": "medium", "text.color": GREY, "xtick.color": GREY, "ytick.color": GREY,
+    "legend.frameon": False, "svg.hashsalt": "armlib", "svg.fonttype": "none",
+}  # fmt: skip
+
+
+def colour(variant: str) -> tuple[float, float, float]:
+    """The colour of a variant in every figure, whatever its static value, such as ``static(0.3), in-batch``."""
+    kind = variant.split("(")[0].split(",")[0]
+    return COLOURS[f"{kind}, in-batch" if "in-batch" in variant and kind != "distributed" else kind]
+
+
+def marker(encoder: str) -> str:
+    """The marker of an encoder in every figure."""
+    return next((shape for name, shape in MARKERS.items() if name in encoder.lower()), "D")
+
+
+def dashes(encoder: str) -> str | tuple:
+    """How the line of an encoder is dashed in every figure, as matplotlib's ``linestyle``."""
+    return next((style for name, style in DASHES.items() if name in encoder.lower()), (0, (6, 2, 1, 2)))
+
+
+def short_name(encoder: str) -> str:
+    """An encoder's name where there is little room: of a folder the last two parts of its path, else the whole."""
+    path = Path(encoder)
+    return "/".join(path.parts[-2:]) if path.is_absolute() else encoder
+
+
+def encoder_lines(encoders: Iterable[str]) -> list[Line2D]:
+    """What a legend shows for encoders that are told apart by dashes and markers."""
+    return [
+        Line2D([], [], color=GREY, linestyle=dashes(name), marker=marker(name), label=short_name(name)) for name in encoders
+    ]
+
+
+def draw_mean(
+    axes: Axes,
+    seeds: pd.DataFrame,
+    *,
+    encoder: str,
+    shade: tuple[float, float, float],
+    line: str | tuple = "",
+    dotted: bool = False,
+) -> None:
+    """A line through the means over seeds, the range of the seeds where there are several, and a larger dot at the highest mean.
+
+    Args:
+        axes: where to draw.
+        seeds: a row for each place on the x axis, which is the index, and a column for each seed.
+        encoder: decides the marker.
+        shade: the colour.
+        line: how it is dashed; empty takes what `dashes` gives for the encoder.
+        dotted: whether every place is dotted, the highest one larger.
+    """
+    means = seeds.mean(axis="columns")
+    shape = {"marker": marker(encoder) if dotted else "", "markersize": 4}
+    axes.plot(means.index, means, color=shade, linestyle=line or dashes(encoder), **shape, label="_mean")
+    if seeds.shape[1] > 1:
+        axes.fill_between(seeds.index, seeds.min(axis="columns"), seeds.max(axis="columns"), color=shade, alpha=0.15, linewidth=0)
+    best = means.idxmax()
+    axes.plot(best, means[best], marker(encoder), color=shade, markersize=9, markeredgecolor=GREY, label=MAXIMUM)
+
+
+def maxima(figure: Figure) -> list[list[tuple[float, float]]]:
+    """The dots at maxima that `draw_mean` drew, as (x, y), by axes in the figure's order; what a page checks its figure by."""
+    dots = ([line for line in axes.lines if line.get_label() == MAXIMUM] for axes in figure.axes)
+    return [[(float(dot.get_xdata()[0]), float(dot.get_ydata()[0])) for dot in found] for found in dots]
+
+
+def save(figure: Figure, name: str) -> list[Path]:
+    """Export a figure as SVG and PDF into ``$ARMLIB_FIGURES``, by default ``figures/generated``.
+
+    The same data give the same bytes.
+    """
+    folder = Path(os.environ.get("ARMLIB_FIGURES", "figures/generated"))
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    with plt.rc_context(STYLE):
+        for kind, stamp in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
+            made.append(folder / f"{name}.{kind}")
+            figure.savefig(made[-1], metadata=stamp)
+    return made

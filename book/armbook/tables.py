@@ -1,0 +1,172 @@
+"""Tables of the book: one function a table; each is shown on a page and exported as CSV and LaTeX."""
+# DOC Tables of text with two header levels, whose best cells are bold on a page and in LaTeX, as the paper's are.
+
+from __future__ import annotations
+
+import html
+import numbers
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from armbook import tables
+from armbook.results import half_range
+from armlib.demo import docstrings
+from armlib.experiments.provenance import machine_line
+from armlib.experiments.result import Result
+
+
+def shortened(text: str, width: int, mark: str = " [...]") -> str:
+    """A text on one line, cut at a word to at most ``width`` characters with a mark where something is left out."""
+    line = " ".join(text.split())
+    if len(line) <= width:
+        return line
+    kept = line[: width - len(mark) + 1]
+    return (kept.rsplit(" ", 1)[0] if " " in kept else kept[:-1]) + mark
+
+
+def comparison(results: Sequence[Result]) -> pd.DataFrame:
+    """Variants side by side, averaged over seeds.
+
+    Returns:
+        A row for each variant, in the order given; columns are the number of seeds, the training seconds, and for each
+        collection, mode and measure the mean, with ``±`` half the range over seeds where there are several.
+    """
+    rows = [
+        {"variant": result.experiment.variant(), "column": (row["collection"], row["mode"], row.measure), "value": row.value}
+        for result in results
+        for _, row in result.measures.iterrows()
+    ]
+    groups = pd.DataFrame(rows).groupby(["variant", "column"], sort=False).value
+    cells = pd.DataFrame({"mean": groups.mean(), "spread": (groups.max() - groups.min()) / 2, "seeds": groups.size()})
+    cells["text"] = [
+        f"{cell['mean']:.3f}" + (f" ± {cell.spread:.3f}" if cell.seeds > 1 else "") for _, cell in cells.iterrows()
+    ]
+    table = cells.text.unstack("column", sort=False)
+    table.columns = pd.MultiIndex.from_tuples(table.columns)
+    seconds = [(result.experiment.variant(), result.about["seconds"]["training"]) for result in results]
+    grouped = pd.DataFrame(seconds, columns=["variant", "seconds"]).groupby("variant", sort=False).seconds
+    table.insert(0, ("training", "", "seconds"), grouped.mean().round(1))
+    table.insert(0, ("training", "", "seeds"), grouped.size())
+    return table
+
+
+def provenance(results: Sequence[Result]) -> str:
+    """How results were made, as a list in Markdown: machines and times, the keys and seeds by encoder and variant, the collections.
+
+    Of ``docstrings`` it says whether this is the text that the book was written with: other versions of Python bring others.
+    """
+    machines: dict[str, list[Result]] = {}
+    encoders: dict[str, dict[str, list[str]]] = {}
+    for result in {each.key: each for each in results}.values():
+        experiment = result.experiment
+        machines.setdefault(machine_line(result.about), []).append(result)
+        settings = f"{experiment.encoder}, B={experiment.batch_size}, learning rate {experiment.learning_rate:g}"
+        keys = encoders.setdefault(settings, {}).setdefault(experiment.variant(), [])
+        keys.append(f"`{result.key}` (seed {experiment.seed})")
+    lines = []
+    for machine, made in machines.items():
+        times = sorted(result.about["time"] for result in made)
+        seconds = sum(result.about["seconds"]["total"] for result in made)
+        when = times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
+        count = "1 training" if len(made) == 1 else f"{len(made)} trainings"
+        lines.append(f"- {count} on {machine}: {seconds:.0f} s in all, finished {when}")
+    lines += [
+        f"- {settings}: " + "; ".join(f"{variant} {', '.join(keys)}" for variant, keys in made.items())
+        for settings, made in encoders.items()
+    ]
+    chosen = {result.about["validated_on"] for result in results if result.chosen_on_test_set}
+    lines += [f"- the step was chosen on {name}, a test set" for name in sorted(chosen)]
+    prints = {name: value for result in results for name, value in result.about["fingerprints"].items()}
+    lines += [f"- collection {name}, fingerprint {value}" for name, value in prints.items()]
+    if any(name.startswith("docstrings") for name in prints):
+        found = docstrings.collection_fingerprint()
+        known = "the texts" if found == docstrings.REFERENCE else f"not the texts ({docstrings.REFERENCE})"
+        lines.append(f"- docstrings as a whole, fingerprint {found}: {known} that this book was written with")
+    return "\n".join(lines)
+
+
+def save(table: pd.DataFrame, name: str) -> list[Path]:
+    """Export a table as CSV and LaTeX into ``$ARMLIB_FIGURES``, by default ``figures/generated``."""
+    folder = Path(os.environ.get("ARMLIB_FIGURES", "figures/generated"))
+    folder.mkdir(parents=True, exist_ok=True)
+    made = [folder / f"{name}.csv", folder / f"{name}.tex"]
+    table.to_csv(made[0])
+    made[1].write_text(table.to_latex(escape=True), encoding="utf8")
+    return made
+
+
+BEST = "best"
+DASH = "–"  # for what there is not
+
+
+def cell(mean: float, spread: float | None, mark: str, digits: int = 3) -> str:
+    """A score as text, such as ``0.647 ± 0.004 †``: mean, half the range over seeds where there are several, and a mark."""
+    return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "") + (f" {mark}" if mark else "")
+
+
+def show_marked(table: pd.DataFrame, name: str, caption: str) -> Styler:
+    """A table of text for a page or for LaTeX, with what is marked best in bold.
+
+    Args:
+        table: cells of text; those that end in ``best`` lose the word and become bold.
+        name: unlike that of any other table on the page.
+        caption: a sentence above the table.
+    """
+    styler = Styler(table, uuid=name, cell_ids=False, caption=caption).hide(axis="index")
+    styler = styler.set_table_attributes('class="dataframe"')  # as all other tables of a page, whose style it shares
+    styler = styler.format(lambda text: str(text).removesuffix(f" {BEST}"), na_rep=DASH)
+    return styler.map(lambda text: "font-weight: bold" if str(text).endswith(f" {BEST}") else "")
+
+
+def save_marked(table: pd.DataFrame, name: str, caption: str) -> list[Path]:
+    """Export a table of text as `armbook.tables.save` does, in LaTeX with the caption and in bold what is best."""
+    made = tables.save(table, name)
+    escaped = table.map(_for_latex).set_axis(table.columns.map(lambda levels: tuple(map(_for_latex, levels))), axis="columns")
+    text = show_marked(escaped, name, _for_latex(caption)).to_latex(hrules=True, convert_css=True, multicol_align="c")
+    made[1].write_text(text, encoding="utf8")
+    return made
+
+
+def two_levels(rows: Sequence[Mapping[tuple[str, str], str]]) -> pd.DataFrame:
+    """A table of rows whose keys are the two levels of its columns."""
+    table = pd.DataFrame(rows)
+    return table.set_axis(pd.MultiIndex.from_tuples(table.columns), axis="columns")
+
+
+def yes_or_no(value: bool) -> str:
+    """A table's word for a truth value."""
+    return "yes" if value else "no"
+
+
+def _for_latex(text: str) -> str:
+    return re.sub(r"([&%$#_{}])", r"\\\1", str(text))
+
+
+def as_html(table: pd.DataFrame, *, index: bool = False) -> str:
+    """A table for a page: texts escaped and whole, never read as formulas; thousands separated, a dash where a value is missing.
+
+    Names such as paths may be broken after their separators, so that a table fits a narrow page.
+    """
+    cells = table.map(_as_html_cell).rename(index=_as_html_cell, columns=_as_html_cell)
+    with pd.option_context("display.max_colwidth", None):
+        made = cells.to_html(index=index, escape=False, border=0, justify="left")
+    return f'<div class="tex2jax_ignore mathjax_ignore">{made}</div>'
+
+
+def _as_html_cell(value: object) -> str:
+    if isinstance(value, str):
+        return re.sub(r"(?<=[/._])(?=[A-Za-z])", "<wbr>", html.escape(value))
+    if pd.isna(value):
+        return "–"
+    return f"{value:,}" if isinstance(value, numbers.Integral) else f"{value:,.2f}"
+
+
+def value_text(values: Sequence[float]) -> str:
+    """The mean of values over seeds, and half their range where there are several, with three decimals."""
+    return cell(np.mean(values), half_range(values) if len(values) > 1 else None, "")
