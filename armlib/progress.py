@@ -28,9 +28,16 @@ def _in_live_notebook() -> bool:
 def bar(total: int | None, description: str, unit: str, initial: int = 0) -> tqdm:
     """A progress bar to be updated by hand; it draws nothing where nobody watches. Plain text, so no widget is left behind."""
     return tqdm(
-        total=total, desc=description, unit=f" {unit}", initial=initial, disable=not watched(),
-        file=sys.stderr, dynamic_ncols=True, leave=False, mininterval=0.5,
-    )  # fmt: skip
+        total=total,
+        desc=description,
+        unit=f" {unit}",
+        initial=initial,
+        disable=not watched(),
+        file=sys.stderr,
+        dynamic_ncols=True,
+        leave=False,
+        mininterval=0.5,
+    )
 
 
 def progress(items: Iterable[Item], total: int | None, description: str, unit: str) -> Iterator[Item]:

@@ -54,9 +54,16 @@ def gradient(arguments: argparse.Namespace, loss: str, batch_size: int, cached: 
     found = [parameter.grad.flatten().float().cpu() for parameter in encoder.parameters() if parameter.grad is not None]
     np.save(file, torch.cat(found).numpy())
     return {
-        "batch_size": batch_size, "cached": cached, "loss": loss, "loss_value": float(measured[0]), **seconds,
-        "before_mib": before, "peak_mib": peak(device), "real_tokens": batch.real_tokens, "padded_tokens": batch.padded_tokens,
-    }  # fmt: skip
+        "batch_size": batch_size,
+        "cached": cached,
+        "loss": loss,
+        "loss_value": float(measured[0]),
+        **seconds,
+        "before_mib": before,
+        "peak_mib": peak(device),
+        "real_tokens": batch.real_tokens,
+        "padded_tokens": batch.padded_tokens,
+    }
 
 
 def peak(device: str) -> float:

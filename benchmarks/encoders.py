@@ -29,11 +29,15 @@ def add_options(parser: argparse.ArgumentParser, *, layers: int = 6, dim: int = 
 def random_encoder(tokenizer: PreTrainedTokenizerBase, layers: int, width: int, device: str, cls_only: bool) -> BiEncoder:
     """A DistilBERT with random weights, always the same."""
     config = DistilBertConfig(
-        vocab_size=len(tokenizer), n_layers=layers, dim=width, n_heads=max(1, width // 64), hidden_dim=4 * width,
+        vocab_size=len(tokenizer),
+        n_layers=layers,
+        dim=width,
+        n_heads=max(1, width // 64),
+        hidden_dim=4 * width,
         pad_token_id=tokenizer.pad_token_id,
         # Five times the usual spread: embeddings of different texts then differ, or comparing losses would tell nothing.
         initializer_range=0.1,
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     return BiEncoder(DistilBertModel(config), tokenizer, "cls", cls_only).to(device)
 

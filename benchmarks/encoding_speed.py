@@ -119,17 +119,22 @@ def run(ways: Ways) -> dict:
     flop = 2 * ways.stock.parameter_counts.non_embedding * tokens
     matrix = matrix_product(ways.device, ways.arguments.dim)
     floor = {
-        "real_tokens_per_passage": tokens, "flop_per_passage": flop, "matrix_product_flop_per_second": matrix,
+        "real_tokens_per_passage": tokens,
+        "flop_per_passage": flop,
+        "matrix_product_flop_per_second": matrix,
         "passages_per_second_at_matrix_product": matrix / flop,
-    }  # fmt: skip
+    }
     rates = {name: statistics.median(count / one["seconds"] for one in some) for name, some in seconds.items()}
     measured = {
         name: {
-            "about": WAYS[name], "passages_per_second": rate, "flop_per_second_on_real_tokens": rate * flop,
-            "share_of_matrix_product": rate * flop / matrix, "rounds": seconds[name],
+            "about": WAYS[name],
+            "passages_per_second": rate,
+            "flop_per_second_on_real_tokens": rate * flop,
+            "share_of_matrix_product": rate * flop / matrix,
+            "rounds": seconds[name],
         }
         for name, rate in rates.items()
-    }  # fmt: skip
+    }
     ratios = {}
     for name in list(WAYS)[1:]:
         pairs = zip(seconds[name], seconds["armlib"], strict=True)

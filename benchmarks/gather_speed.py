@@ -57,10 +57,12 @@ def main() -> None:
     slowest = min(size["triples_per_second"] for size in sizes)
     private = [size["memory"]["last_batches"]["private_mib"] for size in sizes]
     figures = {
-        "sizes": sizes, "bytes": bytes_written, "mean_passage_tokens": mean,
+        "sizes": sizes,
+        "bytes": bytes_written,
+        "mean_passage_tokens": mean,
         "private_memory_spread_mib": None if None in private else max(private) - min(private),
         "target": {"triples_per_second": TARGET, "met": slowest >= TARGET},
-    }  # fmt: skip
+    }
     reporting.write("gather-speed", arguments, figures)
 
 
@@ -78,9 +80,14 @@ def write_store(folder: Path, count: int, quantiles: tuple[int, ...], generator:
     np.save(folder / "ids.npy", np.char.zfill(np.arange(count).astype(f"S{digits}"), digits))
     np.save(folder / "order.npy", np.arange(count, dtype=np.int32))
     about = {
-        "key": FORMAT, "description": f"synthetic {folder.name}", "dtype": "uint16", "padding": 0, "prefix": [101],
-        "suffix": [102], "stored_length": STORED_LENGTH,
-    }  # fmt: skip
+        "key": FORMAT,
+        "description": f"synthetic {folder.name}",
+        "dtype": "uint16",
+        "padding": 0,
+        "prefix": [101],
+        "suffix": [102],
+        "stored_length": STORED_LENGTH,
+    }
     storage.write_json(folder / "about.json", about)
     return sum(file.stat().st_size for file in folder.iterdir())
 

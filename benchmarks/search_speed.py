@@ -62,10 +62,15 @@ def main() -> None:
     flop = 2 * arguments.vectors * arguments.dim * arguments.queries
     best = min(one["seconds"] for one in rounds)
     figures = {
-        "rounds": rounds, "seconds_per_query": best / arguments.queries, "flop_per_second": flop / best, "found": found,
-        "in_descending_order": bool((np.diff(scores) <= 0).all()), "bytes": arguments.vectors * arguments.dim * 2,
-        "device": device, **(resident() if device == "cpu" else {"peak_mib": torch.cuda.max_memory_allocated() / 2**20}),
-    }  # fmt: skip
+        "rounds": rounds,
+        "seconds_per_query": best / arguments.queries,
+        "flop_per_second": flop / best,
+        "found": found,
+        "in_descending_order": bool((np.diff(scores) <= 0).all()),
+        "bytes": arguments.vectors * arguments.dim * 2,
+        "device": device,
+        **(resident() if device == "cpu" else {"peak_mib": torch.cuda.max_memory_allocated() / 2**20}),
+    }
     reporting.write("search-speed", arguments, figures)
 
 

@@ -86,9 +86,13 @@ def main() -> None:
         stopped = _build(place, source, stop_at=sizes["passages"] // 2)
         finished = _build(place, source) if "peak_gib" not in stopped else stopped
     figures = {
-        "passages": finished["passages"], "queries": finished["queries"], "triples": finished["triples"],
-        "stopped": stopped if stopped is not finished else None, "peak_gib": finished["peak_gib"], "targets": TARGETS,
-    }  # fmt: skip
+        "passages": finished["passages"],
+        "queries": finished["queries"],
+        "triples": finished["triples"],
+        "stopped": stopped if stopped is not finished else None,
+        "peak_gib": finished["peak_gib"],
+        "targets": TARGETS,
+    }
     reporting.write("store-speed", arguments, figures)
 
 
@@ -124,10 +128,16 @@ def build(place: Path, source: tuple[str, dict[str, int], int], report: Path) ->
         tokens = int(store.lengths.sum() - store.specials * len(store))
         new = len(store) - (already if name == "passages" else 0)
         figures[name] = {
-            "texts": len(store), "went_on_from": len(store) - new, "seconds": wall, "cpu_seconds": cpu,
-            "texts_per_second": new / wall, "texts_per_cpu_second": new / cpu, "mean_tokens": tokens / len(store),
-            "bytes": tokens * 2, **resident(),
-        }  # fmt: skip
+            "texts": len(store),
+            "went_on_from": len(store) - new,
+            "seconds": wall,
+            "cpu_seconds": cpu,
+            "texts_per_second": new / wall,
+            "texts_per_cpu_second": new / cpu,
+            "mean_tokens": tokens / len(store),
+            "bytes": tokens * 2,
+            **resident(),
+        }
         stores.append(store)
     wall = time.perf_counter()
     rows = triple_rows(collection, stores[1], stores[0])

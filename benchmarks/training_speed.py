@@ -28,9 +28,12 @@ from armlib.data.batches import Shape
 from armlib.errors import InputError
 
 COMPARED = (
-    ("armlib", "padded"), ("armlib", "sentence-transformers"), ("armlib", "armlib, whole last layer"),
-    ("armlib, whole last layer", "padded"), ("armlib, whole last layer", "sentence-transformers"),
-)  # fmt: skip
+    ("armlib", "padded"),
+    ("armlib", "sentence-transformers"),
+    ("armlib", "armlib, whole last layer"),
+    ("armlib, whole last layer", "padded"),
+    ("armlib, whole last layer", "sentence-transformers"),
+)
 
 
 @dataclass
@@ -88,22 +91,26 @@ def figures(ways: Ways, measured: dict[str, Measured], real_tokens: float, matri
     for name, way in measured.items():
         rate = statistics.median(count / one["seconds"] for one in way.rounds)
         medians[name] = {
-            "about": WAYS[name], "optimizer": way.optimizer, "loss_without_dropout": ways.losses[name],
+            "about": WAYS[name],
+            "optimizer": way.optimizer,
+            "loss_without_dropout": ways.losses[name],
             "triples_per_second": rate,
             "triples_per_cpu_second": statistics.median(count / one["cpu_seconds"] for one in way.rounds),
             "padded_tokens_per_triple": way.padded_tokens / (count * len(way.rounds)),
             "flop_per_second_on_real_tokens": rate * flop,
             "share_of_matrix_product": rate * flop / matrix,
             "rounds": way.rounds,
-        }  # fmt: skip
+        }
     ratios = {}
     for faster, slower in COMPARED:
         pairs = list(zip(measured[slower].rounds, measured[faster].rounds, strict=True))
         each = {kind: [slow[kind] / fast[kind] for slow, fast in pairs] for kind in ("seconds", "cpu_seconds")}
         ratios[f"{faster} over {slower}"] = {
-            "median": statistics.median(each["seconds"]), "rounds": each["seconds"],
-            "median_cpu": statistics.median(each["cpu_seconds"]), "rounds_cpu": each["cpu_seconds"],
-        }  # fmt: skip
+            "median": statistics.median(each["seconds"]),
+            "rounds": each["seconds"],
+            "median_cpu": statistics.median(each["cpu_seconds"]),
+            "rounds_cpu": each["cpu_seconds"],
+        }
     floor = {
         "real_tokens_per_triple": real_tokens,
         "non_embedding_parameters": parameters,

@@ -198,14 +198,25 @@ class Ways:
         columns = zip(*self._part_texts(part), strict=True)
         data = Dataset.from_dict(dict(zip(("query", "positive", "negative"), map(list, columns), strict=True)))
         settings = SentenceTransformerTrainingArguments(
-            output_dir=str(self.folder / "trainer"), num_train_epochs=1, per_device_train_batch_size=part.batch_size,
-            learning_rate=LEARNING_RATE, lr_scheduler_type="constant", max_grad_norm=0, seed=part.seed,
-            use_cpu=self.device == "cpu", bf16=self.device == "cuda", dataloader_num_workers=self.arguments.workers,
-            report_to="none", save_strategy="no", eval_strategy="no", logging_strategy="no", disable_tqdm=True,
+            output_dir=str(self.folder / "trainer"),
+            num_train_epochs=1,
+            per_device_train_batch_size=part.batch_size,
+            learning_rate=LEARNING_RATE,
+            lr_scheduler_type="constant",
+            max_grad_norm=0,
+            seed=part.seed,
+            use_cpu=self.device == "cpu",
+            bf16=self.device == "cuda",
+            dataloader_num_workers=self.arguments.workers,
+            report_to="none",
+            save_strategy="no",
+            eval_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
             # Queries are cut at their own length only where the trainer is told which column they are in.
             router_mapping={"query": "query", "positive": "document", "negative": "document"},
             batch_sampler=lambda dataset, **options: DefaultBatchSampler(SequentialSampler(dataset), **options),
-        )  # fmt: skip
+        )
         trainer = SentenceTransformerTrainer(model=self.peer, args=settings, train_dataset=data, loss=ColumnLoss(self.peer))
         trainer.remove_callback(PrinterCallback)
         return trainer

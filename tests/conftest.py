@@ -9,11 +9,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 os.environ["ARMLIB_PROGRESS"] = "0"
@@ -21,8 +19,6 @@ os.environ["ARMLIB_PROGRESS"] = "0"
 _HOME = tempfile.TemporaryDirectory(prefix="armlib-ir-datasets-")
 os.environ["IR_DATASETS_HOME"] = _HOME.name
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-from browsing import Visitor, chromium, in_chromium, small_book, web_server  # noqa: E402 - reads the environment
 
 from armlib.demo.lsa import lsa_encoder  # noqa: E402
 from armlib.encoder.bi_encoder import BiEncoder  # noqa: E402 - reads the environment
@@ -82,7 +78,8 @@ def texts() -> list[tuple[str, str]]:
 @pytest.fixture(scope="session")
 def tiny_folder(texts: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a DistilBERT of one layer and 32 dimensions, made from the texts."""
-    encoder = lsa_encoder([text for _, text in texts], "distilbert", dim=32, heads=2, feed_forward=64, vocabulary=1000)
+    shape = {"dim": 32, "heads": 2, "feed_forward": 64, "vocabulary": 1000}
+    encoder = lsa_encoder(lambda: (text for _, text in texts), "documentation", "distilbert", **shape)
     return encoder.save(tmp_path_factory.mktemp("encoders") / "tiny", query_length=24, passage_length=48)
 
 
@@ -123,38 +120,3 @@ def small_store(small_experiment: Experiment, tmp_path_factory: pytest.TempPathF
     store = RunStore(tmp_path_factory.mktemp("runs"))
     store.result(small_experiment)
     return store
-
-
-@pytest.fixture(scope="session")
-def built_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built pages of a book with the introduction, the explorer's chapter and one of every kind of output."""
-    _need_chromium()
-    return small_book(tmp_path_factory.mktemp("small-book"))
-
-
-@pytest.fixture(scope="session")
-def addresses(built_pages: Path) -> Iterator[dict[str, str]]:
-    """Where the pages of `built_pages` start, over http and as files."""
-    with web_server(built_pages) as http:
-        yield {"http": http, "file": built_pages.as_uri()}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium; for a module, since while it runs no test can start an event loop of its own."""
-    _need_chromium()
-    with in_chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def visitor(browser: Browser) -> Iterator[Visitor]:
-    """Opens pages without a network; a test fails if one of them printed an error or asked for something it did not get."""
-    with Visitor(browser) as visits:
-        yield visits
-        assert not visits.problems, "\n".join(visits.problems)
-
-
-def _need_chromium() -> None:
-    if not chromium():
-        pytest.skip("chromium, which shows the book to this test, is not installed: apt-get install chromium")

@@ -202,5 +202,5 @@ class TripleBatches(Dataset[Batch]):
 
 
 def _leave_sigterm_to_the_trainer(worker: int) -> None:
-    # A cluster's notice goes to all processes; one that gathers would end at once, and the training with it, without a checkpoint.
+    # A cluster's notice goes to all processes; one that gathers would end at once, and training with it, without a checkpoint.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

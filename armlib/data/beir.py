@@ -48,14 +48,10 @@ class BeirFolder(Collection):
         find(folder, "corpus.jsonl")
         splits = sorted(path.name.removesuffix(".gz").removesuffix(".tsv") for path in folder.glob("qrels/*.tsv*"))
         if not splits:
-            raise InputError(
-                f"{folder / 'qrels'} has no judgments: expected at least one file SPLIT.tsv, such as train.tsv"
-            )
+            raise InputError(f"{folder / 'qrels'} has no judgments: expected at least one file SPLIT.tsv, such as train.tsv")
         if split is None:
             if "train" not in splits and len(splits) > 1:
-                raise InputError(
-                    f"{folder} has several splits and none is train: name one as {folder}/SPLIT ({', '.join(splits)})"
-                )
+                raise InputError(f"{folder} has several splits and none is train: name one as {folder}/SPLIT ({', '.join(splits)})")
             split = "train" if "train" in splits else splits[0]
         if split not in splits:
             raise unknown(f"split of {folder}", split, splits)
@@ -114,9 +110,7 @@ class BeirFolder(Collection):
         for number, (query, document, grade) in columns(path, HEADER):
             if number == 1:
                 if (query, document, grade) != HEADER:
-                    raise InputError(
-                        f"{path}:1: expected the header {' TAB '.join(HEADER)}, got {query}, {document}, {grade}"
-                    )
+                    raise InputError(f"{path}:1: expected the header {' TAB '.join(HEADER)}, got {query}, {document}, {grade}")
                 continue
             try:
                 value = int(grade)
@@ -137,9 +131,7 @@ class BeirFolder(Collection):
             raise InputError(f"{path}:{number}: query {query!r} does not exist in {self.folder / 'queries.jsonl'}")
         for document in documents:
             if document not in self.corpus.ids:
-                raise InputError(
-                    f"{path}:{number}: document {document!r} does not exist in {self.folder / 'corpus.jsonl'}"
-                )
+                raise InputError(f"{path}:{number}: document {document!r} does not exist in {self.folder / 'corpus.jsonl'}")
 
     def _own_triples(self) -> Iterator[Triple] | None:
         path = find(self.folder, f"triples.{self.split}.tsv", required=False)
@@ -200,9 +192,7 @@ def json_lines(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict]
             if isinstance(row.get(field), int) and field == "_id":
                 row[field] = str(row[field])
             if not isinstance(row.get(field), str):
-                raise InputError(
-                    f"{path}:{number}: {expected}, but {field} is {'missing' if field not in row else 'not a text'}"
-                )
+                raise InputError(f"{path}:{number}: {expected}, but {field} is {'missing' if field not in row else 'not a text'}")
         yield number, row
 
 

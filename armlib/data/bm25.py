@@ -53,9 +53,7 @@ class BM25:
                 yield text
 
         words = _Rows()
-        for row in progress(
-            tokenizer.streaming_tokenize(texts(), allow_empty=False), None, "indexing for BM25", "documents"
-        ):
+        for row in progress(tokenizer.streaming_tokenize(texts(), allow_empty=False), None, "indexing for BM25", "documents"):
             words.append(row)
         if not words.flat:
             raise InputError(f"BM25 cannot index {len(ids)} documents without a single word")
@@ -92,10 +90,7 @@ class BM25:
         Only documents that share a word with the query are returned, so a query may have fewer, or none.
         """
         run: Run = {}
-        names, texts = (
-            list(queries),
-            self._tokenizer.streaming_tokenize(queries.values(), update_vocab=False, allow_empty=False),
-        )
+        names, texts = (list(queries), self._tokenizer.streaming_tokenize(queries.values(), update_vocab=False, allow_empty=False))
         for name, words in progress(zip(names, texts, strict=True), len(names), "BM25", "queries"):
             run[name] = {}
             if words:

@@ -145,9 +145,7 @@ class Collection(ABC):
             yield BM25_RECIPE
 
 
-def existing_judgments(
-    qrels: Qrels, queries: Mapping[str, str], documents: set[str], name: str, relevant_from: int
-) -> Qrels:
+def existing_judgments(qrels: Qrels, queries: Mapping[str, str], documents: set[str], name: str, relevant_from: int) -> Qrels:
     """The judgments of queries and documents that exist; a warning counts the relevant ones that do not.
 
     Raises:

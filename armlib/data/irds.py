@@ -69,9 +69,7 @@ class IrDataset(Collection):
         self.name = name
         self._source = _load(name)
         self.corpus_name = ir_datasets_module().docs_parent_id(name) if self._source.has_docs() else name
-        self._judging = next(
-            (judging for pattern, judging in JUDGING.items() if re.fullmatch(pattern, name)), Judging(1)
-        )
+        self._judging = next((judging for pattern, judging in JUDGING.items() if re.fullmatch(pattern, name)), Judging(1))
         self.relevant_from = self._judging.relevant_from
         if is_training(name):
             beside = [re.sub(r"/train(/.*)?$", f"/{part}", name) for part in ("dev", "validation", "valid", "test")]
@@ -157,7 +155,7 @@ class IrDataset(Collection):
                     run.setdefault(query, {})[document] = score
         for query, scores in run.items():
             if len(scores) > 1 and len(set(scores.values())) == 1:
-                run[query] = {document: float(len(scores) - place) for place, document in enumerate(scores)}
+                run[query] = {document: float(len(scores) - rank) for rank, document in enumerate(scores)}
         return {query: dict(sorted(scores.items(), key=lambda item: -item[1])) for query, scores in run.items()}
 
     def _computed_fingerprint(self) -> str:
@@ -236,9 +234,7 @@ def _text_of(kind: type) -> Any:
     if hasattr(kind, "default_text"):
         return lambda item: item.default_text().strip()
     fields = [
-        field
-        for field in kind._fields
-        if field not in {"doc_id", "query_id"} and kind.__annotations__.get(field) in (str, "str")
+        field for field in kind._fields if field not in {"doc_id", "query_id"} and kind.__annotations__.get(field) in (str, "str")
     ]
     return lambda item: " ".join(filter(None, (getattr(item, field) for field in fields))).strip()
 

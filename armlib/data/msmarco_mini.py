@@ -78,9 +78,7 @@ def _build(folder: Path) -> None:
         first = sorted(training.queries())[:FIRST_QUERIES]
         judged = training.qrels()
         positives = {
-            query: {passage: grade for passage, grade in judged[query].items() if grade >= 1}
-            for query in first
-            if query in judged
+            query: {passage: grade for passage, grade in judged[query].items() if grade >= 1} for query in first if query in judged
         }
         trec = {split: IrDataset(name) for split, name in TREC_DL.items()}
         wanted = {
@@ -90,9 +88,7 @@ def _build(folder: Path) -> None:
             for passage in grades
         }
         passages = [
-            passage
-            for passage in progress(training.documents(), None, f"reading {SOURCE}", "passages")
-            if passage.id in wanted
+            passage for passage in progress(training.documents(), None, f"reading {SOURCE}", "passages") if passage.id in wanted
         ]
         candidates = {split: part.first_stage() for split, part in trec.items()}
     except InputError as error:

@@ -32,9 +32,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     except EOFError as error:
         raise InputError(f"{path} is cut off after line {number}: fetch or write it again") from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(
-            f"{path} is not whole gzip data after line {number} ({error}): fetch or write it again"
-        ) from error
+        raise InputError(f"{path} is not whole gzip data after line {number} ({error}): fetch or write it again") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}:{number + 1}: expected UTF-8 text ({error.reason})") from error
 
@@ -49,21 +47,21 @@ def columns(path: Path, names: tuple[str, ...]) -> Iterator[tuple[int, list[str]
         yield number, split_columns(line, names, f"{path}:{number}")
 
 
-def split_columns(line: str, names: tuple[str, ...], place: str) -> list[str]:
-    """One line cut at its tabs; ``place`` is said where that does not give one text for each of ``names``."""
+def split_columns(line: str, names: tuple[str, ...], where: str) -> list[str]:
+    """One line cut at its tabs; ``where`` is said where that does not give one text for each of ``names``."""
     cells = line.split("\t")
-    check_columns(cells, names, place)
+    check_columns(cells, names, where)
     return cells
 
 
-def check_columns(cells: list[str], names: tuple[str, ...], place: str) -> None:
+def check_columns(cells: list[str], names: tuple[str, ...], where: str) -> None:
     """Refuse a row that does not hold one text for each of ``names``."""
     expected = f"expected {len(names)} columns separated by tabs ({', '.join(names)})"
     if len(cells) != len(names):
-        raise InputError(f"{place}: {expected}, got {len(cells)}")
+        raise InputError(f"{where}: {expected}, got {len(cells)}")
     for cell, name in zip(cells, names, strict=True):
         if not cell.strip():
-            raise InputError(f"{place}: {expected}, but {name} is empty")
+            raise InputError(f"{where}: {expected}, but {name} is empty")
 
 
 def write_columns(path: Path, rows: Iterable[tuple[object, ...]]) -> None:

@@ -26,7 +26,7 @@ from armlib.progress import bar
 
 FORMAT = "tokens-1"
 STORED_LENGTH = 512  # content tokens kept of each text, unless a longer cut is asked for
-TEXTS_PER_STEP = 20_000  # texts between two places from which a stopped build goes on
+TEXTS_PER_STEP = 20_000  # texts between two points from which a stopped build goes on
 Texts = Callable[[], Iterable[tuple[str, str]]]
 
 
@@ -162,15 +162,20 @@ def _finish(draft: Path, final: Path, tokenizer: PreTrainedTokenizerBase, key: s
     np.save(final / "offsets.npy", offsets)
     np.save(final / "ids.npy", ids)
     np.save(final / "order.npy", order.astype(np.int32))
-    os.link(draft / "tokens.bin", final / "tokens.bin")  # the draft stays whole until the store is in its place
+    os.link(draft / "tokens.bin", final / "tokens.bin")  # the draft stays whole until the store has its name
     prefix, suffix = special_tokens(tokenizer)
     storage.write_json(
         final / "about.json",
         {
-            "key": key, "description": description, "dtype": _dtype(tokenizer), "padding": tokenizer.pad_token_id,
-            "prefix": prefix, "suffix": suffix, "stored_length": stored,
+            "key": key,
+            "description": description,
+            "dtype": _dtype(tokenizer),
+            "padding": tokenizer.pad_token_id,
+            "prefix": prefix,
+            "suffix": suffix,
+            "stored_length": stored,
         },
-    )  # fmt: skip
+    )
 
 
 def query_tokens(collection: Collection, tokenizer: PreTrainedTokenizerBase) -> TokenStore:

@@ -85,7 +85,7 @@ class TokenStore:
             Token ids (n, L) int64 and lengths (n,) int64, where L is the longest length.
 
         Raises:
-            InputError: ``max_length`` leaves no room for a token, or is more than the store kept.
+            InputError: ``max_length`` leaves no token, or is more than the store kept.
         """
         [(ids, mask)] = self.gather_chunks([rows], max_length)
         return ids, mask.sum(1)

@@ -18,9 +18,7 @@ from armlib.storage import kept, short_digest
 TRIPLES_PER_STEP = 200_000
 
 
-def triple_rows(
-    collection: Collection, queries: TokenStore, passages: TokenStore, left_out: Iterable[str] = ()
-) -> np.ndarray:
+def triple_rows(collection: Collection, queries: TokenStore, passages: TokenStore, left_out: Iterable[str] = ()) -> np.ndarray:
     """The training triples as row numbers of query, positive and negative, (T, 3) int32, memory-mapped from the cache.
 
     Args:

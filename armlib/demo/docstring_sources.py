@@ -25,10 +25,31 @@ PACKAGES = {
 }
 # Tests and examples, other projects' code carried along, and parts of the standard library that not every build has.
 SKIPPED_FOLDERS = {
-    "tests", "test", "testing", "examples", "sandbox", "benchmarks", "externals", "extern", "vendored", "_vendor",
-    "array_api_compat", "array_api_extra", "site-packages", "dist-packages", "__pycache__", "idlelib", "tkinter",
-    "turtledemo", "lib2to3", "distutils", "ensurepip", "pydoc_data", "encodings", "lib-dynload",
-}  # fmt: skip
+    "tests",
+    "test",
+    "testing",
+    "examples",
+    "sandbox",
+    "benchmarks",
+    "externals",
+    "extern",
+    "vendored",
+    "_vendor",
+    "array_api_compat",
+    "array_api_extra",
+    "site-packages",
+    "dist-packages",
+    "__pycache__",
+    "idlelib",
+    "tkinter",
+    "turtledemo",
+    "lib2to3",
+    "distutils",
+    "ensurepip",
+    "pydoc_data",
+    "encodings",
+    "lib-dynload",
+}
 SKIPPED_FILES = {"setup.py", "conftest.py", "turtle.py", "antigravity.py", "this.py", "sitecustomize.py"}
 
 
@@ -124,8 +145,8 @@ def _added_docs(body: list[ast.stmt], module: str) -> Iterator[tuple[str, str]]:
         call = node.value if isinstance(node, ast.Expr) else None
         if not isinstance(call, ast.Call) or getattr(call.func, "id", None) != "add_newdoc":
             continue
-        *place, added = call.args
-        names = [_string(argument) for argument in place]
+        *path, added = call.args
+        names = [_string(argument) for argument in path]
         if not names or None in names:
             continue
         if len(names) == 1:
@@ -135,7 +156,7 @@ def _added_docs(body: list[ast.stmt], module: str) -> Iterator[tuple[str, str]]:
             attribute, text = pair.elts if isinstance(pair, ast.Tuple) and len(pair.elts) == 2 else (None, pair)
             parts = [*".".join(names).split("."), *([_string(attribute) or "_"] if attribute is not None else [])]
             content = _string(text)
-            # Private parts of a place such as numpy._core are no part of the name; a private attribute is not public.
+            # Private parts of a path such as numpy._core are no part of the name; a private attribute is not public.
             if content and not parts[-1].startswith("_"):
                 yield ".".join(part for part in parts if not part.startswith("_")), _dedent(content)
 

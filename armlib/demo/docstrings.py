@@ -76,7 +76,7 @@ def _build(folder: Path) -> None:
     passages = {thing.name: passages_of(thing) for thing in objects.values()}
     documents = [passage for group in passages.values() for passage in group]
     qrels: Qrels = {
-        name: {passage.id: 3 if place == 0 else 2 for place, passage in enumerate(group)}
+        name: {passage.id: 3 if number == 0 else 2 for number, passage in enumerate(group)}
         | {passages[other][0].id: 1 for other in related[name]}
         for name, group in passages.items()
     }
@@ -108,9 +108,10 @@ def distinct(found: Iterable[DocumentedObject]) -> tuple[dict[str, DocumentedObj
         the objects by name, and for the name of each object left out because of an equal text the name of the one kept.
     """
     found = [
-        thing for thing in found
+        thing
+        for thing in found
         if len(thing.body.split()) >= LEAST_BODY_WORDS and len(thing.summary.split()) >= LEAST_SUMMARY_WORDS
-    ]  # fmt: skip
+    ]
     objects: dict[str, DocumentedObject] = {}
     aliases: dict[str, str] = {}
     by_body: dict[str, str] = {}
@@ -131,8 +132,8 @@ def passages_of(thing: DocumentedObject) -> list[Document]:
     words = thing.body.split()[: PASSAGES * PASSAGE_WORDS]
     starts = range(0, len(words), PASSAGE_WORDS)
     return [
-        Document(f"{thing.name}#{place}", " ".join(words[start : start + PASSAGE_WORDS]))
-        for place, start in enumerate(starts, start=1)
+        Document(f"{thing.name}#{number}", " ".join(words[start : start + PASSAGE_WORDS]))
+        for number, start in enumerate(starts, start=1)
     ]
 
 
@@ -174,7 +175,7 @@ class Names:
 def _shared(parts: list[str], others: list[str]) -> int:
     """How many leading parts two names share."""
     return next(
-        (place for place, (one, other) in enumerate(zip(parts, others, strict=False)) if one != other),
+        (number for number, (one, other) in enumerate(zip(parts, others, strict=False)) if one != other),
         min(len(parts), len(others)),
     )
 
@@ -192,4 +193,4 @@ def related_objects(objects: dict[str, DocumentedObject], aliases: dict[str, str
 def split_by_name(names: Iterable[str]) -> dict[str, str]:
     """Which of the names are held out, and for what: the smallest SHA-1 sums are for validation, the next for test."""
     ordered = sorted(names, key=lambda name: hashlib.sha1(name.encode()).digest())[: VALIDATION_QUERIES + TEST_QUERIES]
-    return {name: "validation" if place < VALIDATION_QUERIES else "test" for place, name in enumerate(ordered)}
+    return {name: "validation" if number < VALIDATION_QUERIES else "test" for number, name in enumerate(ordered)}

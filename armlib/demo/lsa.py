@@ -10,15 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from transformers import (
-    DistilBertConfig,
-    DistilBertModel,
-    MPNetConfig,
-    MPNetModel,
-    PreTrainedModel,
-    RobertaConfig,
-    RobertaModel,
-)
+from transformers import DistilBertConfig, DistilBertModel, MPNetConfig, MPNetModel, PreTrainedModel, RobertaConfig, RobertaModel
 
 from armlib.demo.word_vectors import SPECIAL, Semantics, kept_semantics
 from armlib.encoder.bi_encoder import BiEncoder
@@ -116,21 +108,13 @@ def initial_backbone(
     return backbone.eval()
 
 
-def _stock_model(
-    architecture: str, vocabulary: int, dim: int, layers: int, heads: int, feed_forward: int
-) -> PreTrainedModel:
+def _stock_model(architecture: str, vocabulary: int, dim: int, layers: int, heads: int, feed_forward: int) -> PreTrainedModel:
     cls, pad, sep = (SPECIAL.index(name) for name in ("[CLS]", "[PAD]", "[SEP]"))
     common = {"vocab_size": vocabulary, "max_position_embeddings": POSITIONS, "pad_token_id": pad}
     if architecture == "distilbert":
         return DistilBertModel(
             DistilBertConfig(
-                **common,
-                dim=dim,
-                n_layers=layers,
-                n_heads=heads,
-                hidden_dim=feed_forward,
-                dropout=0,
-                attention_dropout=0,
+                **common, dim=dim, n_layers=layers, n_heads=heads, hidden_dim=feed_forward, dropout=0, attention_dropout=0
             )
         )
     names = {

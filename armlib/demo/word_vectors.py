@@ -161,12 +161,7 @@ def word_vectors(tokens: list[np.ndarray], vocabulary: int, dim: int, *, window:
 
 
 def kept_semantics(
-    texts: Callable[[], Iterable[str]],
-    corpus_fingerprint: str,
-    *,
-    dim: int = 128,
-    vocabulary: int = 8000,
-    seed: int = 0,
+    texts: Callable[[], Iterable[str]], corpus_fingerprint: str, *, dim: int = 128, vocabulary: int = 8000, seed: int = 0
 ) -> Semantics:
     """`latent_semantics`, done once for each corpus and kept in ``cache_folder() / "encoders"``.
 

@@ -156,9 +156,7 @@ class BiEncoder(nn.Module):
             parts += [shape, values.flatten().view(torch.uint8).numpy().tobytes()]
         return digest(*parts)[:16]
 
-    def save(
-        self, folder: str | Path, *, query_length: int, passage_length: int, provenance: dict[str, Any] | None = None
-    ) -> Path:
+    def save(self, folder: str | Path, *, query_length: int, passage_length: int, provenance: dict[str, Any] | None = None) -> Path:
         """Write the encoder in sentence-transformers' folder format, as a whole or not at all.
 
         ``SentenceTransformer(folder).encode`` gives this encoder's normalised embeddings with texts cut at

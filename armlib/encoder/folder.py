@@ -74,9 +74,7 @@ def read_layout(source: str) -> Layout:
 def _warn_of_settings(source: str, listed: str | None) -> None:
     settings = read_json(Path(listed)) if listed else {}
     if settings.get("similarity_fn_name") not in (None, "cosine"):
-        warnings.warn(
-            f"{source} was made for {settings['similarity_fn_name']} similarity; cosine is used here", stacklevel=5
-        )
+        warnings.warn(f"{source} was made for {settings['similarity_fn_name']} similarity; cosine is used here", stacklevel=5)
     if prompts := {name: text for name, text in (settings.get("prompts") or {}).items() if text}:
         warnings.warn(f"{source} was made for texts after the prompts {prompts}; none are added here", stacklevel=5)
 

@@ -85,9 +85,8 @@ def equivalence(
 
 
 def compare(
-    evaluations: Mapping[str, Evaluation], measure: str, reference: str | None = None, margin: float = 0.05,
-    alpha: float = 0.05,
-) -> pd.DataFrame:  # fmt: skip
+    evaluations: Mapping[str, Evaluation], measure: str, reference: str | None = None, margin: float = 0.05, alpha: float = 0.05
+) -> pd.DataFrame:
     """Compare a group of systems on one measure, as in Table 3: each with the best, by TOST with Bonferroni correction.
 
     Args:
@@ -130,9 +129,13 @@ def compare(
 
 
 def compare_runs(
-    runs: Mapping[str, str | Path | Run], qrels: Mapping[str, Mapping[str, int]], measure: str,
-    reference: str | None = None, margin: float = 0.05, alpha: float = 0.05,
-) -> pd.DataFrame:  # fmt: skip
+    runs: Mapping[str, str | Path | Run],
+    qrels: Mapping[str, Mapping[str, int]],
+    measure: str,
+    reference: str | None = None,
+    margin: float = 0.05,
+    alpha: float = 0.05,
+) -> pd.DataFrame:
     """Compare runs, in memory or in TREC run files of whatever origin, as `compare` does.
 
     Args:

@@ -20,9 +20,18 @@ DEPTH = 1000  # passages ranked for each query, as in paper section 4
 
 
 def evaluate_encoder(
-    encoder: BiEncoder, collections: Sequence[Collection], folder: Path, *, query_length: int, passage_length: int,
-    full: bool = True, index: str = "exact", measures: Sequence[str] = (), tag: str = "armlib", work: Path | None = None,
-) -> tuple[list[dict], dict[str, dict]]:  # fmt: skip
+    encoder: BiEncoder,
+    collections: Sequence[Collection],
+    folder: Path,
+    *,
+    query_length: int,
+    passage_length: int,
+    full: bool = True,
+    index: str = "exact",
+    measures: Sequence[str] = (),
+    tag: str = "armlib",
+    work: Path | None = None,
+) -> tuple[list[dict], dict[str, dict]]:
     """Measure an encoder; collections over the same documents share one encoding of them.
 
     Writes ``runs/<collection>-<mode>.run.gz`` and ``measures/<collection>-<mode>.csv`` (one row a query) below ``folder``.

@@ -14,9 +14,22 @@ from ir_measures import Measure
 from armlib.errors import InputError, unknown
 
 COMMON = (
-    "nDCG@10", "nDCG@100", "R@100", "R@1000", "R(rel=2)@1000", "Success@100", "Success(rel=2)@100", "RR@10",
-    "RR(rel=2)@10", "AP", "AP(rel=2)", "AP@1000", "P@10", "P(rel=2)@10", "Judged@10",
-)  # fmt: skip
+    "nDCG@10",
+    "nDCG@100",
+    "R@100",
+    "R@1000",
+    "R(rel=2)@1000",
+    "Success@100",
+    "Success(rel=2)@100",
+    "RR@10",
+    "RR(rel=2)@10",
+    "AP",
+    "AP(rel=2)",
+    "AP@1000",
+    "P@10",
+    "P(rel=2)@10",
+    "Judged@10",
+)
 
 
 def parse_measures(names: Iterable[str | Measure] | str) -> list[Measure]:

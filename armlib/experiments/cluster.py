@@ -1,4 +1,4 @@
-"""Many training runs on many machines: experiments are handed to workers by Dask's scheduler, and all results go into one run store.
+"""Many training runs on many machines: Dask's scheduler hands experiments to workers, and all results go into one run store.
 
 An experiment whose worker is lost is handed to another one, which goes on from the checkpoint in the store.
 """
@@ -103,11 +103,18 @@ def workers_here(count: int) -> Iterator[Client]:
         dask.config.set({"distributed.nanny.pre-spawn-environ": settings, "distributed.worker.daemon": False}),
         tempfile.TemporaryDirectory(prefix="armlib-dask-") as scratch,
         LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False}, memory_limit=None, local_directory=scratch, silence_logs=logging.CRITICAL,
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            memory_limit=None,
+            local_directory=scratch,
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
-    ):  # fmt: skip
+    ):
         yield client
 
 
@@ -139,7 +146,7 @@ class CheckpointOnClosing(WorkerPlugin):
         signal.signal(signal.SIGTERM, lambda *_: worker.loop.add_callback(worker.close_gracefully, reason="SIGTERM"))
 
     def teardown(self, worker) -> None:
-        """Dask waits for the training's thread after this."""
+        """Dask waits for the training run's thread after this."""
         stop_training_runs()
 
 

@@ -137,7 +137,7 @@ class Experiment:
         return Shape(self.query_length, self.passage_length, self.chunk_size, self.chunk_tokens or None)
 
     def values(self) -> dict[str, Any]:
-        """All values that the key depends on: those that are younger than the first keys only where they differ from their default."""
+        """All values that the key depends on; those younger than the first keys only where they are not the default."""
         younger = {"full_ranking": True, "loss": "", "sampler": "random"}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 

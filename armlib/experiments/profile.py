@@ -21,11 +21,11 @@ class Profile:
         experiment: the values that all its experiments share.
         encoders: encoders that the book compares; ablations take the first.
         static: static targets of the sweep.
-        batch_sizes: of distributed targets; each training sees equally many triples.
+        batch_sizes: of distributed targets; each training run sees equally many triples.
         seeds: seeds of every comparison.
         sweep_seeds: seeds of the sweeps over static targets and batch sizes.
-        sweep: values in which trainings of the sweep over static targets differ from the profile's experiment, such as fewer steps.
-        jobs: trainings at a time on one machine.
+        sweep: values in which the sweep over static targets differs from the profile's experiment, such as fewer steps.
+        jobs: training runs at a time on one machine.
         about: one sentence on what its numbers are, and are not.
     """
 
@@ -69,7 +69,7 @@ def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequ
         name: ``demo``, ``small``, ``paper`` or a path that ends in ``.toml``.
         collection: what to train on instead of the profile's, as `armlib.names.load_collection` takes it.
         encoder: the only encoder to start from, instead of the profile's.
-        seeds: the seeds of all trainings, instead of the profile's.
+        seeds: the seeds of all training runs, instead of the profile's.
 
     Raises:
         InputError: there is no such profile, or a value in it is missing, unknown or of the wrong type.

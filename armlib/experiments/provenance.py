@@ -17,13 +17,17 @@ def provenance() -> dict:
     """The machine (processor, cores, threads that torch uses, memory, GPU), package versions, and the time, as plain values."""
     return {
         "machine": {
-            "name": platform.node(), "system": platform.platform(), "processor": _processor(), "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(), "memory_gib": round(_memory() / 2**30, 1),
+            "name": platform.node(),
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "memory_gib": round(_memory() / 2**30, 1),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
         "versions": {"python": platform.python_version(), **_versions()},
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
+    }
 
 
 def machine_line(made: dict) -> str:

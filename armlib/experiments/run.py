@@ -16,9 +16,7 @@ from armlib.retrieval.indexes import check_index
 from armlib.training.loop import train
 
 
-def run_experiment(
-    data: TrainingData, folder: Path, work: Path, accelerator: Accelerator, checkpoint_seconds: float
-) -> None:
+def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Accelerator, checkpoint_seconds: float) -> None:
     """Train, evaluate, and write ``folder`` whole at the end.
 
     Args:

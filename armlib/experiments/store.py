@@ -39,12 +39,7 @@ class RunStore:
     """
 
     def __init__(
-        self,
-        path: str | Path | None = None,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        checkpoint_seconds: float = 120.0,
+        self, path: str | Path | None = None, *, device: str = "auto", precision: str = "auto", checkpoint_seconds: float = 120.0
     ) -> None:
         self.path = Path(path or os.environ.get("ARMLIB_RUNS") or FOLDER).resolve()
         self.device, self.precision, self.checkpoint_seconds = device, precision, checkpoint_seconds

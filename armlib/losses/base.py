@@ -35,7 +35,7 @@ class LossValue(NamedTuple):
     """
 
     value: Float[Tensor, ""]
-    targets: Float[Tensor, "..."] | None = None
+    targets: Float[Tensor, ...] | None = None
 
 
 class Loss(nn.Module, ABC):

@@ -92,9 +92,7 @@ class MarginLoss(Loss):
             lacks = "has no gradient to stop" if target.readings == READINGS else "would lose its penalty"
             raise InputError(f"stop_gradient is for adaptive, distributed and mean targets; {name!r} {lacks}")
 
-    def forward(
-        self, queries: Tensor, positives: Tensor, negatives: Tensor, return_targets: bool = False
-    ) -> Tensor | LossValue:
+    def forward(self, queries: Tensor, positives: Tensor, negatives: Tensor, return_targets: bool = False) -> Tensor | LossValue:
         """The loss of a batch of triples.
 
         Args:

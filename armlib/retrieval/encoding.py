@@ -33,9 +33,15 @@ class Store(Protocol):
 
 
 def encode_rows(
-    encoder: nn.Module, store: Store, rows: np.ndarray, max_length: int, *, batch_tokens: int | None = None,
-    device: str | torch.device | None = None, description: str = "encoding",
-) -> np.ndarray:  # fmt: skip
+    encoder: nn.Module,
+    store: Store,
+    rows: np.ndarray,
+    max_length: int,
+    *,
+    batch_tokens: int | None = None,
+    device: str | torch.device | None = None,
+    description: str = "encoding",
+) -> np.ndarray:
     """Encode rows of a token store: no gradients, evaluation mode, bfloat16 autocast on CUDA alone.
 
     Texts are encoded longest first in batches of equal cost and put back into their order: little is padded, and memory

@@ -27,9 +27,12 @@ RECALL_DEPTHS = (10, 100, 1000)
 
 
 def rerank(
-    candidates: Mapping[str, Iterable[str]], query_vectors: np.ndarray, query_rows: Mapping[str, int],
-    passage_vectors: Vectors, passage_rows: Mapping[str, int],
-) -> Run:  # fmt: skip
+    candidates: Mapping[str, Iterable[str]],
+    query_vectors: np.ndarray,
+    query_rows: Mapping[str, int],
+    passage_vectors: Vectors,
+    passage_rows: Mapping[str, int],
+) -> Run:
     """Order each query's candidates by the cosine similarity of their vectors to the query's.
 
     Args:
@@ -59,10 +62,17 @@ def rerank(
 
 
 def rerank_first_stage(
-    encoder: nn.Module, queries: Store, passages: Store, first_stage: Mapping[str, Mapping[str, float]], *,
-    query_length: int = 30, passage_length: int = 200, passage_vectors: Vectors | None = None,
-    batch_tokens: int | None = None, device: str | torch.device | None = None,
-) -> Run:  # fmt: skip
+    encoder: nn.Module,
+    queries: Store,
+    passages: Store,
+    first_stage: Mapping[str, Mapping[str, float]],
+    *,
+    query_length: int = 30,
+    passage_length: int = 200,
+    passage_vectors: Vectors | None = None,
+    batch_tokens: int | None = None,
+    device: str | torch.device | None = None,
+) -> Run:
     """Re-rank a first stage's candidates; each passage is encoded once, whichever queries it is a candidate of.
 
     Args:
@@ -99,10 +109,20 @@ def rerank_first_stage(
 
 
 def full_ranking(
-    encoder: nn.Module, queries: Store, query_ids: Sequence[str], passages: Store, k: int = 1000,
-    index: str | Index = "exact", *, passage_vectors: Vectors | None = None, query_length: int = 30,
-    passage_length: int = 200, batch_tokens: int | None = None, device: str | torch.device | None = None, seed: int = 0,
-) -> tuple[Run, dict[str, Any]]:  # fmt: skip
+    encoder: nn.Module,
+    queries: Store,
+    query_ids: Sequence[str],
+    passages: Store,
+    k: int = 1000,
+    index: str | Index = "exact",
+    *,
+    passage_vectors: Vectors | None = None,
+    query_length: int = 30,
+    passage_length: int = 200,
+    batch_tokens: int | None = None,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+) -> tuple[Run, dict[str, Any]]:
     """Rank a whole collection for each query through an index.
 
     Args:
@@ -149,9 +169,13 @@ def full_ranking(
     with _Timed(seconds, "search"):
         scores, rows = searcher.search(query_vectors, k)
     about: dict[str, Any] = {
-        "index": searcher.specification, "exact": searcher.exact, "passages": len(passages), "queries": len(query_ids),
-        "k": k, "found": float((rows >= 0).sum(axis=1).mean()),
-    }  # fmt: skip
+        "index": searcher.specification,
+        "exact": searcher.exact,
+        "passages": len(passages),
+        "queries": len(query_ids),
+        "k": k,
+        "found": float((rows >= 0).sum(axis=1).mean()),
+    }
     depths = sorted({min(depth, k) for depth in RECALL_DEPTHS})
     if searcher.exact:
         about |= {"recall": {str(depth): 1.0 for depth in depths}, "recall_queries": 0}

@@ -108,8 +108,8 @@ def _write_query(text: IO[str], path: Path, query: str, results: Mapping[str, fl
     for document, score in results.items():
         _check_word("document id", document)
         if not math.isfinite(score):
-            place = f"document {document!r} for query {query!r}"
-            raise InputError(f"cannot write {path}: the score of {place} is {score}; expected a finite number")
+            where = f"document {document!r} for query {query!r}"
+            raise InputError(f"cannot write {path}: the score of {where} is {score}; expected a finite number")
     lines = enumerate(ranked(results).items(), start=1)
     text.write("".join(f"{query} Q0 {document} {rank} {float(score)!r} {tag}\n" for rank, (document, score) in lines))
 

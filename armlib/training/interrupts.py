@@ -1,4 +1,4 @@
-"""Stopping a training run from outside: SIGTERM or a scheduler asks, all its processes agree on a step, and a checkpoint is written."""
+"""Stopping a training run from outside: SIGTERM or a scheduler asks, all its processes agree on a step and write a checkpoint."""
 
 from __future__ import annotations
 

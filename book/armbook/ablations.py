@@ -1,5 +1,4 @@
-"""Figures of changed losses: courses of the two readings, differences of ablations, and similarities during training."""
-# DOC Tables of differences: paper against released code, their two readings trained, and ablations of distributed targets.
+"""Ablations of distributed targets: what each changes in scores and similarities, and what one batch tells of it."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from matplotlib.patches import Patch
 from torch import Tensor
 
 from armbook.batch_example import embedded_triples
-from armbook.learning_curves import SECOND_LINE, draw_curve, traces_by_triples
+from armbook.learning_curves import SECOND_LINE, SMOOTHED, draw_curve, smoothed_traces
 from armbook.results import Score, seeds_of, spoken, telling_scores
 from armbook.style import GREY, STYLE, colour, marker
 from armbook.tables import value_text
@@ -52,23 +51,23 @@ def ablations_figure(results: Sequence[Result], profile: Profile) -> Figure:
     names = [name for name in found if name != REFERENCE]
     with plt.rc_context(STYLE):
         size = (9, 0.9 + len(collections) * (0.7 + 0.24 * len(names)))
-        figure, room = plt.subplots(
+        figure, panels = plt.subplots(
             len(collections), len(modes), figsize=size, layout="constrained", sharey=True, sharex="row", squeeze=False
         )
         for score in wanted:
-            axes = room[collections.index(score[0]), modes.index(score[1])]
+            axes = panels[collections.index(score[0]), modes.index(score[1])]
             own = pd.Series([result.value(*score) for result in found[REFERENCE]])
             axes.axvspan(own.min() - own.mean(), own.max() - own.mean(), color=colour(REFERENCE), alpha=0.15, linewidth=0)
             axes.axvline(0, color=colour(REFERENCE), linewidth=1)
-            for place, name in enumerate(names):
+            for height, name in enumerate(names):
                 values, shade = gaps(found, score).loc[name], colour(name)
                 shape = marker(found[name][0].experiment.encoder)
-                axes.plot(values, [place] * len(values), shape, color=shade, markerfacecolor="none", gid=f"{name}:{SEED}")
-                axes.plot(values.mean(), place, "|", color=shade, markersize=13, markeredgewidth=2.5, gid=f"{name}:{MEAN}")
+                axes.plot(values, [height] * len(values), shape, color=shade, markerfacecolor="none", gid=f"{name}:{SEED}")
+                axes.plot(values.mean(), height, "|", color=shade, markersize=13, markeredgewidth=2.5, gid=f"{name}:{MEAN}")
             axes.set(title=f"{score[0]}, {score[1]}", yticks=range(len(names)), yticklabels=names)
             axes.tick_params(axis="y", length=0)
-        room[0, 0].invert_yaxis()  # all share it
-        for axes in room[-1]:
+        panels[0, 0].invert_yaxis()  # all share it
+        for axes in panels[-1]:
             axes.set_xlabel(f"difference in {MEASURE} to {REFERENCE}")
         shape = marker(results[0].experiment.encoder)
         keys = [
@@ -84,8 +83,8 @@ def similarities_figure(results: Sequence[Result], profile: Profile) -> Figure:
     """The similarities of positives to negatives during training, of the losses that the second identity compares.
 
     Args:
-        results: such as those of `armbook.chapters.ablations`; those of distributed targets, of the explicit mean, of a static target
-            with the penalty and of a stopped gradient are drawn, as far as they are there.
+        results: such as those of `armbook.chapters.ablations`; those of distributed targets, of the explicit mean, of a static
+            target with the penalty and of a stopped gradient are drawn, as far as they are there.
         profile: whose learning rate the others are named by.
 
     Returns:
@@ -105,8 +104,8 @@ def similarities_figure(results: Sequence[Result], profile: Profile) -> Figure:
             shape = {"color": colour(name), "gid": name, **(SECOND_LINE if some[0].experiment.stop_gradient else {})}
             if some[0].experiment.target == "mean":
                 shape["linestyle"] = (0, (1, 1.2))  # it may run along distributed's
-            draw_curve(means, traces_by_triples(some, lambda trace: trace.similarity_mean), label=name, **shape)
-            draw_curve(widths, traces_by_triples(some, lambda trace: trace.similarity_maximum - trace.similarity_minimum), **shape)
+            draw_curve(means, smoothed_traces(some, lambda trace: trace.similarity_mean), label=name, **shape)
+            draw_curve(widths, smoothed_traces(some, lambda trace: trace.similarity_maximum - trace.similarity_minimum), **shape)
         means.set(xlabel="triples seen", ylabel="cosine similarity", title="mean of D+ x D-")
         widths.set(xlabel="triples seen", title="maximum minus minimum of D+ x D-")
         figure.legend(loc="outside lower center", ncols=2)
@@ -114,7 +113,6 @@ def similarities_figure(results: Sequence[Result], profile: Profile) -> Figure:
 
 
 REFERENCE = "distributed"  # what every ablation changes in one respect
-AT_THE_END = 32  # steps, as many as the paper's figure 6 smooths over
 
 
 def ablation_name(experiment: Experiment, profile: Profile) -> str:
@@ -137,7 +135,9 @@ def by_ablation(results: Iterable[Result], profile: Profile) -> dict[str, list[R
     for name, some in found.items():
         some.sort(key=lambda result: result.experiment.seed)
         if seeds_of(some) != seeds_of(found[REFERENCE]):
-            raise InputError(f"{name} has the seeds {seeds_of(some)} and {REFERENCE} {seeds_of(found[REFERENCE])}; expected the same")
+            raise InputError(
+                f"{name} has the seeds {seeds_of(some)} and {REFERENCE} {seeds_of(found[REFERENCE])}; expected the same"
+            )
     return found
 
 
@@ -188,7 +188,7 @@ def ablations_table(results: Sequence[Result], profile: Profile) -> pd.DataFrame
 
 def settled(results: Sequence[Result]) -> float:
     """The mean of D+ x D- over the last 32 steps, averaged over results."""
-    return float(np.mean([result.trace.similarity_mean.tail(AT_THE_END).mean() for result in results]))
+    return float(np.mean([result.trace.similarity_mean.tail(SMOOTHED).mean() for result in results]))
 
 
 def training_batch(encoder: BiEncoder, experiment: Experiment, seed: int = 0) -> list[Tensor]:
@@ -221,9 +221,11 @@ def loss_parts(encoders: Mapping[str, BiEncoder], experiment: Experiment, seed: 
         losses = {target: float(MarginLoss(target)(*batch)) for target in ("distributed", "mean", "variance")}
         targets = mean_targets(*batch[1:])
         rows[name] = {
-            **losses, "share of variance": losses["variance"] / losses["distributed"],
-            "mean target": float(targets.mean()), "spread of mean targets": float(targets.std(correction=0)),
-        }  # fmt: skip
+            **losses,
+            "share of variance": losses["variance"] / losses["distributed"],
+            "mean target": float(targets.mean()),
+            "spread of mean targets": float(targets.std(correction=0)),
+        }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("encoder")
 
 

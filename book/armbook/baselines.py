@@ -1,5 +1,4 @@
 """What Table 4 compares with: retrievers measured here, by training, by BM25, or from the run files that others left."""
-# DOC Table 4: variants beside baselines; an origin tells what is measured here from what the paper measured and what it quotes.
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ from armlib.training.settings import MEASURE
 SELF, TEACHER, NONE = "self-distillation", "teacher distillation", "no distillation"
 MEASURED, FROM_RUN = "measured here", "measured from a run file"
 ONE, BEFORE = "static(1.0)", "before fine-tuning"
-RANDOM = "random"  # how the triples of our trainings come into batches
+RANDOM = "random"  # how the triples of our training runs come into batches
 _ENDINGS = (".gz", ".txt", ".run", ".trec")
 
 
@@ -107,7 +106,7 @@ def teachers(runs: Sequence[str], triples: int, collections: Sequence[str] = ())
     Args:
         runs: paths, or ``NAME=path@collection``; without a name the file's own, without a collection every one of ``collections``
             of which the run has judged queries. Runs of one name are one retriever.
-        triples: that the training of each saw.
+        triples: that each saw in training.
         collections: names of the evaluation collections that may be meant.
 
     Raises:
@@ -116,7 +115,7 @@ def teachers(runs: Sequence[str], triples: int, collections: Sequence[str] = ())
             of rankings of different collections cannot be compared.
     """
     if runs and triples < 1:
-        raise InputError(f"say how many triples the training behind the run files saw; {triples} cannot be")
+        raise InputError(f"say how many triples the systems behind the run files saw in training; {triples} cannot be")
     found: dict[str, dict[str, Evaluation]] = {}
     for text in runs:
         name, path, collection = _parse(text)
@@ -204,17 +203,17 @@ def table4(rows: Sequence[Baseline], collections: Sequence[str]) -> pd.DataFrame
         A row for each; columns of two levels: ``system`` with group, loss, sampling, in-batch and origin; each collection with
         nDCG@10 and Recall@1000; ``training`` with the triples seen.
     """
-    means = {name: {place: row.mean(name) for place, row in enumerate(rows) if name in row.evaluations} for name in collections}
+    means = {name: {number: row.mean(name) for number, row in enumerate(rows) if name in row.evaluations} for name in collections}
     columns = {name: paper_measures(next(iter(means[name].values())).mean, FULL_RANKING) for name in collections}
     alike = {(name, measure): _equivalent(rows, means[name], measure) for name in collections for measure in columns[name]}
     lines = []
-    for place, row in enumerate(rows):
+    for number, row in enumerate(rows):
         scores = {}
         for name, measure in alike:
             if name in row.evaluations:
                 values = [each.mean[measure] for each in row.evaluations[name]]
                 spread = float(np.ptp(values)) / 2 if len(values) > 1 else None
-                scores[name, measure] = (float(np.mean(values)), spread, DAGGER if place in alike[name, measure] else "")
+                scores[name, measure] = (float(np.mean(values)), spread, DAGGER if number in alike[name, measure] else "")
         seen = DASH if row.triples is None else f"{row.triples:,}"
         lines.append(_Line(row.group, (row.group, row.loss, row.sampling, row.in_batch, row.origin), scores, seen))
     return _as_text(lines, list(alike), digits=3)
@@ -258,8 +257,8 @@ def published4() -> pd.DataFrame:
         origin = f"{QUOTED} {_NAMES[row['source']]}" if row["quoted"] else PUBLISHED
         loss = _LOSSES.get(row["loss"], row["loss"]) + (" (reference of the tests)" if alike == "reference run" else "")
         used, seen = (DASH, DASH), DASH
-        if pd.notna(row["in_batch"]):
-            used = (_SAMPLING[row["batch_sampling"]], yes_or_no(row["in_batch"]))
+        if pd.notna(row["uses_batch"]):
+            used = (_SAMPLING[row["batch_sampling"]], yes_or_no(row["uses_batch"]))
             seen = f"{'≈ ' if row['quoted'] else ''}{row['triples_millions']:.1f} million"
         block = f"{row['group']} {row['source'] if row['group'] == TEACHER else ''}"
         lines.append(_Line(block, (row["group"], loss, *used, origin), scores, seen))
@@ -303,10 +302,10 @@ def _as_text(lines: Sequence[_Line], columns: Sequence[tuple[str, str]], digits:
 
 def _equivalent(rows: Sequence[Baseline], means: Mapping[int, Evaluation], measure: str) -> set[int]:
     """Places of the rows that are equivalent to the best distilled retriever, none where there is no such retriever."""
-    distilled = [place for place in means if rows[place].group == TEACHER]
+    distilled = [number for number in means if rows[number].group == TEACHER]
     if not distilled:
         return set()
-    reference = max(distilled, key=lambda place: means[place].mean[MEASURE])
-    tested = {str(place): each for place, each in means.items() if place == reference or rows[place].group != TEACHER}
+    reference = max(distilled, key=lambda number: means[number].mean[MEASURE])
+    tested = {str(number): each for number, each in means.items() if number == reference or rows[number].group != TEACHER}
     compared = compare(tested, measure, reference=str(reference))
-    return {int(place) for place in compared.index[compared.equivalent]}
+    return {int(number) for number in compared.index[compared.equivalent]}

@@ -89,11 +89,16 @@ def see_batch(result: Result, seed: int = SEED, *, trained: bool = True) -> Batc
     stores = (data.queries, data.passages, data.passages)
     ids = np.stack([np.asarray(store.ids)[rows[:, column]] for column, store in enumerate(stores)], axis=1)
     return BatchExample(
-        key=result.key, relevance=similarities(encoded[0], encoded[2]).numpy(), targets=targets.numpy(),
-        losses=(margins - targets).square().numpy(), encoder=experiment.encoder, weights=TRAINED if trained else UNTRAINED,
-        collection=experiment.collection, ids=np.char.decode(ids, "utf8"),
+        key=result.key,
+        relevance=similarities(encoded[0], encoded[2]).numpy(),
+        targets=targets.numpy(),
+        losses=(margins - targets).square().numpy(),
+        encoder=experiment.encoder,
+        weights=TRAINED if trained else UNTRAINED,
+        collection=experiment.collection,
+        ids=np.char.decode(ids, "utf8"),
         positive_relevance=similarities(encoded[0], encoded[1]).numpy().diagonal(),
-    )  # fmt: skip
+    )
 
 
 def embedded_triples(data: TrainingData, rows: np.ndarray) -> list[Tensor]:
@@ -167,11 +172,16 @@ def instance(example: BatchExample, query: int | None = None) -> pd.DataFrame:
     rows += [{"role": "d+", "text": texts[example.ids[i, 1]], "relevance": example.positive_relevance[i]}]
     rows += [
         {
-            "role": role, "text": texts[example.ids[j, 2]], "relevance": example.relevance[i, j], "target": targets[j],
-            "instance_loss": example.losses[i, j], "in_batch_error": example.in_batch_losses[i, j], "own": bool(j == i),
+            "role": role,
+            "text": texts[example.ids[j, 2]],
+            "relevance": example.relevance[i, j],
+            "target": targets[j],
+            "instance_loss": example.losses[i, j],
+            "in_batch_error": example.in_batch_losses[i, j],
+            "own": bool(j == i),
         }
         for role, j in chosen.items()
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows).astype({"own": "boolean"})
 
 
@@ -219,7 +229,9 @@ def agreement(batches: Sequence[BatchExample]) -> pd.DataFrame:
         lowest, highest = example.targets.min(axis=1), example.targets.max(axis=1)
         rows.append(
             {
-                "encoder": example.encoder, "weights": example.weights, "queries": len(example.targets),
+                "encoder": example.encoder,
+                "weights": example.weights,
+                "queries": len(example.targets),
                 "relevance": _correlation(example.targets, example.relevance),
                 "loss": _correlation(example.targets, example.losses),
                 "in_batch_error": _correlation(example.targets, example.in_batch_losses),
@@ -228,7 +240,7 @@ def agreement(batches: Sequence[BatchExample]) -> pd.DataFrame:
                 "margin_above": float((example.margins >= highest).mean()),
                 "own_highest": float((example.targets.diagonal() >= highest).mean()),
             }
-        )  # fmt: skip
+        )
     return pd.DataFrame(rows)
 
 

@@ -47,10 +47,15 @@ def machines(found: Sequence[dict]) -> pd.DataFrame:
     Columns: ``file``, ``benchmark``, ``machine``, ``GPU`` (its name, or ``none``), ``time``.
     """
     rows = [
-        {"file": each["file"], "benchmark": each["benchmark"], "machine": machine_line(each["made"]),
-         "GPU": each["made"]["machine"]["gpu"] or "none", "time": each["made"]["time"]}
+        {
+            "file": each["file"],
+            "benchmark": each["benchmark"],
+            "machine": machine_line(each["made"]),
+            "GPU": each["made"]["machine"]["gpu"] or "none",
+            "time": each["made"]["time"],
+        }
         for each in found
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows, columns=["file", "benchmark", "machine", "GPU", "time"])
 
 
@@ -81,13 +86,18 @@ def training_speed(found: Sequence[dict]) -> pd.DataFrame:
     rows = []
     for each in _of(found, TRAINING):
         for way, figures in each["ways"].items():
-            rows.append({
-                "way": way, "layers": each["settings"]["layers"], "triples per second": figures["triples_per_second"],
-                "padded tokens per triple": figures["padded_tokens_per_triple"],
-                "armlib's rate over it": 1.0 if way == OURS else _ratio(each, way),
-                "real tokens per triple": each["floor"]["real_tokens_per_triple"],
-                "machine": machine_line(each["made"]), "device": each["device"],
-            })  # fmt: skip
+            rows.append(
+                {
+                    "way": way,
+                    "layers": each["settings"]["layers"],
+                    "triples per second": figures["triples_per_second"],
+                    "padded tokens per triple": figures["padded_tokens_per_triple"],
+                    "armlib's rate over it": 1.0 if way == OURS else _ratio(each, way),
+                    "real tokens per triple": each["floor"]["real_tokens_per_triple"],
+                    "machine": machine_line(each["made"]),
+                    "device": each["device"],
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -97,14 +107,21 @@ def encoding_speed(found: Sequence[dict]) -> pd.DataFrame:
     Columns: ``way``; ``layers`` of the encoder; ``passages per second``, the median over rounds; ``armlib's rate over it`` (the
     median of the rounds' ratios); ``real tokens per passage``; ``machine``; ``device``.
     """
-    return pd.DataFrame([
-        {"way": way, "layers": each["settings"]["layers"], "passages per second": figures["passages_per_second"],
-         "armlib's rate over it": 1.0 if way == OURS else each["ratios"][f"{OURS} over {way}"],
-         "real tokens per passage": each["floor"]["real_tokens_per_passage"],
-         "machine": machine_line(each["made"]), "device": each["device"]}
-        for each in _of(found, ENCODING)
-        for way, figures in each["ways"].items()
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "way": way,
+                "layers": each["settings"]["layers"],
+                "passages per second": figures["passages_per_second"],
+                "armlib's rate over it": 1.0 if way == OURS else each["ratios"][f"{OURS} over {way}"],
+                "real tokens per passage": each["floor"]["real_tokens_per_passage"],
+                "machine": machine_line(each["made"]),
+                "device": each["device"],
+            }
+            for each in _of(found, ENCODING)
+            for way, figures in each["ways"].items()
+        ]
+    )
 
 
 def gather_speed(found: Sequence[dict]) -> pd.DataFrame:
@@ -114,15 +131,18 @@ def gather_speed(found: Sequence[dict]) -> pd.DataFrame:
     ``machine``.
     """
     rows = [
-        {"triples": size["triples"], "gathered per second": size["triples_per_second"],
-         "aim per second": each["target"]["triples_per_second"],
-         "aim met": size["triples_per_second"] >= each["target"]["triples_per_second"],
-         "private memory (MiB)": size["memory"]["last_batches"]["private_mib"],
-         "padded over real": size["padded_tokens_per_triple"] / size["real_tokens_per_triple"],
-         "machine": machine_line(each["made"])}
+        {
+            "triples": size["triples"],
+            "gathered per second": size["triples_per_second"],
+            "aim per second": each["target"]["triples_per_second"],
+            "aim met": size["triples_per_second"] >= each["target"]["triples_per_second"],
+            "private memory (MiB)": size["memory"]["last_batches"]["private_mib"],
+            "padded over real": size["padded_tokens_per_triple"] / size["real_tokens_per_triple"],
+            "machine": machine_line(each["made"]),
+        }
         for each in _of(found, GATHERING)
         for size in each["sizes"]
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
@@ -137,11 +157,17 @@ def store_speed(found: Sequence[dict]) -> pd.DataFrame:
         for store in ("passages", "queries", "triples"):
             figures = each[store]
             rate = figures["triples_per_second"] if store == "triples" else figures["texts_per_second"]
-            rows.append({
-                "store": store, "count": each["settings"][store], "built per second": rate, "bytes (GB)": figures["bytes"] / 1e9,
-                "peak memory (GiB)": each["peak_gib"], "went on from": figures.get("went_on_from", 0),
-                "machine": machine_line(each["made"]),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "store": store,
+                    "count": each["settings"][store],
+                    "built per second": rate,
+                    "bytes (GB)": figures["bytes"] / 1e9,
+                    "peak memory (GiB)": each["peak_gib"],
+                    "went on from": figures.get("went_on_from", 0),
+                    "machine": machine_line(each["made"]),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -156,11 +182,17 @@ def batch_memory(found: Sequence[dict]) -> pd.DataFrame:
     for each in _of(found, BATCHES):
         apart = {(one["loss"], one["batch_size"]): one["relative_difference"] for one in each["gradients"]}
         for row in each["batches"]:
-            rows.append({
-                "loss": row["loss"], "triples": row["batch_size"], "gradient caching": "yes" if row["cached"] else "no",
-                "memory (MiB)": row["peak_mib"] - row["before_mib"], "seconds": row["seconds"],
-                "gradients differ by": apart.get((row["loss"], row["batch_size"])), "machine": machine_line(each["made"]),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "loss": row["loss"],
+                    "triples": row["batch_size"],
+                    "gradient caching": "yes" if row["cached"] else "no",
+                    "memory (MiB)": row["peak_mib"] - row["before_mib"],
+                    "seconds": row["seconds"],
+                    "gradients differ by": apart.get((row["loss"], row["batch_size"])),
+                    "machine": machine_line(each["made"]),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -170,12 +202,21 @@ def search_speed(found: Sequence[dict]) -> pd.DataFrame:
     Columns: ``vectors``, ``dimensions``, ``results`` of each query, ``seconds per query`` (best round, ``queries`` at a time),
     ``found`` (share of queries whose own vector came first), ``memory (MiB)`` (of the process itself, or the GPU's), ``machine``.
     """
-    return pd.DataFrame([
-        {"vectors": each["settings"]["vectors"], "dimensions": each["settings"]["dim"], "queries": each["settings"]["queries"],
-         "results": each["settings"]["k"], "seconds per query": each["seconds_per_query"], "found": each["found"],
-         "memory (MiB)": each.get("private_mib", each["peak_mib"]), "machine": machine_line(each["made"])}
-        for each in _of(found, SEARCHING)
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "vectors": each["settings"]["vectors"],
+                "dimensions": each["settings"]["dim"],
+                "queries": each["settings"]["queries"],
+                "results": each["settings"]["k"],
+                "seconds per query": each["seconds_per_query"],
+                "found": each["found"],
+                "memory (MiB)": each.get("private_mib", each["peak_mib"]),
+                "machine": machine_line(each["made"]),
+            }
+            for each in _of(found, SEARCHING)
+        ]
+    )
 
 
 def benchmark_as_html(table: pd.DataFrame) -> str:

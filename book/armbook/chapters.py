@@ -1,13 +1,14 @@
-"""The experiments behind each chapter: what a profile compares, so that chapters share trainings and machines can split them."""
+"""What each chapter trains: the experiments that a profile compares, so that chapters share them and machines can split them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from armbook.results import ADAPTIVE, DISTRIBUTED, Finished, tuned_targets
+from armbook.results import ADAPTIVE, DISTRIBUTED, tuned_targets
 from armlib.errors import InputError, unknown
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
+from armlib.experiments.result import Result
 
 ABLATIONS = (
     {"target": "mean"},
@@ -60,13 +61,17 @@ def batch_sizes(profile: Profile) -> list[Experiment]:
                 raise InputError(f"a batch size of {size} does not divide the {count} triples of {name} of profile {profile.name}")
     return [
         profile.vary(
-            encoder=encoder, target=DISTRIBUTED, batch_size=size, steps=base.steps * base.batch_size // size,
-            validate_every=base.validate_every * base.batch_size // size, seed=seed,
+            encoder=encoder,
+            target=DISTRIBUTED,
+            batch_size=size,
+            steps=base.steps * base.batch_size // size,
+            validate_every=base.validate_every * base.batch_size // size,
+            seed=seed,
         )
         for encoder in profile.encoders
         for size in sorted({*profile.batch_sizes, base.batch_size})
         for seed in (profile.seeds if size == base.batch_size else profile.sweep_seeds)
-    ]  # fmt: skip
+    ]
 
 
 def baselines(profile: Profile) -> list[Experiment]:
@@ -79,8 +84,10 @@ def baselines(profile: Profile) -> list[Experiment]:
 def readings(profile: Profile) -> list[Experiment]:
     """The losses of which the paper and the released code give two readings, in both, with the profile's encoder."""
     losses = (
-        {"target": DISTRIBUTED}, {"target": ADAPTIVE, "in_batch": True}, {"target": f"static({middle(profile)})", "in_batch": True}
-    )  # fmt: skip
+        {"target": DISTRIBUTED},
+        {"target": ADAPTIVE, "in_batch": True},
+        {"target": f"static({middle(profile)})", "in_batch": True},
+    )
     return [
         profile.vary(encoder=profile.encoders[0], **loss, reading=reading, seed=seed)
         for loss in losses
@@ -96,7 +103,7 @@ def ablations(profile: Profile) -> list[Experiment]:
     return [profile.vary(**{**base, **change}, seed=seed) for change in ({}, *ABLATIONS, *rates) for seed in profile.seeds]
 
 
-def tuned_static(profile: Profile, results: Iterable[Finished]) -> list[Experiment]:
+def tuned_static(profile: Profile, results: Iterable[Result]) -> list[Experiment]:
     """The tuned static targets of a finished sweep, with the seeds that comparisons have (section 5.4, Table 3)."""
     return [
         profile.vary(encoder=encoder, target=f"static({value})", in_batch=in_batch, seed=seed)
@@ -106,13 +113,12 @@ def tuned_static(profile: Profile, results: Iterable[Finished]) -> list[Experime
 
 
 CHAPTERS: dict[str, Callable[[Profile], list[Experiment]]] = {
-    chapter.__name__: chapter
-    for chapter in (distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines)
-}  # fmt: skip
+    chapter.__name__: chapter for chapter in (distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines)
+}
 
 
 def first_round(profile: Profile, chapters: Iterable[str] = tuple(CHAPTERS)) -> list[Experiment]:
-    """All trainings of the book that can start at once; what remains is `tuned_static` of this round's sweep.
+    """All training runs of the book that can start at once; what remains is `tuned_static` of this round's sweep.
 
     In the order of encoders, so that a store that is filled halfway can show whole chapters.
 

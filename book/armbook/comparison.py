@@ -1,5 +1,4 @@
 """What the variants of Table 3 achieve against what their training costs, the search for a static target included."""
-# DOC Table 3: the variants of each encoder side by side, which of them are equivalent to the best, and what training them costs.
 
 from __future__ import annotations
 
@@ -49,7 +48,7 @@ def effectiveness_and_cost(results: Iterable[Result], mode: str = FULL_RANKING) 
 
     Returns:
         A figure in which every encoder and variant is one marker, with half the range of its seeds up and down, at the seconds of
-        its training; for static targets at those of the whole sweep, with a thin line that leads back to those of one training.
+        its training; for static targets at those of the whole sweep, with a thin line that leads back to those of one training run.
     """
     results = list(results)
     cost = training_costs(results).set_index(["encoder", "target", "in_batch"])
@@ -58,8 +57,8 @@ def effectiveness_and_cost(results: Iterable[Result], mode: str = FULL_RANKING) 
     panels = list(measured.collection.unique())
     with plt.rc_context(STYLE):
         width = min(10.5, max(7.5, 3.8 * len(panels)))
-        figure, room = plt.subplots(1, len(panels), figsize=(width, 3.8), layout="constrained", squeeze=False)
-        for axes, collection in zip(room[0], panels, strict=True):
+        figure, row = plt.subplots(1, len(panels), figsize=(width, 3.8), layout="constrained", squeeze=False)
+        for axes, collection in zip(row[0], panels, strict=True):
             for _, row in measured[measured.collection == collection].iterrows():
                 spent = cost.loc[row.encoder, row.target, row.in_batch]
                 shade = colour(variant_name(row.target, row.in_batch))
@@ -69,9 +68,9 @@ def effectiveness_and_cost(results: Iterable[Result], mode: str = FULL_RANKING) 
                 style = {"color": shade, "marker": marker(row.encoder), "linestyle": "none", "elinewidth": 0.8}
                 axes.errorbar(spent.seconds_with_sweep, row["mean"], yerr=row.spread, label=label, **style)
             axes.set(xscale="log", xlabel="training seconds, search included", title=collection)
-            for place in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-                place(LogFormatter(minor_thresholds=(1, 0.5)))
-        room[0, 0].set_ylabel(f"{MEASURE} ({mode})")
+            for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+                set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+        row[0, 0].set_ylabel(f"{MEASURE} ({mode})")
         names = [variant_name(*variant) for variant in VARIANTS]
         keys = [Line2D([], [], color=colour(name), linewidth=4, label=name) for name in names]
         for encoder in measured.encoder.unique():
@@ -82,9 +81,11 @@ def effectiveness_and_cost(results: Iterable[Result], mode: str = FULL_RANKING) 
 
 Variant = tuple[str, str, bool]  # encoder, target (``static`` for the tuned one), in-batch
 COMPARED = (
-    ((STATIC, False), (DISTRIBUTED, False)), ((STATIC, True), (DISTRIBUTED, False)),
-    ((STATIC, False), (ADAPTIVE, False)), ((STATIC, True), (ADAPTIVE, True)),
-)  # fmt: skip
+    ((STATIC, False), (DISTRIBUTED, False)),
+    ((STATIC, True), (DISTRIBUTED, False)),
+    ((STATIC, False), (ADAPTIVE, False)),
+    ((STATIC, True), (ADAPTIVE, True)),
+)
 
 
 def variants(results: Iterable[Result]) -> dict[Variant, list[Result]]:
@@ -117,24 +118,30 @@ def variants(results: Iterable[Result]) -> dict[Variant, list[Result]]:
 def training_costs(results: Iterable[Result]) -> pd.DataFrame:
     """What the variants cost (the last columns of Table 3); all are means over seeds.
 
-    The search for a static target is the sum of one training for each target of the sweep, with the mean over the seeds that all
-    targets have; where these trainings were shorter, the one with the tuned target comes on top. The seconds are those of optimiser
+    The search for a static target is the sum of one training run for each target of the sweep, with the mean over the seeds that
+    all targets have; where these were shorter, the one with the tuned target comes on top. The seconds are those of optimiser
     steps, without validation and evaluation.
 
     Returns:
         A row for each encoder and variant: ``encoder``, ``target`` (``static`` for the tuned one), ``in_batch``, ``seconds`` of one
-        training, ``seconds_with_sweep`` (equal to ``seconds`` where nothing is searched for), ``triples`` seen by one training,
+        training, ``seconds_with_sweep`` (equal to ``seconds`` where nothing is searched for), ``triples`` seen by one training run,
         ``best_triples`` (seen at the best validation of the mean over seeds).
     """
     whole = _once(results)
     rows = []
     for (encoder, target, in_batch), chosen in variants(whole).items():
         seconds = float(np.mean([result.about["seconds"]["training"] for result in chosen]))
-        rows.append({
-            "encoder": encoder, "target": target, "in_batch": in_batch, "seconds": seconds,
-            "seconds_with_sweep": _sweep_seconds(whole, encoder, in_batch, chosen) if target == STATIC else seconds,
-            "triples": round(np.mean([result.about["triples"] for result in chosen])), "best_triples": _best_triples(chosen),
-        })  # fmt: skip
+        rows.append(
+            {
+                "encoder": encoder,
+                "target": target,
+                "in_batch": in_batch,
+                "seconds": seconds,
+                "seconds_with_sweep": _sweep_seconds(whole, encoder, in_batch, chosen) if target == STATIC else seconds,
+                "triples": round(np.mean([result.about["triples"] for result in chosen])),
+                "best_triples": _best_triples(chosen),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -160,11 +167,20 @@ def variant_scores(results: Iterable[Result], mode: str = FULL_RANKING) -> pd.Da
                 for variant, chosen in group.items():
                     values = [result.value(collection, mode, measure) for result in chosen]
                     row = compared.loc[variant_name(*variant)]
-                    rows.append({
-                        "encoder": encoder, "target": variant[0], "in_batch": variant[1], "collection": collection,
-                        "measure": measure, "mean": float(np.mean(values)), "spread": float(np.ptp(values)) / 2,
-                        "seeds": len(values), "corrected p": row["corrected p"], "mark": BEST if row.best else row["mark"],
-                    })  # fmt: skip
+                    rows.append(
+                        {
+                            "encoder": encoder,
+                            "target": variant[0],
+                            "in_batch": variant[1],
+                            "collection": collection,
+                            "measure": measure,
+                            "mean": float(np.mean(values)),
+                            "spread": float(np.ptp(values)) / 2,
+                            "seeds": len(values),
+                            "corrected p": row["corrected p"],
+                            "mark": BEST if row.best else row["mark"],
+                        }
+                    )
     return pd.DataFrame(rows)
 
 
@@ -181,9 +197,10 @@ def table3(results: Iterable[Result], mode: str = FULL_RANKING) -> pd.DataFrame:
     rows = []
     for (encoder, target, in_batch), chosen in found.items():
         row = {
-            ("model", "encoder"): encoder, ("model", "target"): chosen[0].experiment.target,
+            ("model", "encoder"): encoder,
+            ("model", "target"): chosen[0].experiment.target,
             ("model", "in-batch"): yes_or_no(in_batch or target == DISTRIBUTED),
-        }  # fmt: skip
+        }
         own = measured[(measured.encoder == encoder) & (measured.target == target) & (measured.in_batch == in_batch)]
         for _, each in own.iterrows():
             spread = each.spread if each.seeds > 1 else None
@@ -203,7 +220,7 @@ def published3() -> pd.DataFrame:
     rows = []
     for row in published.table3().to_dict("records"):
         made = {("model", "encoder"): row["model"], ("model", "target"): row["target"]}
-        made["model", "in-batch"] = yes_or_no(row["in_batch"])
+        made["model", "in-batch"] = yes_or_no(row["uses_batch"])
         for year, name in published.SETS.items():
             for score, measure in published.SCORES.items():
                 mark = {"best": BEST, "yes": DAGGER, "no": ""}[row[f"{year}_{score}_equivalent"]]
@@ -238,7 +255,7 @@ def selection(results: Iterable[Result]) -> str:
     text = f"Static targets were tuned by nDCG@10 on {validated}. "
     if all(result.experiment.selection == "last" for result in whole):
         steps = ", ".join(f"{count:,}" for count in sorted({result.experiment.steps for result in whole}))
-        text += f"Every training took {steps} steps and kept its last weights, so a ratio of times counts trainings."
+        text += f"Every training run took {steps} steps and kept its last weights, so a ratio of times counts training runs."
     else:
         text += f"The step whose weights are kept is the best on {validated}, too."
     if any(result.chosen_on_test_set for result in whole):
@@ -279,7 +296,7 @@ def _published_ratio(encoder: str, first: tuple[str, bool], second: tuple[str, b
     model = next((name for name in published.MODELS if name.lower() in encoder.lower()), None)
     if model is None:
         return float("nan")
-    hours = [published.variant3(model, target, batch or target == DISTRIBUTED)["hours"] for target, batch in (first, second)]
+    hours = [published.variant3(model, *variant)["hours"] for variant in (first, second)]
     return hours[0] / hours[1]
 
 

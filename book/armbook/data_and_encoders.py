@@ -90,11 +90,15 @@ def encoders(profile: Profile) -> pd.DataFrame:
     """
     rows = [
         {
-            "source": PUBLISHED, "encoder": row.model, "parameters": row.params_millions, "embedding": row.embedding,
-            "dimensions": row.dimensions, "starts from": row.checkpoint,
+            "source": PUBLISHED,
+            "encoder": row.model,
+            "parameters": row.params_millions,
+            "embedding": row.embedding,
+            "dimensions": row.dimensions,
+            "starts from": row.checkpoint,
         }
         for row in published.table1().itertuples()
-    ]  # fmt: skip
+    ]
     collection = load_collection(profile.experiment.collection)
     for name in profile.encoders:
         loaded = load_encoder(name, collection, profile.experiment.pooling or None)
@@ -102,12 +106,18 @@ def encoders(profile: Profile) -> pd.DataFrame:
         start = f"latent semantic analysis of {collection.corpus.name}" if name.startswith("lsa/") else name
         rows.append(
             {
-                "source": HERE, "encoder": name, "class": type(loaded.backbone).__name__,
-                "parameters": round(counts.total / MILLION, 2), "without embeddings": round(counts.non_embedding / MILLION, 2),
-                "embedding": EMBEDDINGS[loaded.pooling], "dimensions": loaded.dim, "layers": config.num_hidden_layers,
-                "vocabulary": config.vocab_size, "starts from": start,
+                "source": HERE,
+                "encoder": name,
+                "class": type(loaded.backbone).__name__,
+                "parameters": round(counts.total / MILLION, 2),
+                "without embeddings": round(counts.non_embedding / MILLION, 2),
+                "embedding": EMBEDDINGS[loaded.pooling],
+                "dimensions": loaded.dim,
+                "layers": config.num_hidden_layers,
+                "vocabulary": config.vocab_size,
+                "starts from": start,
             }
-        )  # fmt: skip
+        )
     return pd.DataFrame(rows, columns=list(rows[-1]), dtype=object)
 
 
@@ -126,12 +136,16 @@ def collections(data: TrainingData) -> pd.DataFrame:
         by_grade = Counter(grade for judged in each.qrels().values() for grade in judged.values())
         judged_queries, relevant = each.judged_queries(), _relevant(each)
         columns[name] = {
-            "used for": role, "passages": len(passage_tokens(each, data.encoder.tokenizer)), "judged queries": len(judged_queries),
+            "used for": role,
+            "passages": len(passage_tokens(each, data.encoder.tokenizer)),
+            "judged queries": len(judged_queries),
             **{f"pairs of grade {grade}": by_grade[grade] for grade in grades},
-            "relevant from grade": each.relevant_from, "relevant per query": round(len(relevant) / len(judged_queries), 2),
+            "relevant from grade": each.relevant_from,
+            "relevant per query": round(len(relevant) / len(judged_queries), 2),
             **(_of_triples(data.triples) if each is data.collection else _of_first_stage(each)),
-            "fingerprint": each.fingerprint(), "passages' fingerprint": each.corpus.fingerprint(),
-        }  # fmt: skip
+            "fingerprint": each.fingerprint(),
+            "passages' fingerprint": each.corpus.fingerprint(),
+        }
     order = dict.fromkeys(row for column in columns.values() for row in list(column)[:-2])
     rows = [*order, "fingerprint", "passages' fingerprint"]
     return pd.DataFrame({name: [column.get(row) for row in rows] for name, column in columns.items()}, rows, dtype=object)
@@ -157,12 +171,18 @@ def lengths(profile: Profile) -> pd.DataFrame:
             tokens = store.lengths
             rows.append(
                 {
-                    "encoder": ", ".join(names), "texts": texts, "number": len(store), "mean": round(float(tokens.mean()), 1),
-                    "median": int(np.median(tokens)), "95 %": int(np.percentile(tokens, 95)), "longest": int(tokens.max()),
-                    "maximum": limit, "texts cut": round(100 * float((tokens > limit).mean()), 1),
+                    "encoder": ", ".join(names),
+                    "texts": texts,
+                    "number": len(store),
+                    "mean": round(float(tokens.mean()), 1),
+                    "median": int(np.median(tokens)),
+                    "95 %": int(np.percentile(tokens, 95)),
+                    "longest": int(tokens.max()),
+                    "maximum": limit,
+                    "texts cut": round(100 * float((tokens > limit).mean()), 1),
                     "tokens cut": round(100 * float(np.maximum(tokens - limit, 0).sum() / tokens.sum()), 1),
                 }
-            )  # fmt: skip
+            )
     return pd.DataFrame(rows)
 
 
@@ -251,10 +271,15 @@ def token_lengths(data: TrainingData) -> Figure:
             counts, _ = np.histogram(np.minimum(tokens, edges[-1] - 1), edges)
             cut = edges[:-1] > limit
             axes.bar(
-                edges[:-1], 100 * counts / len(tokens), np.diff(edges), align="edge", edgecolor=GREY, linewidth=0.6,
+                edges[:-1],
+                100 * counts / len(tokens),
+                np.diff(edges),
+                align="edge",
+                edgecolor=GREY,
+                linewidth=0.6,
                 facecolor=[(*plt.matplotlib.colors.to_rgb(GREY), 0.0 if beyond else 0.6) for beyond in cut],
                 hatch=[HATCH if beyond else "" for beyond in cut],
-            )  # fmt: skip
+            )
             axes.axvline(limit + 1, color=GREY, linestyle="--")
             share = 100 * float((tokens > limit).mean())
             axes.set(xlabel="tokens", title=f"{len(tokens):,} {name}: {share:.1f} % are cut at {limit}")

@@ -1,4 +1,4 @@
-"""TODO"""
+"""Figure 5: how training with distributed targets goes, by batch size (section 5.3)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def batch_size_learning_curves(results: Sequence[Result]) -> Figure:
     encoders = list(dict.fromkeys(result.experiment.encoder for result in results))
     handles = encoder_lines(encoders)
     lines = {setting: dashes(setting[0]) for setting in found}
-    return draw_panels(found, {setting: f"batches of {setting[2]}" for setting in found}, lines, handles, validation_measures(results))
+    return draw_panels(
+        found, {setting: f"batches of {setting[2]}" for setting in found}, lines, handles, validation_measures(results)
+    )
 
 
 def batch_sizes_in_words(results: Sequence[Result]) -> str:
@@ -42,8 +44,8 @@ def batch_sizes_in_words(results: Sequence[Result]) -> str:
     best, when = (ndcg.pivot(index="encoder", columns="batch size", values=name) for name in ("best", "triples at best"))
     rising = ndcg[ndcg["share of training"] == 1]["batch size"].value_counts()
     lines = [
-        f"Batches of {size}: nDCG@10 is best, {range_in_words(best[size], '.3f')}, after {range_in_words(when[size], ',')} triples; it still rises "
-        f"at the end for {rising.get(size, 0)} of {encoders_in_words(ndcg)}."
+        f"Batches of {size}: nDCG@10 is best, {range_in_words(best[size], '.3f')}, after {range_in_words(when[size], ',')} triples; "
+        f"it still rises at the end for {rising.get(size, 0)} of {encoders_in_words(ndcg)}."
         for size in best
     ]
     small, large = min(best), max(best)
@@ -51,7 +53,8 @@ def batch_sizes_in_words(results: Sequence[Result]) -> str:
         sooner, later = (when[small] < when[large]).sum(), (when[small] > when[large]).sum()
         spread, higher = best.max(axis=1) - best.min(axis=1), (best[large] > best[small]).sum()
         lines += [
-            f"It is best sooner with batches of {small} than of {large} for {sooner} of {encoders_in_words(ndcg)}, later for {later}.",
+            f"It is best sooner with batches of {small} than of {large} for {sooner} of {encoders_in_words(ndcg)}, "
+            f"later for {later}.",
             f"The best nDCG@10 of an encoder differs between batch sizes by at most {spread.max():.3f}; it is higher with batches "
             f"of {large} than of {small} for {higher} of {encoders_in_words(ndcg)}.",
         ]

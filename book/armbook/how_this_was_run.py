@@ -22,19 +22,19 @@ from armlib.experiments.provenance import machine_line
 from armlib.experiments.result import Result
 
 PARTS = ("preparing", "training", "validating", "evaluating")
-OVERLAP = 2.0  # seconds by which a training may seem to start before the one ahead of it ended: ends are kept in whole seconds
+OVERLAP = 2.0  # seconds by which a training run may seem to start before the one ahead of it ended: ends are kept in whole seconds
 _HATCHES = dict(zip(PARTS, ("", "///", "...", "xxx"), strict=True))
 
 
 def schedule(results: Sequence[Result]) -> pd.DataFrame:
-    """When each training ran, with the times taken out in which none did.
+    """When each training run ran, with the times taken out in which none did.
 
-    A start is the end less the seconds that the training took, so one that was stopped and continued seems to have run at one
+    A start is the end less the seconds that it took, so one that was stopped and continued seems to have run at one
     stretch before its end.
 
     Returns:
         In the order of starts, columns ``key``, ``variant``, ``start`` and ``hours`` (since the first start, idle times taken out),
-        ``idle`` (idle hours taken out before it), ``lane`` (0 and up; trainings of one lane do not overlap).
+        ``idle`` (idle hours taken out before it), ``lane`` (0 and up; training runs of one lane do not overlap).
     """
     spans = []
     for result in results:
@@ -49,17 +49,23 @@ def schedule(results: Sequence[Result]) -> pd.DataFrame:
         free = (number for number, last in enumerate(lanes) if start >= last - timedelta(seconds=OVERLAP))
         lane = next(free, len(lanes))
         lanes[lane : lane + 1] = [end]
-        rows.append({
-            "key": result.key, "variant": result.experiment.variant(), "start": (start - first - idle) / timedelta(hours=1),
-            "hours": (end - start) / timedelta(hours=1), "idle": idle / timedelta(hours=1), "lane": lane,
-        })  # fmt: skip
+        rows.append(
+            {
+                "key": result.key,
+                "variant": result.experiment.variant(),
+                "start": (start - first - idle) / timedelta(hours=1),
+                "hours": (end - start) / timedelta(hours=1),
+                "idle": idle / timedelta(hours=1),
+                "lane": lane,
+            }
+        )
     return pd.DataFrame(rows)
 
 
 def timeline(results: Sequence[Result]) -> Figure:
-    """Trainings over time on the left, a bar each in the colour of its variant; on the right the parts of each encoder's time.
+    """Training runs over time on the left, a bar each in the colour of its variant; on the right the parts of each encoder's time.
 
-    Both in minutes, or in hours where all trainings ran for more than two.
+    Both in minutes, or in hours where all training runs ran for more than two.
     """
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained", width_ratios=(3, 2))
@@ -78,7 +84,7 @@ def timeline(results: Sequence[Result]) -> Figure:
         lanes, idle = table.lane.max() + 1, table.idle.max()
         pauses = f" ({idle:.1f} idle hours left out)" if idle > 0.05 else ""
         left.set(xlabel=unit + pauses, ylabel="at a time", yticks=range(lanes), yticklabels=range(1, lanes + 1))
-        left.set(title=f"{len(table)} trainings")
+        left.set(title=f"{len(table)} training runs")
         _draw_parts(right, time_spent(results), unit, scale / 3600)
         kinds = {_shade(variant): _kind(variant) for variant in table.variant}
         handles = [Patch(color=shade, label=kind) for shade, kind in kinds.items()]
@@ -95,7 +101,7 @@ def _draw_parts(axes: Axes, table: pd.DataFrame, unit: str, scale: float) -> Non
         axes.barh(encoders.index, width, left=begin, height=0.6, facecolor="none", edgecolor=GREY, hatch=_HATCHES[part], label=part)
         begin = begin + width
     names = [name.rpartition("/")[2] for name in encoders.encoder]
-    axes.set(xlabel=f"{unit} of trainings", title="what they went into", yticks=encoders.index, yticklabels=names)
+    axes.set(xlabel=f"{unit} of training runs", title="what they went into", yticks=encoders.index, yticklabels=names)
     axes.invert_yaxis()
 
 
@@ -108,12 +114,10 @@ def _kind(variant: str) -> str:
     return f"{kind}, in-batch" if "in-batch" in variant and kind != DISTRIBUTED else kind
 
 
-
-
 def profiles(*others: Profile) -> pd.DataFrame:
     """The values of the profiles, a column each: those of the package by their steps, then ``others`` that differ from them.
 
-    The number of trainings, in front, is of all that the book can start at once; comparing variants adds tuned static targets.
+    The number of training runs, in front, is of all that the book can start at once; comparing variants adds tuned static targets.
     Values of an experiment that are the same in all profiles are left out.
     """
     every = {profile.name: profile for profile in sorted(map(load_profile, profile_names()), key=lambda one: one.experiment.steps)}
@@ -128,13 +132,13 @@ def profiles(*others: Profile) -> pd.DataFrame:
 
 def _values(profile: Profile) -> dict[str, str]:
     values = {
-        "trainings": str(len(chapters.first_round(profile))),
+        "training runs": str(len(chapters.first_round(profile))),
         "encoders": ", ".join(profile.encoders),
         "static targets": _listed(profile.static),
         "batch sizes": _listed(profile.batch_sizes),
         "seeds": _listed(profile.seeds),
         "seeds of sweeps": _listed(profile.sweep_seeds),
-        "trainings at a time": str(profile.jobs),
+        "training runs at a time": str(profile.jobs),
         "sweep": ", ".join(f"{name} {value}" for name, value in profile.sweep.items()) or "as all others",
     }
     # The encoder and seed of a profile's experiment are replaced by those listed above.
@@ -149,15 +153,20 @@ def _listed(values: Sequence[float]) -> str:
 
 
 def machines(results: Sequence[Result]) -> pd.DataFrame:
-    """Where the trainings ran, a row for each machine.
+    """Where the training runs ran, a row for each machine.
 
-    Columns: ``machine`` (processor or GPU, threads of cores, memory), ``system``, ``precision``, ``trainings``, ``minutes``.
+    Columns: ``machine`` (processor or GPU, threads of cores, memory), ``system``, ``precision``, ``training runs``, ``minutes``.
     """
     rows = [
-        {"machine": machine_line(about), "system": about["machine"]["system"], "precision": _precision(about),
-         "trainings": 1, "minutes": about["seconds"]["total"] / 60}
+        {
+            "machine": machine_line(about),
+            "system": about["machine"]["system"],
+            "precision": _precision(about),
+            "training runs": 1,
+            "minutes": about["seconds"]["total"] / 60,
+        }
         for about in (result.about for result in results)
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows).groupby(["machine", "system", "precision"], sort=False).sum().reset_index()
 
 
@@ -168,19 +177,21 @@ def _precision(about: Mapping) -> str:
 def versions(results: Sequence[Result]) -> pd.DataFrame:
     """The versions that results were made with.
 
-    Columns: ``package``, ``version``, ``trainings`` made with it.
+    Columns: ``package``, ``version``, ``training runs`` made with it.
     """
     pairs = [pair for result in results for pair in result.about["versions"].items()]
     table = pd.DataFrame(pairs, columns=["package", "version"])
-    return table.value_counts(sort=False).rename("trainings").reset_index().sort_values(["package", "version"], ignore_index=True)
+    return (
+        table.value_counts(sort=False).rename("training runs").reset_index().sort_values(["package", "version"], ignore_index=True)
+    )
 
 
 def time_spent(results: Sequence[Result]) -> pd.DataFrame:
-    """What the trainings of each encoder cost, and all together in the last row.
+    """What the training runs of each encoder cost, and all together in the last row.
 
-    Columns: ``encoder``; ``trainings``; ``triples`` trained, those of steps after the kept one too; seconds of `PARTS`
+    Columns: ``encoder``; ``training runs``; ``triples`` trained, those of steps after the kept one too; seconds of `PARTS`
     (``preparing`` holds whatever had to be made first: collection, encoder, tokens, BM25's candidates) and ``total``;
-    ``triples per second`` of training; ``waiting`` (share of the training's seconds that waited for data); ``padded over real``
+    ``triples per second`` of training; ``waiting`` (share of training's seconds that waited for data); ``padded over real``
     (tokens given to the encoder over tokens of texts, after the cut at the maximum lengths).
 
     Raises:
@@ -193,20 +204,24 @@ def time_spent(results: Sequence[Result]) -> pd.DataFrame:
     table["triples per second"] = table.triples / table.training
     table["waiting"] = table.pop("waiting seconds") / table.training
     table["padded over real"] = table.pop("padded") / table.pop("real")
-    return table.astype({"trainings": int, "triples": int}).reset_index()
+    return table.astype({"training runs": int, "triples": int}).reset_index()
 
 
 def _cost(result: Result) -> dict:
     trace, about = result.trace, result.about
     return {
-        "encoder": result.experiment.encoder, "trainings": 1, "triples": about["triples"],
+        "encoder": result.experiment.encoder,
+        "training runs": 1,
+        "triples": about["triples"],
         **{part: about["seconds"][part] for part in (*PARTS, "total")},
-        "waiting seconds": trace.waiting_seconds.sum(), "padded": trace.padded_tokens.sum(), "real": trace.real_tokens.sum(),
-    }  # fmt: skip
+        "waiting seconds": trace.waiting_seconds.sum(),
+        "padded": trace.padded_tokens.sum(),
+        "real": trace.real_tokens.sum(),
+    }
 
 
 def time_by_chapter(profile: Profile, results: Sequence[Result], tuned: Sequence[Experiment] = ()) -> pd.DataFrame:
-    """What each chapter's trainings took, though chapters share them.
+    """What each chapter's training runs took, though chapters share them.
 
     Args:
         profile: decides what chapters show.
@@ -214,11 +229,11 @@ def time_by_chapter(profile: Profile, results: Sequence[Result], tuned: Sequence
         tuned: static targets after tuning, which the comparison of variants shows beside adaptive and distributed ones.
 
     Returns:
-        A row for each of `armbook.chapters.CHAPTERS` and one for the comparison; columns ``chapter``; ``trainings`` and ``minutes``
-        of all that it shows; ``of its own`` and ``minutes of its own``: of those that no chapter in a row above shows.
+        A row for each of `armbook.chapters.CHAPTERS` and one for the comparison; columns ``chapter``; ``training runs``,
+        ``minutes`` of all that it shows; ``of its own`` and ``minutes of its own``: of those that no chapter in a row above shows.
 
     Raises:
-        InputError: a training that a chapter shows is not among the results.
+        InputError: a training run that a chapter shows is not among the results.
     """
     minutes = {result.experiment: result.about["seconds"]["total"] / 60 for result in results}
     shown = {name.replace("_", " "): chapter(profile) for name, chapter in chapters.CHAPTERS.items()}
@@ -227,11 +242,16 @@ def time_by_chapter(profile: Profile, results: Sequence[Result], tuned: Sequence
     for name, experiments in shown.items():
         experiments = list(dict.fromkeys(experiments))
         if missing := [experiment for experiment in experiments if experiment not in minutes]:
-            raise InputError(f"the chapter on {name} shows a training that is not among the results: {missing[0]}")
+            raise InputError(f"the chapter on {name} shows a training run that is not among the results: {missing[0]}")
         own = [experiment for experiment in experiments if experiment not in seen]
         seen.update(own)
-        rows.append({
-            "chapter": name, "trainings": len(experiments), "minutes": sum(map(minutes.get, experiments)),
-            "of its own": len(own), "minutes of its own": sum(map(minutes.get, own)),
-        })  # fmt: skip
+        rows.append(
+            {
+                "chapter": name,
+                "training runs": len(experiments),
+                "minutes": sum(map(minutes.get, experiments)),
+                "of its own": len(own),
+                "minutes of its own": sum(map(minutes.get, own)),
+            }
+        )
     return pd.DataFrame(rows)

@@ -18,7 +18,7 @@ from transformers import AutoModel
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 from armbook.claims.verdicts import MARGIN
-from armbook.learning_curves import SECOND_LINE, curves_by_triples, draw_curve, traces_by_triples
+from armbook.learning_curves import SECOND_LINE, draw_curve, learning_curve, smoothed_traces
 from armbook.published import TRIPLES
 from armbook.reranking import Reranking, random_weights, starting_encoder
 from armbook.results import half_range, over_seeds, seeds_of, spoken, telling_scores
@@ -53,21 +53,23 @@ def readings_figure(results: Sequence[Result]) -> Figure:
     """
     losses = by_reading(results)
     with plt.rc_context(STYLE):
-        figure, room = plt.subplots(
+        figure, panels = plt.subplots(
             2, len(losses), figsize=(1 + 2.9 * len(losses), 4.6), layout="constrained", sharex="col", sharey="row", squeeze=False
         )
-        for (name, both), (above, below) in zip(losses.items(), room.T, strict=True):
+        for (name, both), (above, below) in zip(losses.items(), panels.T, strict=True):
             for reading, some in both.items():
                 style = {"linestyle": "solid"} if reading == PAPER else SECOND_LINE
                 shape = {"color": colour(name), "gid": reading, **style}
-                draw_curve(above, curves_by_triples(some), marker=marker(some[0].experiment.encoder), **shape)
-                draw_curve(below, traces_by_triples(some, lambda trace: trace.similarity_mean), **shape)
+                draw_curve(above, learning_curve(some), marker=marker(some[0].experiment.encoder), **shape)
+                draw_curve(below, smoothed_traces(some, lambda trace: trace.similarity_mean), **shape)
             above.set_title(name)
             below.set_xlabel("triples seen")
-        room[0, 0].set_ylabel(f"validation {MEASURE}")
-        room[1, 0].set_ylabel("mean cosine, D+ x D-")
+        panels[0, 0].set_ylabel(f"validation {MEASURE}")
+        panels[1, 0].set_ylabel("mean cosine, D+ x D-")
         shape = marker(results[0].experiment.encoder)
-        keys = [Line2D([], [], color=GREY, marker=shape, **({} if label == "paper" else SECOND_LINE), label=label) for label in LABELS]
+        keys = [
+            Line2D([], [], color=GREY, marker=shape, **({} if label == "paper" else SECOND_LINE), label=label) for label in LABELS
+        ]
         figure.legend(handles=keys, loc="outside lower center", ncols=2)
     return figure
 
@@ -111,8 +113,8 @@ def by_reading(results: Iterable[Result]) -> dict[str, dict[str, list[Result]]]:
 def readings_table(results: Sequence[Result]) -> pd.DataFrame:
     """The two readings of each loss, trained and compared: what the difference comes to.
 
-    Paired TOST within 0.05 of the queries' means over seeds (`armlib.evaluation.equivalence.equivalence`), Bonferroni-corrected for the losses
-    that are tested on one measure, as the paper corrects a group of tests.
+    Paired TOST within 0.05 of the queries' means over seeds, Bonferroni-corrected for the losses that are tested on one measure, as
+    the paper corrects a group of tests.
 
     Args:
         results: such as those of `armbook.chapters.readings`.
@@ -136,12 +138,17 @@ def readings_table(results: Sequence[Result]) -> pd.DataFrame:
             spread = max(half_range(some) for some in values.values())
             tested.append(
                 {
-                    "loss": loss, **dict(zip(("collection", "mode", "measure"), score, strict=True)),
-                    "paper": np.mean(values[PAPER]), "released code": np.mean(values[RELEASED]),
-                    "difference": np.mean(values[RELEASED]) - np.mean(values[PAPER]), "spread": spread,
-                    "low": test.low, "high": test.high, "corrected p": test.p,
+                    "loss": loss,
+                    **dict(zip(("collection", "mode", "measure"), score, strict=True)),
+                    "paper": np.mean(values[PAPER]),
+                    "released code": np.mean(values[RELEASED]),
+                    "difference": np.mean(values[RELEASED]) - np.mean(values[PAPER]),
+                    "spread": spread,
+                    "low": test.low,
+                    "high": test.high,
+                    "corrected p": test.p,
                 }
-            )  # fmt: skip
+            )
         corrected = multipletests([row["corrected p"] for row in tested], method="bonferroni")[1]
         rows += [row | {"corrected p": p, "equivalent": bool(p < 0.05)} for row, p in zip(tested, corrected, strict=True)]
     order = {loss: number for number, loss in enumerate(by_reading(results))}
@@ -210,7 +217,7 @@ def query_lengths(result: Result, lengths: Sequence[int] = (20, 30, 200)) -> pd.
         ``nDCG@10`` and ``difference`` (to the length of training).
 
     Raises:
-        InputError: a length leaves no room for a token beside the special ones.
+        InputError: a length leaves no token beside the special ones.
     """
     encoder, made = result.encoder(), result.experiment
     shortest = sum(map(len, encoder.special_tokens())) + 1

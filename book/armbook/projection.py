@@ -85,10 +85,14 @@ def workload() -> pd.DataFrame:
         triples, variants = round(seen.sum()[model] * 1e6), int(seen.size()[model])
         validations = (SWEEP + triples) // TRIPLES_PER_VALIDATION
         rows[model] = {
-            "sweep runs": SWEEP_RUNS, "sweep triples": SWEEP, "variants": variants, "variant triples": triples,
-            "validations": validations, "passages to validate": validations * CANDIDATES,
+            "sweep runs": SWEEP_RUNS,
+            "sweep triples": SWEEP,
+            "variants": variants,
+            "variant triples": triples,
+            "validations": validations,
+            "passages to validate": validations * CANDIDATES,
             "passages to evaluate": variants * PASSAGES,
-        }  # fmt: skip
+        }
     table = pd.DataFrame(rows).T
     table.loc["all"] = table.sum()
     return table.rename_axis("model")
@@ -105,12 +109,15 @@ def project(rates: Rates) -> pd.DataFrame:
     passages = pd.Series(dict(rates.passages) if rates.passages else dict.fromkeys(MODELS, float("nan")))
     searching = float("nan") if rates.searching is None else rates.searching
     validations = work["passages to validate"] / passages
-    seconds = pd.DataFrame({
-        "sweep": work["sweep triples"] / triples, "variants": work["variant triples"] / triples,
-        "validations": float("nan") if rates.validations_included else validations,
-        "encoding": work["passages to evaluate"] / passages,
-        "searching": work["variants"] * EVALUATION_SETS * searching,
-    }).reindex(list(MODELS))  # fmt: skip
+    seconds = pd.DataFrame(
+        {
+            "sweep": work["sweep triples"] / triples,
+            "variants": work["variant triples"] / triples,
+            "validations": float("nan") if rates.validations_included else validations,
+            "encoding": work["passages to evaluate"] / passages,
+            "searching": work["variants"] * EVALUATION_SETS * searching,
+        }
+    ).reindex(list(MODELS))
     seconds.loc["all"] = seconds.sum(min_count=len(MODELS))
     hours = seconds[list(PARTS)] / 3600
     hours["total"] = hours.sum(axis="columns")
@@ -141,8 +148,8 @@ def published_hours() -> float:
 def implied_rates() -> pd.DataFrame:
     """Triples per second that each row of Table 3 implies.
 
-    Columns: ``model``, ``target``, ``in_batch``, ``hours``, ``triples`` (with the sweep's eleven training runs where the hours include
-    them), ``triples_per_second``.
+    Columns: ``model``, ``target``, ``in_batch``, ``hours``, ``triples`` (with the sweep's eleven training runs where the hours
+    include them), ``triples_per_second``.
     """
     table = published.table3()[["model", "target", "in_batch", "hours", "includes_sweep", "triples_millions"]]
     sweep = table.pop("includes_sweep") * SWEEP / 2
@@ -176,9 +183,12 @@ def by_arithmetic(
 
 
 def from_speed(
-    source: str, machine: str, speed: float, tokens_per_triple: float = TOKENS_PER_TRIPLE,
+    source: str,
+    machine: str,
+    speed: float,
+    tokens_per_triple: float = TOKENS_PER_TRIPLE,
     tokens_per_passage: float = TOKENS_PER_PASSAGE,
-) -> Rates:  # fmt: skip
+) -> Rates:
     """Rates of a machine that computes ``speed`` operations a second on real tokens, in training and in encoding."""
     triples = {model: speed / flop_per_triple(model, tokens_per_triple) for model in MODELS}
     passages = {model: speed / (2 * non_embedding(model) * tokens_per_passage) for model in MODELS}

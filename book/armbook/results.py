@@ -1,28 +1,79 @@
-"""What a figure reports on: which of several evaluation collections, and hits or, where these tell nothing apart, recall."""
-# DOC What the judges of measured claims read: finished experiments, and what a run store cannot hold.
+"""Finished results in the words of the book: variants, seeds, tuned targets, and the measures that are reported.
+
+A variant is a pair (target, in-batch). Its target is ``static`` for static targets whatever their value, and then stands for the
+tuned one; distributed targets, which use the batch by themselves, are not in-batch.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from armlib.errors import InputError, unknown
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.evaluation.measures import Evaluation, mean_evaluation
-from armlib.experiments.experiment import Experiment
 from armlib.experiments.result import Result
 from armlib.losses import Static, parse_target
 from armlib.training.settings import MEASURE
 
-ADAPTIVE, DISTRIBUTED = "adaptive", "distributed"
-Finished = TypeVar("Finished")  # whatever has an experiment, validations and a kept step, as `armlib.experiments.result.Result`
+STATIC, ADAPTIVE, DISTRIBUTED, MEAN = "static", "adaptive", "distributed", "mean"
+VARIANTS = ((STATIC, False), (STATIC, True), (ADAPTIVE, False), (ADAPTIVE, True), (DISTRIBUTED, False))
+SEEDS = 2  # the fewest that a comparison may rest on
+HITS = r"Success(\(rel=\d+\))?@100"
+RECALL = r"R(\(rel=\d+\))?@1000"
+REPORTED = {RERANKING: (MEASURE, HITS), FULL_RANKING: (MEASURE, RECALL)}  # what the paper reports in each mode (section 4)
+SATURATED = 0.98  # of what the first stage allows: where no result has less, hits tell nothing apart
+PREFERRED = "2019"  # Figures 3 to 5 of the paper are on TREC-DL 2019
+Score = tuple[str, str, str]  # collection, mode, measure
 
 
-def best_static(results: Mapping[float, Sequence[Finished]]) -> float:
+def variant_name(target: str, in_batch: bool) -> str:
+    """A variant in words."""
+    return f"{target}, in-batch" if in_batch else target
+
+
+def named(encoder: str, target: str, in_batch: bool) -> str:
+    """A variant and its encoder in words."""
+    return f"{variant_name(target, in_batch)} with {encoder}"
+
+
+def is_static(result: Result) -> bool:
+    """Whether a result's loss has a static target, without a demand on the variance."""
+    if not result.experiment.target:
+        return False
+    target = parse_target(result.experiment.target)
+    return isinstance(target, Static) and not target.variance
+
+
+def of_sweep(results: Iterable[Result]) -> list[Result]:
+    """Those of some results that a profile with a shorter sweep trained for it: with the fewest steps, measured the least."""
+    return _of_extent(results, min)
+
+
+def in_full(results: Iterable[Result]) -> list[Result]:
+    """Those of some results that are compared with other losses: with the most steps, measured the most."""
+    return _of_extent(results, max)
+
+
+def _of_extent(results: Iterable[Result], choose: Callable) -> list[Result]:
+    whole = list(results)
+    extents = [(each.experiment.steps, each.experiment.full_ranking) for each in whole]
+    wanted = choose(extents, default=None)
+    return [each for each, extent in zip(whole, extents, strict=True) if extent == wanted]
+
+
+def tuned_targets(results: Iterable[Result]) -> dict[tuple[str, bool], float]:
+    """The best static target by (encoder, in-batch); results of other losses among them are left out."""
+    sorted_out: dict[tuple[str, bool], dict[float, list[Result]]] = {}
+    for each in of_sweep(each for each in results if is_static(each) and each.experiment.reading == "paper"):
+        of_encoder = sorted_out.setdefault((each.experiment.encoder, each.experiment.in_batch), {})
+        of_encoder.setdefault(parse_target(each.experiment.target).value, []).append(each)
+    return {key: best_static(by_value) for key, by_value in sorted_out.items()}
+
+
+def best_static(results: Mapping[float, Sequence[Result]]) -> float:
     """The static target with the best validation nDCG@10 of the kept weights, on the mean of the seeds that all targets have.
 
     Args:
@@ -42,53 +93,30 @@ def best_static(results: Mapping[float, Sequence[Finished]]) -> float:
     return max(results, key=score)
 
 
-def of_sweep(results: Iterable[Finished]) -> list[Finished]:
-    """Those of some results that a profile with a shorter sweep trained for it: with the fewest steps, measured the least."""
-    return _of_extent(results, min)
-
-
-def in_full(results: Iterable[Finished]) -> list[Finished]:
-    """Those of some results that are compared with other losses: with the most steps, measured the most."""
-    return _of_extent(results, max)
-
-
-def _of_extent(results: Iterable[Finished], choose: Callable) -> list[Finished]:
-    whole = list(results)
-    extents = [(each.experiment.steps, each.experiment.full_ranking) for each in whole]
-    wanted = choose(extents, default=None)
-    return [each for each, extent in zip(whole, extents, strict=True) if extent == wanted]
-
-
-def trained_again(chosen: Iterable[Finished], swept: Iterable[Finished]) -> bool:
-    """Whether results of the tuned target cost time on top of the sweep's: none of them is one of the sweep."""
-    return {each.key for each in chosen}.isdisjoint(each.key for each in swept)
-
-
-def tuned_targets(results: Iterable[Finished]) -> dict[tuple[str, bool], float]:
-    """The best static target by (encoder, in-batch); results of other losses among them are left out."""
-    sorted_out: dict[tuple[str, bool], dict[float, list[Finished]]] = {}
-    for each in of_sweep(each for each in results if is_static(each) and each.experiment.reading == "paper"):
-        of_encoder = sorted_out.setdefault((each.experiment.encoder, each.experiment.in_batch), {})
-        of_encoder.setdefault(parse_target(each.experiment.target).value, []).append(each)
-    return {key: best_static(by_value) for key, by_value in sorted_out.items()}
-
-
-def is_static(result: Finished) -> bool:
-    """Whether a result's target is a static value, without a demand on the variance."""
-    target = parse_target(result.experiment.target)
-    return isinstance(target, Static) and not target.variance
-
-
-def _kept_validation(result: Finished) -> float:
+def _kept_validation(result: Result) -> float:
     rows = result.validations.set_index("step")[MEASURE]
     kept = result.about["kept_step"]
     return float(rows[kept] if kept in rows.index else rows.iloc[-1])
 
 
-SATURATED = 0.98  # of what the first stage allows: where no result has less, hits tell nothing apart
-HITS = r"Success(\(rel=\d+\))?@100"
-RECALL = r"R(\(rel=\d+\))?@1000"
-PREFERRED = "2019"  # Figures 3 to 5 of the paper are on TREC-DL 2019
+def trained_again(chosen: Iterable[Result], swept: Iterable[Result]) -> bool:
+    """Whether results of the tuned target cost time on top of the sweep's: none of them is one of the sweep."""
+    return {each.key for each in chosen}.isdisjoint(each.key for each in swept)
+
+
+def over_seeds(results: Iterable[Result], collection: str, mode: str) -> Evaluation:
+    """The mean over seeds of every query's measures."""
+    return mean_evaluation([result.per_query(collection, mode) for result in results])
+
+
+def seeds_of(results: Iterable[Result]) -> list[int]:
+    """The seeds of results, in their order."""
+    return [result.experiment.seed for result in results]
+
+
+def half_range(values: Sequence[float]) -> float:
+    """Half the range of the values, NaN of one alone."""
+    return float(np.ptp(values)) / 2 if len(values) > 1 else float("nan")
 
 
 def reported_collection(results: Sequence[Result], name: str = "") -> str:
@@ -145,63 +173,6 @@ def hits_measure(results: Sequence[Result], collection: str) -> tuple[str, str]:
     return RERANKING, hits
 
 
-def spoken(measure: str) -> str:
-    """A measure in the paper's words: ``Success(rel=2)@100`` is Hits@100, ``R@1000`` is Recall@1000."""
-    for written, said in (("Success", "Hits"), ("R", "Recall")):
-        measure = re.sub(rf"^{written}(\(rel=\d+\))?@", f"{said}@", measure)
-    return measure
-
-
-SEEDS = 2  # the fewest that a comparison may rest on
-STATIC, MEAN = "static", "mean"
-VARIANTS = ((STATIC, False), (STATIC, True), (ADAPTIVE, False), (ADAPTIVE, True), (DISTRIBUTED, False))
-
-
-class FinishedRun(Protocol):
-    """What a judge reads of a finished experiment; `armlib.experiments.result.Result` is one.
-
-    Attributes:
-        key: the experiment's key.
-        experiment: what was run.
-        about: ``seconds`` with ``training``, ``triples`` seen, ``available_triples``, ``kept_step``, ``stopped_early``.
-        trace: one row a step; ``similarity_mean``, ``similarity_minimum``, ``similarity_maximum`` of D+ x D-.
-        validations: one row a validation; ``step`` and ``nDCG@10``.
-        measures: one row for each ``collection``, ``mode`` and ``measure``, with its mean ``value``.
-    """
-
-    key: str
-    experiment: Experiment
-    about: dict
-    trace: pd.DataFrame
-    validations: pd.DataFrame
-    measures: pd.DataFrame
-
-    def value(self, collection: str, mode: str, measure: str) -> float:
-        """One mean value."""
-
-    def per_query(self, collection: str, mode: str) -> Evaluation:
-        """The measures of every query."""
-
-
-def variant_name(target: str, in_batch: bool) -> str:
-    """A variant in words."""
-    return f"{target}, in-batch" if in_batch else target
-
-
-def named(encoder: str, target: str, in_batch: bool) -> str:
-    """A variant and its encoder in words."""
-    return f"{variant_name(target, in_batch)} with {encoder}"
-
-
-def over_seeds(results: list[FinishedRun], collection: str, mode: str) -> Evaluation:
-    """The mean over seeds of every query's measures."""
-    return mean_evaluation([result.per_query(collection, mode) for result in results])
-
-
-REPORTED = {RERANKING: (MEASURE, HITS), FULL_RANKING: (MEASURE, RECALL)}  # what the paper reports in each mode (section 4)
-Score = tuple[str, str, str]  # collection, mode, measure
-
-
 def telling_scores(results: Sequence[Result]) -> list[Score]:
     """What the paper reports in each mode, as far as it tells these results apart: the same value everywhere says nothing.
 
@@ -221,10 +192,8 @@ def telling_scores(results: Sequence[Result]) -> list[Score]:
     return [score for score, found in values.items() if len(results) == 1 or np.ptp(found) > 1e-12]
 
 
-def half_range(values: Sequence[float]) -> float:
-    """Half the range of the values, NaN of one alone."""
-    return float(np.ptp(values)) / 2 if len(values) > 1 else float("nan")
-
-
-def seeds_of(results: Sequence[Result]) -> list[int]:
-    return [result.experiment.seed for result in results]
+def spoken(measure: str) -> str:
+    """A measure in the paper's words: ``Success(rel=2)@100`` is Hits@100, ``R@1000`` is Recall@1000."""
+    for written, said in (("Success", "Hits"), ("R", "Recall")):
+        measure = re.sub(rf"^{written}(\(rel=\d+\))?@", f"{said}@", measure)
+    return measure

@@ -68,17 +68,17 @@ def static_sweep_figure(results: Sequence[Result], collection: str) -> Figure:
     columns, measures, encoders = (list(dict.fromkeys(scores[name])) for name in ("in_batch", "measure", "encoder"))
     with plt.rc_context(STYLE):
         shape = {"figsize": (4 * len(columns), 5.2), "layout": "constrained", "squeeze": False}
-        figure, room = plt.subplots(len(measures), len(columns), **shape, sharex=True, sharey="row")
+        figure, panels = plt.subplots(len(measures), len(columns), **shape, sharex=True, sharey="row")
         for (in_batch, encoder, measure), part in scores.groupby(["in_batch", "encoder", "measure"], sort=False):
-            axes = room[measures.index(measure), columns.index(in_batch)]
+            axes = panels[measures.index(measure), columns.index(in_batch)]
             shade = colour("static, in-batch" if in_batch else "static")
             draw_mean(axes, part.pivot(index="target", columns="seed", values="value"), encoder=encoder, shade=shade, dotted=True)
         modes = dict(zip(scores.measure, scores["mode"], strict=True))
-        for measure, (first, *_) in zip(measures, room, strict=True):
+        for measure, (first, *_) in zip(measures, panels, strict=True):
             first.set_ylabel(f"{measure}, {modes[measure]}")
         for column, in_batch in enumerate(columns):
-            room[0, column].set_title(f"{'with' if in_batch else 'without'} in-batch negatives")
-            room[-1, column].set_xlabel("static target")
+            panels[0, column].set_title(f"{'with' if in_batch else 'without'} in-batch negatives")
+            panels[-1, column].set_xlabel("static target")
         figure.legend(handles=encoder_lines(encoders), loc="outside lower center", ncols=min(3, len(encoders)))
     return figure
 
@@ -93,7 +93,8 @@ def sweep_table(results: Sequence[Result], collection: str) -> pd.DataFrame:
         One row for each encoder, kind of ``negatives`` and ``measure`` in its ``mode``. Columns: ``seeds`` of each target;
         ``best target`` by this measure (the lowest of equals) and its score ``at best``; ``at 1``, the score of target 1, missing
         where that was not trained; ``gain``, their difference, which is never negative since the target was chosen by the same
-        score; ``tuned target``, chosen by validation (`armbook.results.tuned_targets`), and ``tuned gain``, its score less that of target 1.
+        score; ``tuned target``, chosen by validation (`armbook.results.tuned_targets`), and ``tuned gain``, its score less that
+        of target 1.
     """
     scores, chosen = sweep_scores(results, collection), tuned_targets(results)
     rows = []
@@ -101,11 +102,21 @@ def sweep_table(results: Sequence[Result], collection: str) -> pd.DataFrame:
         by_target = part.groupby("target").value
         means, target = by_target.mean(), chosen[encoder, in_batch]
         best, default = means.idxmax(), means.get(DEFAULT, float("nan"))
-        rows.append({
-            "encoder": encoder, "negatives": NEGATIVES[in_batch], "mode": mode, "measure": measure,
-            "seeds": int(by_target.size().min()), "best target": best, "at best": means[best], "at 1": default,
-            "gain": means[best] - default, "tuned target": target, "tuned gain": means[target] - default,
-        })  # fmt: skip
+        rows.append(
+            {
+                "encoder": encoder,
+                "negatives": NEGATIVES[in_batch],
+                "mode": mode,
+                "measure": measure,
+                "seeds": int(by_target.size().min()),
+                "best target": best,
+                "at best": means[best],
+                "at 1": default,
+                "gain": means[best] - default,
+                "tuned target": target,
+                "tuned gain": means[target] - default,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -133,9 +144,11 @@ def beside_published(results: Sequence[Result], collection: str) -> pd.DataFrame
         if model:
             printed = published.variant3(model, "static", in_batch)
             row |= {
-                ("published", "model"): model, ("published", "target"): RELEASED_TARGETS[model][in_batch],
-                ("published", "nDCG@10"): printed["dl19_ndcg10"], ("published", "Recall@1000"): printed["dl19_r1000"],
-            }  # fmt: skip
+                ("published", "model"): model,
+                ("published", "target"): RELEASED_TARGETS[model][in_batch],
+                ("published", "nDCG@10"): printed["dl19_ndcg10"],
+                ("published", "Recall@1000"): printed["dl19_r1000"],
+            }
         rows.append(row)
     table = pd.DataFrame(rows)
     return table.set_axis(pd.MultiIndex.from_tuples(table.columns), axis="columns")
@@ -147,8 +160,8 @@ def scores_in_words(results: Sequence[Result], collection: str) -> str:
     if mode == RERANKING:
         return f"The scores are nDCG@10 and {spoken(measure)} of re-ranking on {collection}."
     return (
-        f"The scores are nDCG@10 of re-ranking on {collection} and, in place of Hits@100, {spoken(measure)} of full ranking: here "
-        f"every training reaches at least {SATURATED:.0%} of the Hits@100 that the first stage allows, so they tell nothing apart."
+        f"The scores are nDCG@10 of re-ranking on {collection} and, instead of Hits@100, {spoken(measure)} of full ranking: here "
+        f"every result has at least {SATURATED:.0%} of the Hits@100 that the first stage allows, so they tell nothing apart."
     )
 
 
@@ -159,11 +172,14 @@ def sweep_in_words(table: pd.DataFrame) -> str:
     other = next(name for name in table.measure if name != MEASURE)
     lines = [f"Best targets by nDCG@10: {_listed(ndcg)}."]
     if ndcg.gain.notna().all():
-        lines.insert(0, (
-            f"Over target 1, the best target gains {ndcg.gain.min():.3f} to {ndcg.gain.max():.3f} nDCG@10, more than 0.1 in "
-            f"{(ndcg.gain > 0.1).sum()} of {len(ndcg)} cases. Chosen by validation it gains {ndcg['tuned gain'].min():+.3f} to "
-            f"{ndcg['tuned gain'].max():+.3f}, and is better than target 1 in {(ndcg['tuned gain'] > 0).sum()} of {len(ndcg)}."
-        ))  # fmt: skip
+        lines.insert(
+            0,
+            (
+                f"Over target 1, the best target gains {ndcg.gain.min():.3f} to {ndcg.gain.max():.3f} nDCG@10, more than 0.1 in "
+                f"{(ndcg.gain > 0.1).sum()} of {len(ndcg)} cases. Chosen by validation it gains {ndcg['tuned gain'].min():+.3f} to "
+                f"{ndcg['tuned gain'].max():+.3f}, and is better than target 1 in {(ndcg['tuned gain'] > 0).sum()} of {len(ndcg)}."
+            ),
+        )
     differ = (best[MEASURE] != best[other]).sum()
     lines.append(f"The best target by nDCG@10 is another one than by {other} in {differ} of {len(best)} cases.")
     scores = table.pivot(index=["encoder", "measure"], columns="negatives", values="at best")

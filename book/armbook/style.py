@@ -21,19 +21,36 @@ plt.switch_backend(matplotlib.get_backend())
 # The colour-blind palette, in an order whose brightness differs, so that variants stay apart in grey.
 _PALETTE = seaborn.color_palette("colorblind")
 COLOURS = {
-    "static": _PALETTE[0], "static, in-batch": _PALETTE[9], "adaptive": _PALETTE[1], "adaptive, in-batch": _PALETTE[3],
-    "distributed": _PALETTE[2], "mean": _PALETTE[4], "variance": _PALETTE[7],
-}  # fmt: skip
+    "static": _PALETTE[0],
+    "static, in-batch": _PALETTE[9],
+    "adaptive": _PALETTE[1],
+    "adaptive, in-batch": _PALETTE[3],
+    "distributed": _PALETTE[2],
+    "mean": _PALETTE[4],
+    "variance": _PALETTE[7],
+}
 MARKERS = {"distilbert": "o", "roberta": "s", "mpnet": "^"}
 DASHES = {"distilbert": "solid", "roberta": (0, (5, 2)), "mpnet": (0, (1, 1.2))}  # where lines of several encoders share a colour
 MAXIMUM = "_maximum"  # the label of a dot at a maximum; the underscore keeps it out of legends
 GREY = "#797979"  # readable on a white page and on a dark one
 STYLE = {
-    "figure.dpi": 110, "savefig.transparent": True, "figure.facecolor": "none", "axes.facecolor": "none",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "axes.labelcolor": GREY,
-    "axes.titlecolor": GREY, "axes.titlesize": "medium", "text.color": GREY, "xtick.color": GREY, "ytick.color": GREY,
-    "legend.frameon": False, "svg.hashsalt": "armlib", "svg.fonttype": "none",
-}  # fmt: skip
+    "figure.dpi": 110,
+    "savefig.transparent": True,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": GREY,
+    "axes.titlecolor": GREY,
+    "axes.titlesize": "medium",
+    "text.color": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "legend.frameon": False,
+    "svg.hashsalt": "armlib",
+    "svg.fonttype": "none",
+}
 
 
 def colour(variant: str) -> tuple[float, float, float]:
@@ -60,9 +77,7 @@ def short_name(encoder: str) -> str:
 
 def encoder_lines(encoders: Iterable[str]) -> list[Line2D]:
     """What a legend shows for encoders that are told apart by dashes and markers."""
-    return [
-        Line2D([], [], color=GREY, linestyle=dashes(name), marker=marker(name), label=short_name(name)) for name in encoders
-    ]
+    return [Line2D([], [], color=GREY, linestyle=dashes(name), marker=marker(name), label=short_name(name)) for name in encoders]
 
 
 def draw_mean(
@@ -78,11 +93,11 @@ def draw_mean(
 
     Args:
         axes: where to draw.
-        seeds: a row for each place on the x axis, which is the index, and a column for each seed.
+        seeds: a row for each point of the x axis, which is the index, and a column for each seed.
         encoder: decides the marker.
         shade: the colour.
         line: how it is dashed; empty takes what `dashes` gives for the encoder.
-        dotted: whether every place is dotted, the highest one larger.
+        dotted: whether every point is dotted, the highest one larger.
     """
     means = seeds.mean(axis="columns")
     shape = {"marker": marker(encoder) if dotted else "", "markersize": 4}

@@ -1,5 +1,4 @@
-"""Tables of the book: one function a table; each is shown on a page and exported as CSV and LaTeX."""
-# DOC Tables of text with two header levels, whose best cells are bold on a page and in LaTeX, as the paper's are.
+"""How tables are shown on a page and exported as CSV and LaTeX, and the tables that several chapters share."""
 
 from __future__ import annotations
 
@@ -14,7 +13,6 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from armbook import tables
 from armbook.results import half_range
 from armlib.demo import docstrings
 from armlib.experiments.provenance import machine_line
@@ -44,9 +42,7 @@ def comparison(results: Sequence[Result]) -> pd.DataFrame:
     ]
     groups = pd.DataFrame(rows).groupby(["variant", "column"], sort=False).value
     cells = pd.DataFrame({"mean": groups.mean(), "spread": (groups.max() - groups.min()) / 2, "seeds": groups.size()})
-    cells["text"] = [
-        f"{cell['mean']:.3f}" + (f" ± {cell.spread:.3f}" if cell.seeds > 1 else "") for _, cell in cells.iterrows()
-    ]
+    cells["text"] = [f"{cell['mean']:.3f}" + (f" ± {cell.spread:.3f}" if cell.seeds > 1 else "") for _, cell in cells.iterrows()]
     table = cells.text.unstack("column", sort=False)
     table.columns = pd.MultiIndex.from_tuples(table.columns)
     seconds = [(result.experiment.variant(), result.about["seconds"]["training"]) for result in results]
@@ -74,7 +70,7 @@ def provenance(results: Sequence[Result]) -> str:
         times = sorted(result.about["time"] for result in made)
         seconds = sum(result.about["seconds"]["total"] for result in made)
         when = times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
-        count = "1 training" if len(made) == 1 else f"{len(made)} trainings"
+        count = "1 training run" if len(made) == 1 else f"{len(made)} training runs"
         lines.append(f"- {count} on {machine}: {seconds:.0f} s in all, finished {when}")
     lines += [
         f"- {settings}: " + "; ".join(f"{variant} {', '.join(keys)}" for variant, keys in made.items())
@@ -126,7 +122,7 @@ def show_marked(table: pd.DataFrame, name: str, caption: str) -> Styler:
 
 def save_marked(table: pd.DataFrame, name: str, caption: str) -> list[Path]:
     """Export a table of text as `armbook.tables.save` does, in LaTeX with the caption and in bold what is best."""
-    made = tables.save(table, name)
+    made = save(table, name)
     escaped = table.map(_for_latex).set_axis(table.columns.map(lambda levels: tuple(map(_for_latex, levels))), axis="columns")
     text = show_marked(escaped, name, _for_latex(caption)).to_latex(hrules=True, convert_css=True, multicol_align="c")
     made[1].write_text(text, encoding="utf8")

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from armbook.learning_curves import NEAR_ZERO, SMOOTHED, settled_from
-from armbook.results import FinishedRun
+from armbook.learning_curves import NEAR_ZERO, SMOOTHED, settled_from, smoothed
 from armbook.style import GREY, STYLE, colour, marker, short_name
 from armlib.errors import InputError
+from armlib.experiments.result import Result
 
 SHOWN = 500  # batches at either end, as in Figure 6
 STATISTICS = {"mean": "similarity_mean", "minimum": "similarity_minimum", "maximum": "similarity_maximum"}
@@ -22,15 +22,15 @@ BEFORE, AFTER = "first batch", f"last {SMOOTHED} batches"
 _MARKS = 6  # markers on a line
 
 
-def target_distributions(results: Sequence[FinishedRun]) -> Figure:
+def target_distributions(results: Sequence[Result]) -> Figure:
     """Minimum, mean and maximum of D+ x D- in each batch: a row an encoder, the first batches on the left, the last on the right.
 
     Rolling means over `SMOOTHED` batches (over as many as there are so far at the beginning) stand over the faint values of the
-    first seed's batches; the other seeds' rolling means are thin. Where a training is shorter than two times `SHOWN` batches,
+    first seed's batches; the other seeds' rolling means are thin. Where a training run is shorter than two times `SHOWN` batches,
     either panel has half of it. The axis on the right says which targets the similarities are, t = (1 + cos) / 2.
 
     Args:
-        results: trainings with distributed targets, of one encoder or several, with one seed or several.
+        results: training runs with distributed targets, of one encoder or several, with one seed or several.
 
     Returns:
         A figure whose lines are labelled ``_<statistic> <seed>``, smoothed, and ``_each <statistic> <seed>``.
@@ -43,8 +43,8 @@ def target_distributions(results: Sequence[FinishedRun]) -> Figure:
         height = 1.9 * len(by_encoder) + 1
         figure, rows = plt.subplots(len(by_encoder), 2, figsize=(8.5, height), sharey=True, squeeze=False, layout="constrained")
         for (first, last), (encoder, seeds) in zip(rows, by_encoder.items(), strict=True):
-            for place, result in enumerate(seeds):
-                _draw(first, last, result, others=place > 0)
+            for number, result in enumerate(seeds):
+                _draw(first, last, result, others=number > 0)
             first.set_title(short_name(encoder), loc="left")
             first.set_ylabel("cosine similarity")
             scale = last.secondary_yaxis("right", functions=(lambda cosine: (1 + cosine) / 2, lambda target: 2 * target - 1))
@@ -57,7 +57,7 @@ def target_distributions(results: Sequence[FinishedRun]) -> Figure:
     return figure
 
 
-def before_and_after(results: Sequence[FinishedRun]) -> pd.DataFrame:
+def before_and_after(results: Sequence[Result]) -> pd.DataFrame:
     """The distribution of D+ x D- before training and after it, in numbers.
 
     Args:
@@ -90,7 +90,7 @@ def before_and_after(results: Sequence[FinishedRun]) -> pd.DataFrame:
 
 
 def as_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of `before_and_after` as text, a column for each training: cosines with two digits, a dash for what is missing."""
+    """A table of `before_and_after` as text, a column for each training run: cosines with two digits, a dash for missing ones."""
     cells = {
         name: [("—" if pd.isna(value) else f"{value:.2f}" if isinstance(value, float) else str(value)) for value in column]
         for name, column in table.items()
@@ -99,10 +99,10 @@ def as_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Two sentences on a table of `before_and_after`: in how many trainings the mean settles, and the maximum stands out."""
+    """Two sentences on a table of `before_and_after`: in how many training runs the mean settles, and the maximum stands out."""
     settled, last = table["settled", "batch"].notna().sum(), table[AFTER]
     return (
-        f"The mean comes to stay within {NEAR_ZERO} of 0 in {settled} of {len(table)} trainings. In the {AFTER} the maximum is "
+        f"The mean comes to stay within {NEAR_ZERO} of 0 in {settled} of {len(table)} training runs. In the {AFTER} the maximum is "
         f"farther from the mean than the minimum in {(last.above > last.below).sum()} of {len(table)}."
     )
 
@@ -121,33 +121,38 @@ def between_encoders(table: pd.DataFrame) -> pd.DataFrame:
     return ranges.unstack(level=0).loc[list(STATISTICS), [BEFORE, AFTER]]
 
 
-def _by_encoder(results: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    found: dict[str, list[FinishedRun]] = {}
+def _by_encoder(results: Sequence[Result]) -> dict[str, list[Result]]:
+    found: dict[str, list[Result]] = {}
     for result in results:
         if not len(result.trace):
             raise InputError(f"the result {result.key} has a trace without batches: it was not trained")
         found.setdefault(result.experiment.encoder, []).append(result)
     if not found:
-        raise InputError("the distribution of targets needs at least one training, and there is none")
+        raise InputError("the distribution of targets needs at least one training run, and there is none")
     return found
 
 
-def _draw(first: Axes, last: Axes, result: FinishedRun, *, others: bool) -> None:
+def _draw(first: Axes, last: Axes, result: Result, *, others: bool) -> None:
     experiment, trace = result.experiment, result.trace
     shade, count = colour(experiment.variant()), min(SHOWN, max(1, len(trace) // 2))
-    smooth = trace.rolling(SMOOTHED, min_periods=1).mean()
+    smooth = smoothed(trace)
     panels = ((first, slice(None, count), 0), (last, slice(-count, None), len(trace)))
     for axes, part, start in panels:
-        batches, own, smoothed = trace.step.iloc[part] - start, trace.iloc[part], smooth.iloc[part]
+        batches, own, rolling = trace.step.iloc[part] - start, trace.iloc[part], smooth.iloc[part]
         marks = {"marker": marker(experiment.encoder), "markevery": max(1, len(batches) // _MARKS), "markersize": 5}
         for name, column in STATISTICS.items():
             label, wide = f"{name} {experiment.seed}", name == "mean" and not others
             if not others:
                 axes.plot(batches, own[column], color=shade, alpha=0.45, linewidth=0.5, label=f"_each {label}")
             axes.plot(
-                batches, smoothed[column], color=shade, alpha=0.6 if others else 1, linewidth=1.6 if wide else 0.8,
-                label=f"_{label}", **(marks if wide else {}),
-            )  # fmt: skip
+                batches,
+                rolling[column],
+                color=shade,
+                alpha=0.6 if others else 1,
+                linewidth=1.6 if wide else 0.8,
+                label=f"_{label}",
+                **(marks if wide else {}),
+            )
 
 
 def _legend(seeds: int) -> list[Line2D]:

@@ -11,16 +11,17 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from armbook.learning_curves import smoothed
 from armbook.style import GREY, STYLE, colour, marker
 from armlib.experiments.result import Result
 from armlib.training.settings import MEASURE
 
 
 def learning(results: Sequence[Result]) -> Figure:
-    """How trainings went: validation nDCG@10 on the left, the mean of D+ x D- with its range on the right.
+    """How training runs went: validation nDCG@10 on the left, the mean of D+ x D- with its range on the right.
 
     Args:
-        results: one training each; several seeds of a variant share its colour, the first one's range is drawn.
+        results: one training run each; several seeds of a variant share its colour, the first one's range is drawn.
     """
     with plt.rc_context(STYLE):
         figure, (scores, targets) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
@@ -30,7 +31,7 @@ def learning(results: Sequence[Result]) -> Figure:
             label = None if experiment.variant() in named else experiment.variant()
             triples = result.validations.step * experiment.batch_size
             scores.plot(triples, result.validations[MEASURE], color=shade, marker=marker(experiment.encoder), label=label)
-            smooth = result.trace.rolling(32, min_periods=1).mean()
+            smooth = smoothed(result.trace)
             dashes = (0, (4, 2)) if experiment.target == "adaptive" else "solid"  # it runs along distributed's line
             targets.plot(result.trace.triples, smooth.similarity_mean, color=shade, linestyle=dashes)
             if label:
@@ -112,11 +113,11 @@ def two_ways() -> Figure:
 
     Returns:
         A figure of two axes, ``with a teacher`` and ``self-distillation``. Models are filled, data outlined, values bare; the ways
-        of the targets are dashed. What both panels share stands at the same places, so that what is missing is seen.
+        of the targets are dashed. What both panels share stands at the same coordinates, so that what is missing is seen.
     """
     with plt.rc_context(STYLE):
-        figure, room = plt.subplots(1, 2, figsize=(7, 5.4), layout="constrained")
-        for axes, (title, (boxes, steps)) in zip(room, PANELS.items(), strict=True):
+        figure, row = plt.subplots(1, 2, figsize=(7, 5.4), layout="constrained")
+        for axes, (title, (boxes, steps)) in zip(row, PANELS.items(), strict=True):
             axes.set(xlim=(0, 1), ylim=(-0.5, 6.5), title=title)
             axes.axis("off")
             for name, box in boxes.items():
@@ -129,9 +130,16 @@ def two_ways() -> Figure:
 def _draw_box(axes: Axes, name: str, box: Box) -> None:
     corner = (box.x - box.width / 2, box.row - HEIGHT / 2)
     patch = FancyBboxPatch(
-        corner, box.width, HEIGHT, boxstyle=CORNERS[box.kind], mutation_aspect=5, edgecolor=GREY, linewidth=OUTLINES[box.kind],
-        facecolor=to_rgba(GREY, FILLS[box.kind]), gid=name,
-    )  # fmt: skip
+        corner,
+        box.width,
+        HEIGHT,
+        boxstyle=CORNERS[box.kind],
+        mutation_aspect=5,
+        edgecolor=GREY,
+        linewidth=OUTLINES[box.kind],
+        facecolor=to_rgba(GREY, FILLS[box.kind]),
+        gid=name,
+    )
     axes.add_patch(patch)
     axes.text(box.x, box.row, box.text, ha="center", va="center", fontsize=10, gid=name)
 
@@ -144,7 +152,16 @@ def _draw_step(axes: Axes, start: Box, end: Box, step: Step) -> None:
         tail, head, way = (x, start.row - HEIGHT / 2), (x, end.row + HEIGHT / 2), "arc3"
     axes.add_patch(
         FancyArrowPatch(
-            tail, head, connectionstyle=way, arrowstyle="-|>", mutation_scale=13, shrinkA=0, shrinkB=0, color=GREY, linewidth=1.3,
-            linestyle=TARGET_PATH if step.target else "-", gid=f"{step.start} to {step.end}",
+            tail,
+            head,
+            connectionstyle=way,
+            arrowstyle="-|>",
+            mutation_scale=13,
+            shrinkA=0,
+            shrinkB=0,
+            color=GREY,
+            linewidth=1.3,
+            linestyle=TARGET_PATH if step.target else "-",
+            gid=f"{step.start} to {step.end}",
         )
-    )  # fmt: skip
+    )

@@ -11,10 +11,11 @@ from armbook.claims.evidence import Missing, Teacher
 from armbook.claims.groups import Group
 from armbook.claims.rules import every, mean
 from armbook.claims.verdicts import MARGIN, Judges, Outcome, judges
-from armbook.results import ADAPTIVE, DISTRIBUTED, RECALL, FinishedRun, over_seeds
+from armbook.results import ADAPTIVE, DISTRIBUTED, RECALL, over_seeds
 from armlib.evaluation.equivalence import equivalence
 from armlib.evaluation.evaluate import FULL_RANKING
 from armlib.evaluation.measures import Evaluation
+from armlib.experiments.result import Result
 from armlib.training.settings import MEASURE
 
 FOLLOWS = 0.5  # a mean rank correlation from which on one order is said to follow another
@@ -123,7 +124,7 @@ def _beside(group: Group, variant: tuple[str, bool]) -> list[tuple[str, str, Eva
             measured = [teacher for teacher in teachers if collection in teacher.evaluations]
             if measured:
                 best = max(measured, key=lambda teacher: teacher.evaluations[collection].mean[MEASURE])
-                results: list[FinishedRun] = table[encoder, *variant]
+                results: list[Result] = table[encoder, *variant]
                 found.append((encoder, collection, over_seeds(results, collection, FULL_RANKING), best))
     if not found:
         raise Missing(f"runs of a distilled retriever on {', '.join(group.collections())}")

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from armbook.claims.evidence import Example, Missing, Teacher, gather
-from armbook.results import RECALL, SEEDS, STATIC, FinishedRun, best_static, hits_measure, in_full, is_static, named, of_sweep
+from armbook.results import RECALL, SEEDS, STATIC, best_static, hits_measure, in_full, is_static, named, of_sweep
 from armlib.evaluation.evaluate import FULL_RANKING
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
+from armlib.experiments.result import Result
 from armlib.losses import Static, parse_target
 from armlib.training.settings import MEASURE
 
@@ -19,9 +20,20 @@ _VARIED = ("encoder", "target", "in_batch", "seed")
 _ANY_BATCH_SIZE = (*_VARIED, "batch_size", "steps", "validate_every")
 # In these a group may differ from the profile, as long as its results are equal in them: they change what is seen, not the loss.
 _FREE = (
-    "steps", "validation", "validation_queries", "validation_depth", "validate_every", "patience", "selection", "evaluation",
-    "full_ranking", "index", "optimizer", "chunk_size", "chunk_tokens",
-)  # fmt: skip
+    "steps",
+    "validation",
+    "validation_queries",
+    "validation_depth",
+    "validate_every",
+    "patience",
+    "selection",
+    "evaluation",
+    "full_ranking",
+    "index",
+    "optimizer",
+    "chunk_size",
+    "chunk_tokens",
+)
 
 
 class Group:
@@ -37,27 +49,27 @@ class Group:
     """
 
     def __init__(
-        self, results: Sequence[FinishedRun], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
+        self, results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
     ) -> None:
         self.results, self.encoders = list(results), profile.encoders
         self.examples, self.teachers = list(examples), list(teachers)
         self.used: dict[str, None] = {}
         self._collections: list[str] = []
 
-    def seeds(self, encoder: str, target: str, in_batch: bool = False) -> list[FinishedRun]:
+    def seeds(self, encoder: str, target: str, in_batch: bool = False) -> list[Result]:
         """Results of one loss by seed, perhaps none."""
         return self._by_seed(in_full(self._of_loss(self.results, encoder, target, in_batch)))
 
-    def _of_loss(self, results: Sequence[FinishedRun], encoder: str, target: str, in_batch: bool) -> list[FinishedRun]:
+    def _of_loss(self, results: Sequence[Result], encoder: str, target: str, in_batch: bool) -> list[Result]:
         wanted = (encoder, target, in_batch)
         return [r for r in results if (r.experiment.encoder, r.experiment.target, r.experiment.in_batch) == wanted]
 
-    def _by_seed(self, results: Sequence[FinishedRun]) -> list[FinishedRun]:
+    def _by_seed(self, results: Sequence[Result]) -> list[Result]:
         found = {result.experiment.seed: result for result in results}
         self.used |= {found[seed].key: None for seed in sorted(found)}
         return [found[seed] for seed in sorted(found)]
 
-    def sweep(self, encoder: str, in_batch: bool, seeds: int = SEEDS) -> dict[float, list[FinishedRun]]:
+    def sweep(self, encoder: str, in_batch: bool, seeds: int = SEEDS) -> dict[float, list[Result]]:
         """Results by static target, of those targets that have ``seeds`` seeds at least.
 
         Raises:
@@ -71,7 +83,7 @@ class Group:
             raise Missing(f"a sweep of {named(encoder, STATIC, in_batch)} ({SWEEP} targets with {seeds} seeds, 1 among them)")
         return found
 
-    def tuned(self, encoder: str, in_batch: bool) -> list[FinishedRun]:
+    def tuned(self, encoder: str, in_batch: bool) -> list[Result]:
         """Results of the static target that is best by `armbook.results.best_static`; the others of the sweep may have one seed.
 
         Raises:
@@ -79,7 +91,7 @@ class Group:
         """
         return self.variant(encoder, str(Static(best_static(self.sweep(encoder, in_batch, seeds=1)))), in_batch)
 
-    def variant(self, encoder: str, target: str, in_batch: bool = False) -> list[FinishedRun]:
+    def variant(self, encoder: str, target: str, in_batch: bool = False) -> list[Result]:
         """Results of a variant, of the tuned static target for ``static``.
 
         Raises:
@@ -92,7 +104,7 @@ class Group:
             raise Missing(f"{SEEDS} seeds of {named(encoder, target, in_batch)} ({len(results)} there)")
         return results
 
-    def table(self, *variants: tuple[str, bool]) -> dict[tuple[str, str, bool], list[FinishedRun]]:
+    def table(self, *variants: tuple[str, bool]) -> dict[tuple[str, str, bool], list[Result]]:
         """Results of variants by (encoder, target, in-batch), for every encoder of the profile.
 
         Raises:
@@ -136,11 +148,11 @@ class Scorer:
             raise Missing(f"{pattern.replace(chr(92), '')} on {collection} in {mode}")
         self.collection, self.mode, self.measure = collection, mode, found
 
-    def __call__(self, results: Sequence[FinishedRun]) -> list[float]:
+    def __call__(self, results: Sequence[Result]) -> list[float]:
         """The values of results, seed by seed.
 
         Raises:
-            Missing: one of them was not measured so, as trainings of a sweep may not be.
+            Missing: one of them was not measured so, as training runs of a sweep may not be.
         """
         for result in results:
             if self.measure not in _measures(result, self.collection, self.mode):
@@ -168,7 +180,7 @@ def hits(group: Group) -> list[Scorer]:
 
 
 def groups(
-    results: Sequence[FinishedRun],
+    results: Sequence[Result],
     profile: Profile,
     examples: Sequence[Example] = (),
     teachers: Sequence[Teacher] = (),
@@ -190,7 +202,7 @@ def groups(
     varied = _ANY_BATCH_SIZE if any_batch_size else _VARIED
     equal = [field.name for field in fields(Experiment) if field.name not in varied]
     fixed = [name for name in equal if name not in _FREE]
-    grouped: dict[tuple, list[FinishedRun]] = {}
+    grouped: dict[tuple, list[Result]] = {}
     for result in results:
         each = result.experiment
         if is_static(result) and all(getattr(each, name) == value for name, value in profile.sweep.items()):
@@ -203,6 +215,6 @@ def groups(
     return [Group(grouped.get(setting, []), profile, examples, teachers) for setting in order or [own]]
 
 
-def _measures(result: FinishedRun, collection: str, mode: str) -> list[str]:
+def _measures(result: Result, collection: str, mode: str) -> list[str]:
     rows = result.measures
     return list(rows[(rows.collection == collection) & (rows["mode"] == mode)].measure)

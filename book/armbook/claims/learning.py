@@ -7,11 +7,12 @@ import pandas as pd
 
 from armbook.claims.evidence import Missing, gather
 from armbook.claims.groups import Group, ndcg
-from armbook.claims.rules import every, higher, mean, sooner
+from armbook.claims.rules import best_point, every, higher, mean, mean_curve, sooner
 from armbook.claims.verdicts import MARGIN, Judges, Outcome, judges
-from armbook.learning_curves import NEAR_ZERO, SMOOTHED, best_point, mean_learning_curve, settled_from
-from armbook.results import ADAPTIVE, DISTRIBUTED, SEEDS, STATIC, VARIANTS, FinishedRun, trained_again, variant_name
+from armbook.learning_curves import NEAR_ZERO, SMOOTHED, settled_from
+from armbook.results import ADAPTIVE, DISTRIBUTED, SEEDS, STATIC, VARIANTS, trained_again, variant_name
 from armlib.evaluation.evaluate import RERANKING
+from armlib.experiments.result import Result
 
 FEW_HUNDRED = 500  # batches that Figure 6 shows of the beginning
 JUDGES: Judges = {}
@@ -23,10 +24,10 @@ def _peaks_early(group: Group) -> Outcome:
     table = group.table((ADAPTIVE, False))
     outcomes, texts = [], []
     for (encoder, *_), results in table.items():
-        line = mean_learning_curve(results)
+        line = mean_curve(results)
         triples, at_end = best_point(results)
         share = line.idxmax() / line.index[-1]
-        epochs = line.index[-1] * results[0].experiment.batch_size / results[0].about["available_triples"]
+        epochs = line.index[-1] / results[0].about["available_triples"]
         unfinished = at_end and epochs < 1
         outcomes.append(None if unfinished else 0.25 <= share <= 0.75 and line.iloc[-1] < line.max())
         texts.append(
@@ -75,7 +76,7 @@ def _batch_marginal(group: Group) -> Outcome:
     texts, ranges, larger = [], [], 0
     found = _by_batch_size(group)
     for encoder, sizes in found.items():
-        best = {size: float(mean_learning_curve(results).max()) for size, results in sizes.items()}
+        best = {size: float(mean_curve(results).max()) for size, results in sizes.items()}
         ranges.append(max(best.values()) - min(best.values()))
         larger += best[max(best)] > best[min(best)]
         texts.append(f"{encoder} " + ", ".join(f"{best[size]:.3f} with batches of {size}" for size in sorted(best)))
@@ -157,7 +158,7 @@ def _self_data(group: Group) -> Outcome:
 
 
 def _cost(group: Group, pairs: list, low: int, high: int) -> Outcome:
-    """Seconds of a whole sweep over those of one training, each seed's sweep and training averaged over seeds."""
+    """Seconds of a whole sweep over those of one training run, each seed's sweep and training averaged over seeds."""
     table = group.table(*{variant: None for pair in pairs for variant in pair})
     ratios, early = {}, True
     for encoder in group.encoders:
@@ -171,17 +172,17 @@ def _cost(group: Group, pairs: list, low: int, high: int) -> Outcome:
             ratios[name] = seconds / _seconds(theirs)
             early &= _stopped([*(chosen if shorter else swept), *theirs])
     listed = "; ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
-    text = f"Training time of the sweep over that of one training: {listed}"
+    text = f"Training time of the sweep over that of one training run: {listed}"
     if not early:
-        return None, f"{text}; steps were fixed, so this counts trainings only: early stopping of all of them is missing."
+        return None, f"{text}; steps were fixed, so this counts training runs only: early stopping of all of them is missing."
     return round(min(ratios.values())) >= low and round(max(ratios.values())) <= high, f"{text}."
 
 
-def _seconds(results: list[FinishedRun]) -> float:
+def _seconds(results: list[Result]) -> float:
     return mean(result.about["seconds"]["training"] for result in results)
 
 
-def _fewer(table: dict[tuple, list[FinishedRun]], pairs: list) -> Outcome:
+def _fewer(table: dict[tuple, list[Result]], pairs: list) -> Outcome:
     """Whether the first variant of each pair saw fewer triples until early stopping than the second."""
     encoders = list(dict.fromkeys(encoder for encoder, *_ in table))
     seen = {
@@ -193,7 +194,7 @@ def _fewer(table: dict[tuple, list[FinishedRun]], pairs: list) -> Outcome:
     }
     if not all(_stopped(table[encoder, *variant]) for encoder in encoders for pair in pairs for variant in pair):
         raise Missing(
-            "early stopping of all trainings compared (their number of steps was fixed, so they saw equally many triples)"
+            "early stopping of all training runs compared (their number of steps was fixed, so they saw equally many triples)"
         )
     outcome, _ = higher(seen)
     fewer = sum(mean(ours) < mean(theirs) for theirs, ours in seen.values())
@@ -201,18 +202,18 @@ def _fewer(table: dict[tuple, list[FinishedRun]], pairs: list) -> Outcome:
     return outcome, f"Fewer triples until early stopping in {fewer} of {len(seen)} cases: {listed}."
 
 
-def _compare_peaks(table: dict[tuple, list[FinishedRun]], first: tuple[str, bool], second: tuple[str, bool]) -> Outcome:
+def _compare_peaks(table: dict[tuple, list[Result]], first: tuple[str, bool], second: tuple[str, bool]) -> Outcome:
     encoders = list(dict.fromkeys(encoder for encoder, *_ in table))
     found = gather(lambda encoder: (best_point(table[encoder, *first]), best_point(table[encoder, *second])), encoders)
     outcome = every([sooner(*each) for each in found])
     return outcome, "; ".join(f"{encoder} {_when(a)} and {_when(b)}" for encoder, (a, b) in zip(encoders, found, strict=True))
 
 
-def _by_batch_size(group: Group) -> dict[str, dict[int, list[FinishedRun]]]:
+def _by_batch_size(group: Group) -> dict[str, dict[int, list[Result]]]:
     """Distributed results with enough seeds by encoder and batch size; of several settings, that with most validations."""
 
-    def sizes(encoder: str) -> dict[int, list[FinishedRun]]:
-        found: dict[int, dict[tuple[int, int], list[FinishedRun]]] = {}
+    def sizes(encoder: str) -> dict[int, list[Result]]:
+        found: dict[int, dict[tuple[int, int], list[Result]]] = {}
         for result in sorted(group.results, key=lambda result: result.experiment.seed):
             each = result.experiment
             if (each.encoder, each.target) == (encoder, DISTRIBUTED):
@@ -239,7 +240,7 @@ def _traces(group: Group, seeds: int = 1) -> dict[str, pd.DataFrame]:
     return dict(zip(group.encoders, gather(trace, group.encoders), strict=True))
 
 
-def _stopped(results: list[FinishedRun]) -> bool:
+def _stopped(results: list[Result]) -> bool:
     return all(result.about["stopped_early"] for result in results)
 
 

@@ -12,15 +12,15 @@ from armbook.claims.evidence import Example, Teacher
 from armbook.claims.measured import measured_verdicts
 from armbook.claims.published import published_verdicts
 from armbook.claims.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, claims
-from armbook.results import FinishedRun
 from armlib.experiments.profile import Profile
+from armlib.experiments.result import Result
 
 NAME = "claims-ledger"
 SIGNS = {HOLDS: "✓", DOES_NOT_HOLD: "✗", UNDECIDED: "–"}
 
 
 def ledger(
-    results: Sequence[FinishedRun], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
+    results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
 ) -> pd.DataFrame:
     """One row a claim, in the order of the paper's sections.
 
@@ -37,14 +37,20 @@ def ledger(
     """
     rows = [
         {
-            "id": claim.id, "section": claim.section, "claim": claim.claim, "published": published.verdict,
-            "published evidence": published.evidence, "measured": measured.verdict, "measured evidence": measured.evidence,
-            "scope": measured.scope, "keys": " ".join(measured.keys),
+            "id": claim.id,
+            "section": claim.section,
+            "claim": claim.claim,
+            "published": published.verdict,
+            "published evidence": published.evidence,
+            "measured": measured.verdict,
+            "measured evidence": measured.evidence,
+            "scope": measured.scope,
+            "keys": " ".join(measured.keys),
         }
         for claim, published, measured in zip(
             claims(), published_verdicts(), measured_verdicts(results, profile, examples, teachers), strict=True
         )
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows).set_index("id")
 
 

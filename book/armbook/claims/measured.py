@@ -13,20 +13,21 @@ from armbook.claims import external, learning, scores
 from armbook.claims.evidence import Example, Missing, Teacher
 from armbook.claims.groups import Group, groups
 from armbook.claims.verdicts import UNDECIDED, Verdict, claim, claims, decided
-from armbook.results import FinishedRun
 from armlib.experiments.profile import Profile
+from armlib.experiments.result import Result
 
 JUDGES = scores.JUDGES | learning.JUDGES | learning.BY_BATCH_SIZE | external.JUDGES
 
 
 def judge_measured(
-    name: str, results: Sequence[FinishedRun], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
+    name: str, results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
 ) -> Verdict:
     """The verdict of results on one claim: that of the profile's own settings, or of the first other settings that decide it.
 
     Args:
         name: the claim's id.
-        results: finished experiments, such as `armlib.experiments.store.RunStore.finished` gives; those of other collections are left out.
+        results: finished experiments, such as `armlib.experiments.store.RunStore.finished` gives; those of other collections
+            are left out.
         profile: whose collection, loss and encoders count.
         examples, teachers: what is not in a run store, for the claims that need it.
 
@@ -41,7 +42,7 @@ def judge_measured(
 
 
 def measured_verdicts(
-    results: Sequence[FinishedRun], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
+    results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
 ) -> list[Verdict]:
     """The verdicts of results on all claims, in their order; arguments as `judge_measured` takes them."""
     return [judge_measured(each.id, results, profile, examples, teachers) for each in claims()]
@@ -85,9 +86,10 @@ def _scope(profile: Profile, group: Group) -> str:
         kept = sorted({"best validation" if each.selection == "best" else "last step" for each in experiments})
         seeds = sorted({each.seed for each in experiments})
         parts += [
-            f"{_numbers(steps)} steps of {_numbers(sizes)} triples", f"weights of the {' or '.join(kept)}",
+            f"{_numbers(steps)} steps of {_numbers(sizes)} triples",
+            f"weights of the {' or '.join(kept)}",
             f"seed{'s' if len(seeds) > 1 else ''} {_numbers(seeds)}",
-        ]  # fmt: skip
+        ]
     return ", ".join(parts)
 
 

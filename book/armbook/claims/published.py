@@ -1,17 +1,21 @@
-"""Every claim judged by the paper's own Tables 2, 3 and 4.
-
-A claim whose evidence is a figure is decided only where a table compares the same things by the same measure: there an exception
-contradicts "every", while agreement in full ranking proves nothing about a figure's re-ranking.
-Numbers are compared as they are printed; a ratio that the text gives in whole numbers is compared in whole numbers.
-"""
+"""What the paper's own Tables 2, 3 and 4 say about every claim, as published.toml has it with the arithmetic that shows it."""
 
 from __future__ import annotations
 
-from armbook.claims import published_ablations, published_comparisons
-from armbook.claims.verdicts import Verdict, claim, claims, decided
+import tomllib
+from functools import cache
+from importlib import resources
 
-JUDGES = published_ablations.JUDGES | published_comparisons.JUDGES
+from armbook.claims.verdicts import Verdict, claim, claims
+
 SCOPE = "the paper's tables"
+
+
+@cache
+def entries() -> dict[str, dict]:
+    """What published.toml has for each claim, by its id; the file says what its keys mean."""
+    with (resources.files("armbook") / "claims" / "published.toml").open("rb") as source:
+        return tomllib.load(source)
 
 
 def judge_published(name: str) -> Verdict:
@@ -20,8 +24,8 @@ def judge_published(name: str) -> Verdict:
     Raises:
         InputError: there is no claim of that id.
     """
-    outcome, evidence = JUDGES[claim(name).id]()
-    return Verdict(name, decided(outcome), evidence, SCOPE)
+    entry = entries()[claim(name).id]
+    return Verdict(name, entry["verdict"], entry["evidence"], SCOPE)
 
 
 def published_verdicts() -> list[Verdict]:

@@ -1,10 +1,18 @@
-"""The rules by which measured values are compared: scores over seeds, and courses of training."""
+"""The rules by which measured values are compared: scores over seeds, and learning curves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import pandas as pd
+
+from armbook.claims.evidence import Missing
 from armbook.claims.verdicts import Outcome
+from armbook.learning_curves import learning_curve
+from armbook.results import named
+from armlib.experiments.result import Result
+
+ENOUGH = 8  # the fewest validations that show when training was best
 
 
 def higher(cells: dict[str, tuple[list[float], list[float]]]) -> Outcome:
@@ -27,8 +35,29 @@ def higher(cells: dict[str, tuple[list[float], list[float]]]) -> Outcome:
     return (not against) or (False if clearly else None), text
 
 
+def mean_curve(results: Sequence[Result]) -> pd.Series:
+    """Validation nDCG@10 by triples seen, averaged over seeds at the validations that all have.
+
+    Raises:
+        Missing: there are too few validations to see how training goes.
+    """
+    means = learning_curve(results).mean(axis="columns")
+    if len(means) < ENOUGH:
+        one = results[0].experiment
+        which = named(one.encoder, one.target, one.in_batch)
+        raise Missing(f"{ENOUGH} validations of {which} with batches of {one.batch_size} ({len(means)} there)")
+    return means
+
+
+def best_point(results: Sequence[Result]) -> tuple[int, bool]:
+    """Triples seen at the best validation of the mean over seeds, and whether that is the last: the true best may come later."""
+    means = mean_curve(results)
+    best = means.idxmax()
+    return int(best), bool(best == means.index[-1])
+
+
 def sooner(first: tuple[int, bool], second: tuple[int, bool]) -> bool | None:
-    """Whether the first peak comes before the second; neither where both trainings were still rising, or it hides the answer."""
+    """Whether the first peak comes before the second; neither where both were still rising, or it hides the answer."""
     if first[1] and second[1]:
         return None
     if first[1]:

@@ -1,4 +1,4 @@
-"""Judges of claims that the scores of finished trainings decide, over a group of comparable results."""
+"""Judges of claims that the scores of finished training runs decide, over a group of comparable results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from armbook.claims.evidence import Missing, gather
 from armbook.claims.groups import Group, Scorer, hits, ndcg, recall
 from armbook.claims.rules import every, higher, mean
 from armbook.claims.verdicts import MARGIN, Judges, Outcome, judges
-from armbook.results import ADAPTIVE, DISTRIBUTED, MEAN, SEEDS, STATIC, VARIANTS, FinishedRun, best_static, over_seeds, variant_name
+from armbook.results import ADAPTIVE, DISTRIBUTED, MEAN, SEEDS, STATIC, VARIANTS, best_static, over_seeds, variant_name
 from armlib.evaluation.equivalence import compare
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
+from armlib.experiments.result import Result
 from armlib.losses import Static
 from armlib.training.settings import MEASURE
 
@@ -201,14 +202,14 @@ def _tuning_recall(group: Group) -> Outcome:
     )
 
 
-def _sweeps(group: Group) -> list[tuple[str, bool, dict[float, list[FinishedRun]]]]:
+def _sweeps(group: Group) -> list[tuple[str, bool, dict[float, list[Result]]]]:
     """(encoder, in-batch, results by static target) for every encoder, with and without in-batch negatives."""
     wanted = [(encoder, in_batch) for encoder in group.encoders for in_batch in (False, True)]
     found = gather(lambda each: group.sweep(*each), wanted)
     return [(*each, sweep) for each, sweep in zip(wanted, found, strict=True)]
 
 
-def _best(sweep: dict[float, list[FinishedRun]], scorer: Callable[[list[FinishedRun]], list[float]]) -> tuple[float, set[float]]:
+def _best(sweep: dict[float, list[Result]], scorer: Callable[[list[Result]], list[float]]) -> tuple[float, set[float]]:
     """The target with the highest mean over seeds, and all whose mean is within the spread of seeds (half their range) of it."""
     values = {target: scorer(results) for target, results in sweep.items()}
     means = {target: mean(each) for target, each in values.items()}

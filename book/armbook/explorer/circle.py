@@ -14,11 +14,7 @@ from armlib.losses import MarginLoss
 
 ROLES = ("queries", "positives", "negatives")
 # A batch in which the variants differ visibly: easy and hard triples, and one whose negative is nearer than its positive.
-BATCH = {
-    "queries": [90.0, 170.0, 255.0, 15.0],
-    "positives": [118.0, 150.0, 300.0, 35.0],
-    "negatives": [62.0, 225.0, 235.0, 345.0],
-}
+BATCH = {"queries": [90.0, 170.0, 255.0, 15.0], "positives": [118.0, 150.0, 300.0, 35.0], "negatives": [62.0, 225.0, 235.0, 345.0]}
 
 
 @dataclass(frozen=True)

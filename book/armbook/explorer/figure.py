@@ -38,8 +38,8 @@ def three_targets(angles: Mapping[str, Sequence[float]] = FAN, *, value: float =
     angles = check_angles(angles)
     panels = {"a": f"static({value})", "b": "adaptive", "c": "distributed"}
     with plt.rc_context(STYLE):
-        figure, room = plt.subplots(1, 3, figsize=(9.5, 3.4), layout="constrained")
-        for axes, (letter, target) in zip(room, panels.items(), strict=True):
+        figure, row = plt.subplots(1, 3, figsize=(9.5, 3.4), layout="constrained")
+        for axes, (letter, target) in zip(row, panels.items(), strict=True):
             measured = loss_on_circle(angles, MarginLoss(target))
             axes.add_patch(plt.Circle((0, 0), 1, fill=False, color=GREY, linewidth=0.8))
             _draw_goals(axes, goals(angles, measured), [chosen] if target == "distributed" else None, colour(target))
@@ -58,7 +58,7 @@ def goals(angles: Mapping[str, Sequence[float]], measured: CircleLoss) -> np.nda
         measured: of a variant whose margins are those of the triples (not in batch).
 
     Returns:
-        (B, B) angles in degrees, or (B, 1) for one target a triple; NaN where no place on the circle meets the target.
+        (B, B) angles in degrees, or (B, 1) for one target a triple; NaN where no point of the circle meets the target.
     """
     query, positive, negative = (np.radians(angles[role])[:, None] for role in ROLES)
     targets = measured.targets.numpy().reshape(len(query), -1)
@@ -67,11 +67,11 @@ def goals(angles: Mapping[str, Sequence[float]], measured: CircleLoss) -> np.nda
     return np.degrees(query + np.where(np.sin(negative - query) < 0, -away, away)) % 360
 
 
-def _draw_goals(axes: Axes, places: np.ndarray, triples: Sequence[int] | None, shade: tuple[float, float, float]) -> None:
+def _draw_goals(axes: Axes, positions: np.ndarray, triples: Sequence[int] | None, shade: tuple[float, float, float]) -> None:
     """Ticks across the circle, with the negatives that they are meant for; of all triples, or of some."""
     meant: dict[float, list[int]] = {}
-    for k in range(len(places)) if triples is None else triples:
-        for degrees in places[k][~np.isnan(places[k])].round(6).tolist():
+    for k in range(len(positions)) if triples is None else triples:
+        for degrees in positions[k][~np.isnan(positions[k])].round(6).tolist():
             meant.setdefault(degrees, []).append(k + 1)
     for degrees, numbers in meant.items():
         x, y = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
@@ -84,11 +84,11 @@ def _draw_goals(axes: Axes, places: np.ndarray, triples: Sequence[int] | None, s
 def _draw_points(axes: Axes, angles: Mapping[str, Sequence[float]]) -> None:
     for role, sign in zip(ROLES, ("q", "d^+", "d^-"), strict=True):
         shape, face = _SHAPES[role]
-        places = list(dict.fromkeys(angles[role]))
-        for number, degrees in enumerate(places, 1):
+        positions = list(dict.fromkeys(angles[role]))
+        for number, degrees in enumerate(positions, 1):
             x, y = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
             axes.plot(x, y, shape, color=GREY, markerfacecolor=face, markersize=7, linestyle="none")
-            name = sign if len(places) == 1 else f"{sign}_{number}"
+            name = sign if len(positions) == 1 else f"{sign}_{number}"
             axes.text(0.74 * x, 0.74 * y, f"${name}$", ha="center", va="center")
 
 

@@ -13,9 +13,11 @@ from armbook.style import GREY, STYLE
 
 # Kinds of index are no variants of the loss, so none has a variant's colour; markers and dashes tell them apart in grey.
 LOOKS = {
-    FLAT: (GREY, "P", "solid"), IVF: ("#bd9e39", "s", "solid"), HNSW: ("#a55194", "^", (0, (5, 2))),
+    FLAT: (GREY, "P", "solid"),
+    IVF: ("#bd9e39", "s", "solid"),
+    HNSW: ("#a55194", "^", (0, (5, 2))),
     PAPER: ("#6b6ecf", "o", "solid"),
-}  # fmt: skip
+}
 RELEASED_LABEL = "released code: nprobe=1, k_factor=1"
 _RELEASED_LOOK = {"marker": "X", "color": "#d6616b", "markersize": 11, "linestyle": "none", "markeredgecolor": GREY, "zorder": 5}
 _NAMES = {FLAT: "flat (exact)", IVF: "IVF", HNSW: "HNSW"}
@@ -40,10 +42,12 @@ def recall_and_cost(costs: IndexMeasurements, depth: int = 0) -> Figure:
             left.errorbar(rows.ms, rows[column], xerr=spread, elinewidth=0.8, label=_name(kind, factor), **look)
             if rows.nprobe.notna().all():
                 right.plot(rows.nprobe.astype(float), rows[column], label="_again", **look)
-        for axes, place in ((left, "ms"), (right, "nprobe")):
+        for axes, coordinate in ((left, "ms"), (right, "nprobe")):
             for _, row in costs.table[costs.table.released].iterrows():
-                axes.plot(row[place], row[column], label=RELEASED_LABEL if axes is left else "_again", **_RELEASED_LOOK)
-                axes.annotate("released code", (row[place], row[column]), (8, -13), textcoords="offset points", fontsize="small")
+                axes.plot(row[coordinate], row[column], label=RELEASED_LABEL if axes is left else "_again", **_RELEASED_LOOK)
+                axes.annotate(
+                    "released code", (row[coordinate], row[column]), (8, -13), textcoords="offset points", fontsize="small"
+                )
         left.set(xscale="log", xlabel="milliseconds a query, one thread", ylabel=f"{column} against exact search")
         right.set(xscale="log", xlabel="nprobe: lists looked at")
         left.set_ylim(-0.13, 1.06)
@@ -92,9 +96,12 @@ def _look(kind: str, factor: float | None) -> dict:
     shade, shape, dashes = LOOKS[kind]
     first = factor in (None, K_FACTORS[0])
     return {
-        "color": shade, "marker": shape, "markersize": 8 if kind == IVF else 5, "linestyle": dashes if first else (0, (1, 1.2)),
+        "color": shade,
+        "marker": shape,
+        "markersize": 8 if kind == IVF else 5,
+        "linestyle": dashes if first else (0, (1, 1.2)),
         "markerfacecolor": shade if first and kind != IVF else "none",  # IVF's line lies below the paper's over nprobe
-    }  # fmt: skip
+    }
 
 
 def _name(kind: str, factor: float | None) -> str:

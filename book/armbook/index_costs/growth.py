@@ -40,9 +40,15 @@ _TRAINING = 1024  # how long a search takes does not hang on how well the codes 
 
 
 def grow(
-    searched: Searched, sizes: Sequence[int], kinds: Sequence[str] = KINDS, *, flat_sizes: Sequence[int] = (), rounds: int = 5,
-    batch: int = 32, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+    searched: Searched,
+    sizes: Sequence[int],
+    kinds: Sequence[str] = KINDS,
+    *,
+    flat_sizes: Sequence[int] = (),
+    rounds: int = 5,
+    batch: int = 32,
+    seed: int = 0,
+) -> pd.DataFrame:
     """How long a search takes by the number of vectors, with the settings of `GROWN` and with those of the released code.
 
     The vectors are synthetic (`synthetic`), so that sizes can go beyond the collection's: times are measured, recall is not. All
@@ -67,7 +73,7 @@ def grow(
     for size, some in wanted.items():
         for kind in some:
             check_index(specification(kind, size), size, searched.vectors.shape[1])
-    rows, places = [], []
+    rows, configured = [], []
     for size, some in sorted(wanted.items()):
         built = build(synthetic(searched.vectors, size, seed), some, _TRAINING)
         for kind, (index, seconds) in built.items():
@@ -75,9 +81,9 @@ def grow(
                 index.configure(**parameters)
                 row = {"size": size, "kind": kind, "index": index.specification, "released": parameters is RELEASED_PARAMETERS}
                 rows.append(row | {"build seconds": seconds})
-                places.append((index, parameters))
+                configured.append((index, parameters))
     with threadpool_limits(1):
-        return pd.DataFrame(rows).join(times(places, searched.queries, rounds, batch))
+        return pd.DataFrame(rows).join(times(configured, searched.queries, rounds, batch))
 
 
 def synthetic(vectors: Vectors, size: int, seed: int = 0) -> np.ndarray:
@@ -176,11 +182,19 @@ def one_list(costs: IndexMeasurements) -> pd.DataFrame:
         InputError: the paper's index was not measured.
     """
     sizes, found = costs.list_sizes, costs.released.found
-    return pd.DataFrame({"value": {
-        "passages": sizes.sum(), "lists": len(sizes), "expected size": sizes.mean(),
-        "expected size, weighted": np.square(sizes).sum() / sizes.sum(), "largest list": sizes.max(), "found": found,
-        "bound": found / costs.depth,
-    }}).astype(float)  # fmt: skip
+    return pd.DataFrame(
+        {
+            "value": {
+                "passages": sizes.sum(),
+                "lists": len(sizes),
+                "expected size": sizes.mean(),
+                "expected size, weighted": np.square(sizes).sum() / sizes.sum(),
+                "largest list": sizes.max(),
+                "found": found,
+                "bound": found / costs.depth,
+            }
+        }
+    ).astype(float)
 
 
 def best_recall(searched: Searched, found: float) -> pd.DataFrame:

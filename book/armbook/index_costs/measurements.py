@@ -120,7 +120,7 @@ def encoded(result: Result) -> Searched:
 
 
 def specification(kind: str, count: int) -> str:
-    """What `armlib.retrieval.indexes.build_index` makes a kind of index by; IVF has as many lists as the paper's for ``count`` vectors.
+    """What a kind of index is called in `armlib.retrieval.indexes`; IVF has as many lists as the paper's for ``count`` vectors.
 
     Raises:
         InputError: there is no such kind.
@@ -155,14 +155,19 @@ def settings(count: int, kinds: Iterable[str] = KINDS) -> list[Setting]:
 
 
 def measure_indexes(
-    searched: Searched, kinds: Sequence[str] = KINDS, *, training: int | None = None, threads: int | None = 1, rounds: int = 5,
+    searched: Searched,
+    kinds: Sequence[str] = KINDS,
+    *,
+    training: int | None = None,
+    threads: int | None = 1,
+    rounds: int = 5,
     batch: int = 32,
-) -> IndexMeasurements:  # fmt: skip
+) -> IndexMeasurements:
     """Build each kind of index once and search it with every setting, on one thread.
 
-    Every setting answers at most `armlib.retrieval.rankings.RECALL_QUERIES` queries, spread evenly, for recall, and the scored ones all
-    queries. Then a batch is timed: in each round all settings have their turn, so that what else the machine does meets all of them
-    alike.
+    Every setting answers at most `armlib.retrieval.rankings.RECALL_QUERIES` queries, spread evenly, for recall, and the scored ones
+    all queries. Then a batch is timed: in each round all settings have their turn, so that what else the machine does meets all of
+    them alike.
 
     Args:
         searched: passages and queries.
@@ -198,12 +203,17 @@ def measure_indexes(
             found, compared = _compared(lambda index=index: index.search(some, depth)[1], point.kind, count)
             exact_rows = found if exact_rows is None else exact_rows
             named = {"kind": point.kind, "index": index.specification}
-            rows.append({
-                **named, **{name: point.parameters.get(name) for name in RELEASED_PARAMETERS},
-                **{f"recall@{one}": knn_intersection_measure(found[:, :one], exact_rows[:, :one]) for one in depths},
-                "found": (found >= 0).sum(axis=1).mean(), "compared": compared / len(found),
-                "build seconds": seconds, "released": point.released,
-            })  # fmt: skip
+            rows.append(
+                {
+                    **named,
+                    **{name: point.parameters.get(name) for name in RELEASED_PARAMETERS},
+                    **{f"recall@{one}": knn_intersection_measure(found[:, :one], exact_rows[:, :one]) for one in depths},
+                    "found": (found >= 0).sum(axis=1).mean(),
+                    "compared": compared / len(found),
+                    "build seconds": seconds,
+                    "released": point.released,
+                }
+            )
             if point.scored:
                 shown = {**named, "nprobe": point.parameters.get("nprobe"), "released": point.released}
                 scores += [{**shown, **score} for score in _scores(searched, *index.search(searched.queries, depth))]
@@ -266,12 +276,12 @@ def _scores(searched: Searched, values: np.ndarray, rows: np.ndarray) -> list[di
 
 
 def times(
-    places: Sequence[tuple[ApproximateIndex, Mapping[str, int]]], queries: np.ndarray, rounds: int, batch: int
+    configured: Sequence[tuple[ApproximateIndex, Mapping[str, int]]], queries: np.ndarray, rounds: int, batch: int
 ) -> pd.DataFrame:
     """Milliseconds a query of each index with its parameters: median, lowest and highest of the rounds."""
-    some, seconds = _spread(queries, batch), np.empty((rounds, len(places)))
+    some, seconds = _spread(queries, batch), np.empty((rounds, len(configured)))
     for taken in seconds:
-        for number, (index, parameters) in enumerate(places):
+        for number, (index, parameters) in enumerate(configured):
             index.configure(**parameters)
             start = time.perf_counter()
             index.search(some, min(DEPTH, len(index)))
