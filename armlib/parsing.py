@@ -41,7 +41,7 @@ def _settings(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if "(" not in text:
         return (), {}
     call = ast.parse("settings(" + text.partition("(")[2], mode="eval").body
-    if not isinstance(call, ast.Call) or any(word.arg is None for word in call.keywords):
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or any(word.arg is None for word in call.keywords):
         raise ValueError("not a name with settings in parentheses")
     return tuple(map(_value, call.args)), {word.arg: _value(word.value) for word in call.keywords if word.arg}
 

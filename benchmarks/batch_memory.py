@@ -57,7 +57,7 @@ def gradient(arguments: argparse.Namespace, loss: str, batch_size: int, cached: 
         "batch_size": batch_size,
         "cached": cached,
         "loss": loss,
-        "loss_value": float(measured[0]),
+        "loss_value": float(measured["loss"]),
         **seconds,
         "before_mib": before,
         "peak_mib": peak(device),

@@ -1,6 +1,6 @@
 """Exact search over as many vectors as MS MARCO has passages, in float16: seconds a query, memory, and whether it finds.
 
-The vectors are random, lie in shards on disk and are searched through memory maps on a CPU, or from a GPU's memory where they
+The vectors are random, lie in one file and are searched through a memory map on a CPU, or from a GPU's memory where they
 fit. Each query is a vector with noise, and has to find that vector first.
 """
 
@@ -20,24 +20,24 @@ from timing import now, since
 from armlib import storage
 from armlib.progress import bar
 from armlib.retrieval.exact import ExactSearch
-from armlib.retrieval.vectors import ShardedVectors, unit_vectors
+from armlib.retrieval.vectors import unit_vectors
 from armlib.training.processes import default_accelerator
 
-SHARD = 131_072  # vectors, as those of an encoded collection
+BLOCK = 131_072  # vectors drawn at once
 NOISE = 0.5  # of a query's length
 
 
-def write_vectors(folder: Path, count: int, dim: int, seed: int) -> list[Path]:
-    """Random vectors of length 1 in shards."""
-    written = []
+def write_vectors(file: Path, count: int, dim: int, seed: int) -> np.ndarray:
+    """Random vectors of length 1, (count, dim) float16, memory-mapped."""
+    vectors = np.lib.format.open_memmap(file, "w+", np.float16, (count, dim))
     with bar(count, "writing vectors", "vectors") as shown:
-        for number, start in enumerate(range(0, count, SHARD)):
+        for number, start in enumerate(range(0, count, BLOCK)):
             generator = np.random.default_rng((seed, 0, number))
-            block = generator.standard_normal((min(SHARD, count - start), dim), dtype=np.float32)
-            written.append(folder / f"{number:05}.npy")
-            np.save(written[-1], unit_vectors(block).astype(np.float16))
+            block = generator.standard_normal((min(BLOCK, count - start), dim), dtype=np.float32)
+            vectors[start : start + len(block)] = unit_vectors(block)
             shown.update(len(block))
-    return written
+    vectors.flush()
+    return np.load(file, mmap_mode="r")
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     faiss.omp_set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory(prefix="search-speed-", dir=arguments.folder) as name, storage.disk_errors(Path(name)):
-        vectors = ShardedVectors(write_vectors(Path(name), arguments.vectors, arguments.dim, arguments.seed))
+        vectors = write_vectors(Path(name) / "vectors.npy", arguments.vectors, arguments.dim, arguments.seed)
         generator = np.random.default_rng((arguments.seed, 1))
         planted = generator.choice(len(vectors), arguments.queries, replace=False)
         noise = unit_vectors(generator.standard_normal((len(planted), arguments.dim), dtype=np.float32))

@@ -27,7 +27,7 @@ from armlib.data.triple_rows import triple_rows
 from armlib.errors import InputError
 from armlib.names import load_collection, load_encoder
 
-TARGETS = {"peak_gib": 4.0, "passages_gb": 1.3, "triples_gb": 0.5}
+AIMS = {"peak_gib": 4.0, "passages_gb": 1.3, "triples_gb": 0.5}
 ROW = 2_000_000  # words in the row that texts are cut from
 BLOCK = 100_000  # texts or triples whose random numbers are drawn at once
 
@@ -43,14 +43,13 @@ class Synthetic:
 
     def __init__(self, source: str, sizes: dict[str, int], seed: int) -> None:
         self.sizes, self.seed = sizes, seed
-        self.name = self.corpus = f"synthetic-{source}-{'-'.join(map(str, sizes.values()))}-{seed}"
+        self.name = f"synthetic-{source}-{'-'.join(map(str, sizes.values()))}-{seed}"
         words = [word for document in load_collection(source).documents() for word in document.text.split()]
         self.row = np.random.default_rng(seed).choice(np.array(words, object), ROW).tolist()
+        self.corpus = self  # the passages are its own
 
     def fingerprint(self) -> str:
-        return storage.digest(self.name)[:16]
-
-    corpus_fingerprint = fingerprint
+        return storage.short_digest(self.name)
 
     def documents(self) -> Iterator[tuple[str, str]]:
         return self._texts(self.sizes["passages"], PASSAGE_LENGTHS, 1)
@@ -81,30 +80,30 @@ def main() -> None:
     sizes = {name: getattr(arguments, name) for name in ("passages", "queries", "triples")}
     source = (arguments.collection, sizes, arguments.seed)
     with tempfile.TemporaryDirectory(prefix="store-speed-", dir=arguments.folder) as name, storage.disk_errors(Path(name)):
-        place = Path(name)
+        folder = Path(name)
         load_encoder("lsa/distilbert", load_collection(arguments.collection), None)  # made before the clock starts
-        stopped = _build(place, source, stop_at=sizes["passages"] // 2)
-        finished = _build(place, source) if "peak_gib" not in stopped else stopped
+        stopped = _build(folder, source, stop_at=sizes["passages"] // 2)
+        finished = _build(folder, source) if "peak_gib" not in stopped else stopped
     figures = {
         "passages": finished["passages"],
         "queries": finished["queries"],
         "triples": finished["triples"],
         "stopped": stopped if stopped is not finished else None,
         "peak_gib": finished["peak_gib"],
-        "targets": TARGETS,
+        "targets": AIMS,
     }
     reporting.write("store-speed", arguments, figures)
 
 
-def _build(place: Path, source: tuple[str, dict[str, int], int], stop_at: int | None = None) -> dict:
+def _build(folder: Path, source: tuple[str, dict[str, int], int], stop_at: int | None = None) -> dict:
     """Build in a process of its own; where ``stop_at`` is given, kill it when so many passages are done, if it is seen in time."""
-    report = place / "report.json"
-    process = get_context("spawn").Process(target=build, args=(place, source, report))
+    report = folder / "report.json"
+    process = get_context("spawn").Process(target=build, args=(folder, source, report))
     started = time.perf_counter()
     process.start()
     while process.is_alive():
         process.join(1)
-        done = max([storage.read_json(each)["texts"] for each in place.glob("tokens/*.building/progress.json")], default=0)
+        done = max([storage.read_json(each)["texts"] for each in folder.glob("tokens/*.building/progress.json")], default=0)
         if stop_at and done >= stop_at:
             os.kill(process.pid, signal.SIGKILL)
             process.join()
@@ -114,12 +113,12 @@ def _build(place: Path, source: tuple[str, dict[str, int], int], stop_at: int | 
     return storage.read_json(report)
 
 
-def build(place: Path, source: tuple[str, dict[str, int], int], report: Path) -> None:
-    """Build, or go on building, the stores of a synthetic collection in the cache folder ``place``."""
+def build(folder: Path, source: tuple[str, dict[str, int], int], report: Path) -> None:
+    """Build, or go on building, the stores of a synthetic collection in the cache folder ``folder``."""
     collection = Synthetic(*source)
     tokenizer = load_encoder("lsa/distilbert", load_collection(source[0]), None).tokenizer
-    os.environ["ARMLIB_CACHE"] = str(place)
-    already = max([storage.read_json(each)["texts"] for each in place.glob("tokens/*.building/progress.json")], default=0)
+    os.environ["ARMLIB_CACHE"] = str(folder)
+    already = max([storage.read_json(each)["texts"] for each in folder.glob("tokens/*.building/progress.json")], default=0)
     figures, stores = {}, []
     for name, texts in (("passages", collection.documents), ("queries", lambda: collection.queries().items())):
         wall, cpu = time.perf_counter(), time.process_time()

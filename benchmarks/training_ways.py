@@ -63,18 +63,18 @@ class PaddedBatches:
 
     def collate(self, triples: Texts) -> Batch:
         queries, positives, negatives = zip(*triples, strict=True)
-        places = torch.arange(2 * len(triples))
+        rows = torch.arange(2 * len(triples))
         chunks = [
-            self._chunk(queries, self.shape.query_length, places[: len(triples)]),
-            self._chunk(positives, self.shape.passage_length, places[: len(triples)]),
-            self._chunk(negatives, self.shape.passage_length, places[len(triples) :]),
+            self._chunk(queries, self.shape.query_length, rows[: len(triples)]),
+            self._chunk(positives, self.shape.passage_length, rows[: len(triples)]),
+            self._chunk(negatives, self.shape.passage_length, rows[len(triples) :]),
         ]
         real = sum(int(chunk.attention_mask.sum()) for chunk in chunks)
-        return Batch(len(triples), chunks[:1], chunks[1:], real, sum(chunk.input_ids.numel() for chunk in chunks))
+        return Batch(len(triples), chunks[:1], chunks[1:], real)
 
-    def _chunk(self, texts: tuple[str, ...], length: int, places: Tensor) -> Chunk:
+    def _chunk(self, texts: tuple[str, ...], length: int, rows: Tensor) -> Chunk:
         encoded = self.tokenizer(list(texts), truncation=True, padding="max_length", max_length=length, return_tensors="pt")
-        return Chunk(encoded["input_ids"], encoded["attention_mask"], places)
+        return Chunk(encoded["input_ids"], encoded["attention_mask"], rows)
 
 
 class ColumnLoss(nn.Module):
@@ -89,7 +89,7 @@ class ColumnLoss(nn.Module):
 
 
 class Stopwatch(TrainerCallback):
-    """Times a training of transformers' trainer from its first batch to the end of its last step, its preparation left out."""
+    """Times a training run of transformers' trainer from its first batch to the end of its last step, its preparation left out."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -240,5 +240,5 @@ def _embeddings(encoder: BiEncoder, batch: Batch) -> tuple[Tensor, Tensor, Tenso
     parts = []
     for chunks in (batch.queries, batch.passages):
         embeddings = torch.cat([encoder(chunk.input_ids, chunk.attention_mask) for chunk in chunks])
-        parts.append(embeddings[torch.argsort(torch.cat([chunk.places for chunk in chunks]))])
+        parts.append(embeddings[torch.argsort(torch.cat([chunk.rows for chunk in chunks]))])
     return parts[0], parts[1][: batch.size], parts[1][batch.size :]

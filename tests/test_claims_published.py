@@ -6,11 +6,11 @@ import ast
 import re
 
 import pytest
+
 from armbook import published
 from armbook.claims.published import entries, judge_published, published_verdicts
 from armbook.claims.verdicts import DOES_NOT_HOLD, HOLDS, MARGIN, UNDECIDED, claims
 from armbook.results import VARIANTS
-
 from armlib.errors import InputError
 
 KEYS = {"verdict", "evidence", "where", "decides", "arithmetic"}
@@ -24,10 +24,11 @@ def figures(sentence: str) -> list[float]:
 
 def right_sides(expression: str) -> list[float]:
     """The numbers that an expression compares something with, as they are written from left to right."""
-    body = ast.parse(expression.strip(), mode="eval").body
+    body = ast.parse(f"({expression})", mode="eval").body
     sides = body.comparators if isinstance(body, ast.Compare) else []
-    numbers = [node for side in sides for node in ast.walk(side) if isinstance(node, ast.Constant) and type(node.value) in (int, float)]
-    return [float(node.value) for node in sorted(numbers, key=lambda node: (node.lineno, node.col_offset))]
+    constants = [node for side in sides for node in ast.walk(side) if isinstance(node, ast.Constant)]
+    constants.sort(key=lambda node: (node.lineno, node.col_offset))
+    return [float(node.value) for node in constants if type(node.value) in (int, float)]  # and not bool, which is an int
 
 
 @pytest.mark.parametrize("name", entries())
@@ -36,14 +37,14 @@ def test_the_tables_give_every_figure_and_the_verdict(name: str) -> None:
     assert entry.keys() <= KEYS and entry["verdict"] in (HOLDS, DOES_NOT_HOLD, UNDECIDED)
     names = {**vars(published), "VARIANTS": VARIANTS, "MARGIN": MARGIN}
     for key, expression in entry.get("where", {}).items():
-        names[key] = eval(expression.strip(), names)
+        names[key] = eval(f"({expression})", names)
     for expression in entry["arithmetic"]:
-        assert eval(expression.strip(), names), expression
+        assert eval(f"({expression})", names), expression
     assert [number for expression in entry["arithmetic"] for number in right_sides(expression)] == figures(entry["evidence"])
     if entry["verdict"] == UNDECIDED:
         assert "decides" not in entry
     else:
-        assert bool(eval(entry["decides"].strip(), names)) == (entry["verdict"] == HOLDS)
+        assert bool(eval(entry["decides"], names)) == (entry["verdict"] == HOLDS)
 
 
 def test_every_claim_has_a_verdict_in_their_order() -> None:

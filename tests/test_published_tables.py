@@ -7,6 +7,7 @@ from importlib import resources
 
 import pandas as pd
 import pytest
+
 from armbook.published import MODELS, disagreements, score_differences, table1, table2, table3, table4, variant3, variant4
 from armbook.results import VARIANTS
 

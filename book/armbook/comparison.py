@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
 from armbook import published
+from armbook.learning_curves import learning_curve
 from armbook.results import (
     ADAPTIVE,
     DISTRIBUTED,
@@ -57,8 +58,8 @@ def effectiveness_and_cost(results: Iterable[Result], mode: str = FULL_RANKING) 
     panels = list(measured.collection.unique())
     with plt.rc_context(STYLE):
         width = min(10.5, max(7.5, 3.8 * len(panels)))
-        figure, row = plt.subplots(1, len(panels), figsize=(width, 3.8), layout="constrained", squeeze=False)
-        for axes, collection in zip(row[0], panels, strict=True):
+        figure, grid = plt.subplots(1, len(panels), figsize=(width, 3.8), layout="constrained", squeeze=False)
+        for axes, collection in zip(grid[0], panels, strict=True):
             for _, row in measured[measured.collection == collection].iterrows():
                 spent = cost.loc[row.encoder, row.target, row.in_batch]
                 shade = colour(variant_name(row.target, row.in_batch))
@@ -70,7 +71,7 @@ def effectiveness_and_cost(results: Iterable[Result], mode: str = FULL_RANKING) 
             axes.set(xscale="log", xlabel="training seconds, search included", title=collection)
             for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
                 set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
-        row[0, 0].set_ylabel(f"{MEASURE} ({mode})")
+        grid[0, 0].set_ylabel(f"{MEASURE} ({mode})")
         names = [variant_name(*variant) for variant in VARIANTS]
         keys = [Line2D([], [], color=colour(name), linewidth=4, label=name) for name in names]
         for encoder in measured.encoder.unique():
@@ -139,7 +140,7 @@ def training_costs(results: Iterable[Result]) -> pd.DataFrame:
                 "seconds": seconds,
                 "seconds_with_sweep": _sweep_seconds(whole, encoder, in_batch, chosen) if target == STATIC else seconds,
                 "triples": round(np.mean([result.about["triples"] for result in chosen])),
-                "best_triples": _best_triples(chosen),
+                "best_triples": int(learning_curve(chosen).mean(axis="columns").idxmax()),
             }
         )
     return pd.DataFrame(rows)
@@ -284,12 +285,6 @@ def _sweep_seconds(results: Sequence[Result], encoder: str, in_batch: bool, chos
     seeds = set.intersection(*(set(seconds) for seconds in by_value.values()))
     seconds = float(sum(np.mean([seconds[seed] for seed in seeds]) for seconds in by_value.values()))
     return seconds + trained_again(chosen, swept) * float(np.mean([each.about["seconds"]["training"] for each in chosen]))
-
-
-def _best_triples(results: Sequence[Result]) -> int:
-    courses = [result.validations.set_index("step")[MEASURE] for result in results]
-    best = pd.concat(courses, axis="columns").dropna().mean(axis="columns").sort_index().idxmax()
-    return int(best) * results[0].experiment.batch_size
 
 
 def _published_ratio(encoder: str, first: tuple[str, bool], second: tuple[str, bool]) -> float:

@@ -44,8 +44,8 @@ def batch_sizes_in_words(results: Sequence[Result]) -> str:
     best, when = (ndcg.pivot(index="encoder", columns="batch size", values=name) for name in ("best", "triples at best"))
     rising = ndcg[ndcg["share of training"] == 1]["batch size"].value_counts()
     lines = [
-        f"Batches of {size}: nDCG@10 is best, {range_in_words(best[size], '.3f')}, after {range_in_words(when[size], ',')} triples; "
-        f"it still rises at the end for {rising.get(size, 0)} of {encoders_in_words(ndcg)}."
+        f"Batches of {size}: nDCG@10 is best, {range_in_words(best[size], '.3f')}, after {range_in_words(when[size], ',')} "
+        f"triples; it still rises at the end for {rising.get(size, 0)} of {encoders_in_words(ndcg)}."
         for size in best
     ]
     small, large = min(best), max(best)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from armbook.baselines import (
     FROM_RUN,
     MEASURED,
@@ -19,24 +20,21 @@ from armbook.baselines import (
     together,
     trained,
 )
-from test_tables_variants import COLLECTIONS, FULL, Fabricated, world
-
 from armlib.errors import InputError
 from armlib.evaluation.measures import evaluate
 from armlib.names import load_collection
 from armlib.retrieval.run_files import read_run, write_run
+from fabricated import VARIANTS_COLLECTIONS, Fabricated, five_variants, of_variant, with_about, with_experiment
 
 ENCODER = "lsa/distilbert"
 
 
 @pytest.fixture
-def results(monkeypatch) -> list[Fabricated]:
+def results() -> list[Fabricated]:
     """A sweep with target 1, the other variants and the encoder before fine-tuning."""
-    monkeypatch.setitem(FULL, (ENCODER, "static(1.0)", False), 0.30)
-    monkeypatch.setitem(FULL, (ENCODER, "static(1.0)", True), 0.20)
-    made = world((ENCODER,))
-    before = replace(made[0], experiment=replace(made[0].experiment, target="distributed", steps=0), ndcg=0.1)
-    return [*made, replace(before, about={**before.about, "triples": 0})]
+    made = five_variants((ENCODER,), others={(ENCODER, "static(1.0)", False): 0.30, (ENCODER, "static(1.0)", True): 0.20})
+    before = of_variant(replace(made[0].experiment, target="distributed", steps=0), 0.1)
+    return [*made, with_about(before, triples=0)]
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ def perfect(collection: str) -> dict[str, dict[str, float]]:
 
 
 def test_rows_of_what_was_trained(results) -> None:
-    rows = trained([*results, replace(results[0], experiment=replace(results[0].experiment, encoder="other"))], ENCODER)
+    rows = trained([*results, with_experiment(results[0], encoder="other")], ENCODER)
     assert [(row.group, row.loss, row.in_batch) for row in rows] == [
         ("self-distillation", "adaptive", "no"), ("self-distillation", "adaptive, in-batch", "yes"),
         ("self-distillation", "distributed", "yes"), ("no distillation", "static(0.3), tuned", "no"),
@@ -60,7 +58,7 @@ def test_rows_of_what_was_trained(results) -> None:
         ("no distillation", "before fine-tuning", "–"),
     ]  # fmt: skip
     assert {row.origin for row in rows} == {MEASURED}
-    table = table4(rows, COLLECTIONS)
+    table = table4(rows, VARIANTS_COLLECTIONS)
     assert table["docstrings/test", "nDCG@10"].tolist() == [
         "0.450 ± 0.010", "0.500 ± 0.010", "0.570 ± 0.010 best", "0.600 ± 0.010 best", "0.580 ± 0.010", "0.300 ± 0.010", "0.100",
     ]  # fmt: skip
@@ -77,7 +75,7 @@ def test_what_is_missing_is_named(results) -> None:
 def test_bm25_is_one_row_where_it_is_the_first_stage(collection: str) -> None:
     (row,) = bm25([collection])
     one = load_collection(collection)
-    expected = evaluate(one.bm25().search(one.judged_queries(), 1000), one.qrels(), ["nDCG@10"]).mean["nDCG@10"]
+    expected = evaluate(one.corpus.bm25().search(one.judged_queries(), 1000), one.qrels(), ["nDCG@10"]).mean["nDCG@10"]
     assert row.mean(collection).mean["nDCG@10"] == expected > 0.3 and row.triples is None
 
 
@@ -135,7 +133,7 @@ def test_a_real_run_of_all_of_ms_marco_has_its_known_score(year, ndcg, shared_da
 
 
 def test_gains_are_differences_of_means(results) -> None:
-    table = fine_tuning_gains(trained(results, ENCODER), COLLECTIONS).set_index([("gain", "of"), ("gain", "over")])
+    table = fine_tuning_gains(trained(results, ENCODER), VARIANTS_COLLECTIONS).set_index([("gain", "of"), ("gain", "over")])
     assert table.loc[("static(0.3), tuned", "static(1.0)"), ("docstrings/test", "nDCG@10")] == "+0.300"
     assert table.loc[("distributed", "before fine-tuning"), ("msmarco-mini/dev", "R(rel=2)@1000")] == "-0.470"
     assert table.shape == (1 + 6, 2 * 2)
@@ -154,7 +152,7 @@ def test_published_rows_say_who_measured_them() -> None:
 
 
 def test_both_tables_in_one_keep_their_columns_apart(results) -> None:
-    measured, published = table4(trained(results, ENCODER), COLLECTIONS), published4()
+    measured, published = table4(trained(results, ENCODER), VARIANTS_COLLECTIONS), published4()
     joined = together(measured, published)
     assert len(joined) == len(measured) + len(published) and not joined.isna().any(axis=None)
     assert (joined["docstrings/test", "nDCG@10"].iloc[len(measured) :] == "–").all()

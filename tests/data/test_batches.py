@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from armlib.data.batches import Shape, TextBatches, TripleBatches
-from armlib.data.samplers import shuffled
+from armlib.data.batches import Shape, TripleBatches
+from armlib.data.samplers import SAMPLERS, Sampler
 from armlib.data.tokenising import token_store
 from armlib.errors import InputError
 
@@ -20,22 +20,6 @@ def store(texts, tiny_encoder):
 @pytest.fixture
 def triples(store) -> np.ndarray:
     return np.random.default_rng(0).integers(0, len(store), (1000, 3)).astype(np.int32)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 64, 1000, 4097])
-def test_shuffled_is_a_permutation(count: int) -> None:
-    assert sorted(shuffled(np.arange(count), count, seed=3, epoch=0)) == list(range(count))
-
-
-def test_shuffled_depends_on_seed_and_epoch_and_looks_random() -> None:
-    count = 10_000
-    orders = [shuffled(np.arange(count), count, seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
-    for order in orders:
-        # Of a random permutation, the correlation with the identity is within 4 / sqrt(n).
-        assert abs(np.corrcoef(order, np.arange(count))[0, 1]) < 4 / np.sqrt(count)
-        # Neighbours are far apart: a third of the range on average.
-        assert abs(np.abs(np.diff(order)).mean() / count - 1 / 3) < 0.02
-    assert sum(orders[0] == orders[1]) < 10 and sum(orders[0] == orders[2]) < 10
 
 
 def test_an_epoch_sees_every_triple_once(store, triples) -> None:
@@ -53,15 +37,65 @@ def test_chunks_hold_the_exact_batch(store, triples, shape: Shape) -> None:
         (batch.queries, rows[:, 0], 24),
         (batch.passages, np.concatenate([rows[:, 1], rows[:, 2]]), 48),
     ):
-        places = torch.cat([chunk.places for chunk in chunks]).tolist()
-        assert sorted(places) == list(range(len(expected)))
+        numbers = torch.cat([chunk.rows for chunk in chunks]).tolist()
+        assert sorted(numbers) == list(range(len(expected)))
         for chunk in chunks:
-            for ids, mask, place in zip(chunk.input_ids, chunk.attention_mask, chunk.places, strict=True):
-                want, lengths = store.gather(expected[[place]], length)
+            for ids, mask, number in zip(chunk.input_ids, chunk.attention_mask, chunk.rows, strict=True):
+                want, lengths = store.gather(expected[[number]], length)
                 assert ids[: lengths[0]].tolist() == want[0].tolist() and mask.sum() == lengths[0]
             if shape.chunk_tokens:
                 assert chunk.input_ids.numel() <= shape.chunk_tokens
     assert batch.real_tokens == sum(int(c.attention_mask.sum()) for c in batch.queries + batch.passages)
+
+
+def texts_of(chunks) -> dict[int, list[int]]:
+    """The token ids of each text of a batch, without padding, by its row."""
+    return {
+        int(row): ids[mask == 1].tolist()
+        for chunk in chunks
+        for ids, mask, row in zip(chunk.input_ids, chunk.attention_mask, chunk.rows, strict=True)
+    }
+
+
+def test_several_negatives_come_after_all_positives_with_the_teachers_scores(store) -> None:
+    draw = np.random.default_rng(0)
+    rows, scores = draw.integers(0, len(store), (100, 4)), draw.random((100, 2))  # query, positive and two negatives
+    batches = TripleBatches(rows, store, store, batch_size=8, shape=Shape(24, 48, chunk_size=3), seed=1, scores=scores)
+    batch, chosen = batches[2], batches.positions(2)
+    np.testing.assert_array_equal(batches.rows(2), rows[chosen])
+    passages = texts_of(batch.passages)
+    assert len(passages) == 3 * 8 and sorted(passages) == list(range(24))
+    for number, (_, positive, first, second) in enumerate(rows[chosen]):
+        for row, passage in ((number, positive), (8 + number, first), (16 + number, second)):
+            ids, lengths = store.gather(np.array([passage]), 48)
+            assert passages[row] == ids[0, : lengths[0]].tolist()
+    assert batch.size == 8 and batch.scores.dtype == torch.float32
+    np.testing.assert_array_equal(batch.scores.numpy(), scores[chosen].astype(np.float32))
+    moved = batch.to(torch.device("cpu"))
+    assert torch.equal(moved.scores, batch.scores) and texts_of(moved.passages) == passages
+
+
+def test_scores_of_triples_are_one_a_query_and_without_a_teacher_there_are_none(store, triples) -> None:
+    scores = np.arange(1000) / 1000
+    batches = TripleBatches(triples, store, store, batch_size=16, shape=Shape(24, 48), seed=1, scores=scores)
+    np.testing.assert_array_equal(batches[4].scores.numpy(), scores[batches.positions(4)].astype(np.float32))
+    assert TripleBatches(triples, store, store, batch_size=16, shape=Shape(24, 48), seed=1)[4].scores is None
+
+
+def test_a_sampler_is_named_and_decides_the_order(store, triples, monkeypatch) -> None:
+    class InOrder(Sampler):
+        """The examples one after the other."""
+
+        def positions(self, epoch: int, step: int) -> np.ndarray:
+            return np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+
+    monkeypatch.setitem(SAMPLERS, "in-order", lambda: InOrder)
+    batches = TripleBatches(triples, store, store, batch_size=30, shape=Shape(24, 48), seed=1, sampler="in-order")
+    assert batches.steps_per_epoch == 33
+    np.testing.assert_array_equal(batches.rows(2), triples[60:90])
+    np.testing.assert_array_equal(batches.rows(33 + 2), triples[60:90])
+    with pytest.raises(InputError, match=r"unknown sampler 'inorder'; did you mean 'in-order'\?"):
+        TripleBatches(triples, store, store, batch_size=30, shape=Shape(24, 48), seed=1, sampler="inorder")
 
 
 def test_sorted_chunks_waste_little(store, triples) -> None:
@@ -91,13 +125,3 @@ def test_too_few_triples_are_refused(store, triples) -> None:
         TripleBatches(triples[:10], store, store, batch_size=64, shape=Shape(), seed=0)
     with pytest.raises(InputError, match="evenly over 3 processes"):
         TripleBatches(triples, store, store, batch_size=64, shape=Shape(), seed=0, processes=3)
-
-
-def test_text_batches_equal_gathered_ones(store, triples, texts, tiny_encoder) -> None:
-    stored = TripleBatches(triples, store, store, batch_size=16, shape=Shape(24, 48), seed=5)
-    stream = ([texts[row][1] for row in triple] for step in (0, 1) for triple in stored.rows(step))
-    given = list(TextBatches(stream, tiny_encoder.tokenizer, batch_size=16, shape=Shape(24, 48)).starting_at(0, 9))
-    assert len(given) == 2
-    for step, batch in enumerate(given):
-        for left, right in zip(batch.queries + batch.passages, stored[step].queries + stored[step].passages, strict=True):
-            assert torch.equal(left.input_ids, right.input_ids) and torch.equal(left.places, right.places)

@@ -37,11 +37,11 @@ def table3() -> pd.DataFrame:
     """Table 3, the variants in full ranking.
 
     Columns: ``model``; ``target`` (``static``, ``adaptive``, ``distributed``) and ``in_batch`` (bool), together one of
-    `armbook.results.VARIANTS`; ``uses_batch`` (bool, as the paper prints it: the row uses information of the batch, through in-batch
-    negatives or distributed targets); for each of ``dl19``, ``dl20`` and ``ndcg10``, ``r1000`` the score, such as ``dl19_ndcg10``,
-    and with ``_equivalent`` what is printed beside it: ``best`` of its model, ``yes`` (a dagger: statistically equivalent to the
-    best) or ``no``; ``hours`` of training; ``includes_sweep`` (bool: the hours include the search for the static target);
-    ``triples_millions`` seen.
+    `armbook.results.VARIANTS`; ``uses_batch`` (bool, as the paper prints it: the row uses information of the batch, by in-batch
+    negatives or by distributed targets); for each of ``dl19``, ``dl20`` and ``ndcg10``, ``r1000`` the score, such as
+    ``dl19_ndcg10``, and with ``_equivalent`` what is printed beside it: ``best`` of its model, ``yes`` (a dagger: statistically
+    equivalent to the best) or ``no``; ``hours`` of training; ``includes_sweep`` (bool: the hours include the search for the static
+    target); ``triples_millions`` seen.
     """
     table = _with_in_batch(_read("table3"), "target")
     clock = table.pop("time_hhmm").str.split(":", expand=True).astype(int)

@@ -1,0 +1,230 @@
+"""Building the book: notebooks run by papermill, pages made by Jupyter Book with warnings as errors, the HTML checked."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+import filelock
+from armlib.errors import InputError, unknown
+from armlib.storage import digest
+from armlib.storage import disk_errors
+from armlib.storage import file_digest
+from armlib.storage import read_json
+from armlib.storage import write_json
+
+
+try:
+    import nbformat
+    import yaml
+
+    from armbook.build.checks import check_html
+    from armbook.build.checks import check_sources
+    from armbook.build.checks import pages
+    from armbook.build.notebooks import Task
+    from armbook.build.notebooks import announce
+    from armbook.build.notebooks import changed_parameters
+    from armbook.build.notebooks import cleaned
+    from armbook.build.notebooks import execute
+    from armbook.build.notebooks import known_parameters
+    from armbook.build.notebooks import read_parameters
+except ImportError as error:
+    raise InputError(f"the book is built with packages that are not installed ({error.name}): pip install -e '.[book]'") from error
+
+
+PARAMETERS = Path("book/parameters.yml")
+BUILD = Path("book/_build")
+MATHJAX = "tex-svg-full.js"
+# What the paper numbers, by the notebook that makes it.
+NUMBERED = {
+    "figure 1": "01_why_margins", "figure 2": "02_loss_explorer", "figure 3": "04_static_targets",
+    "figure 4": "05_adaptive_targets", "figure 5": "06_distributed_targets", "figure 6": "07_target_distributions",
+    "table 1": "03_data_and_encoders", "table 2": "07_target_distributions", "table 3": "08_comparison", "table 4": "09_baselines",
+}  # fmt: skip
+
+
+def build(
+    root: Path | None = None, *, profile: str = "demo", jobs: int = 2, timeout: int = 3600,
+    train: Callable[[], object] | None = None,
+) -> Path:  # fmt: skip
+    """Run the notebooks of the book and make its pages; what has not changed since the last build is not made again.
+
+    The parameters of a notebook come from ``book/parameters.yml`` (a mapping of notebook names to parameters), and its
+    ``profile``, where it has one, from here. Below ``book/_build``, ``executed/<profile>`` keeps the executed notebooks,
+    ``html`` the pages; these are replaced only by pages in which nothing was found wrong.
+
+    Args:
+        root: the folder that holds ``_toc.yml``; by default the checkout that this package was installed from.
+        profile: how much is trained and on what: ``demo``, ``small``, ``paper`` or a TOML file.
+        jobs: how many notebooks run at a time; each gets an equal share of the cores.
+        timeout: seconds that a cell may take.
+        train: called before notebooks run, where any has to: trains what all of them ask for, as many at a time as the machine
+            bears, so that notebooks at the same time do not each start training runs.
+
+    Returns:
+        The folder of the built pages, which starts at ``index.html``.
+
+    Raises:
+        InputError: an unknown profile, another build is running, faulty sources or parameters, a failing notebook (named
+            with its cell), a warning of Jupyter Book, or faulty pages.
+    """
+    root = _root(root)
+    profiles = sorted(file.name.removesuffix(".toml") for file in (resources.files("armlib") / "experiments" / "profiles").iterdir())
+    if profile not in profiles and not profile.endswith(".toml"):
+        raise unknown("profile", profile, profiles)
+    if jobs < 1:
+        raise InputError(f"at least 1 notebook has to run at a time, not {jobs}")
+    with disk_errors(root / BUILD):
+        (root / BUILD).mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(root / BUILD / ".lock", timeout=0):
+                return _build(profile, jobs, root, timeout, train)
+        except filelock.Timeout:
+            raise InputError(f"another build of the book is running in {root}; wait for it, or end it") from None
+
+
+def run_one(root: Path | None, name: str, parameters: Mapping[str, str], *, timeout: int = 3600) -> list[Path]:
+    """Run one notebook of the book, whatever was run before.
+
+    Args:
+        root: as for `build`.
+        name: the notebook's name, such as ``01_why_margins``, or what the paper numbers, such as ``figure 3`` or ``table 3``.
+        parameters: values by name, as text; what a parameter's type is, the notebook says.
+
+    Returns:
+        The figures and tables that it exported below ``figures/``, and the executed notebook.
+
+    Raises:
+        InputError: an unknown notebook, wrong parameters, or a failing cell, which is named.
+    """
+    root = _root(root)
+    notebooks = _notebooks(root)
+    name = NUMBERED.get(name, name)
+    if name not in notebooks:
+        raise unknown("notebook", name, [*notebooks, *NUMBERED])
+    values = changed_parameters(notebooks[name], read_parameters(notebooks[name], parameters))
+    task = Task(notebooks[name], root / BUILD / "executed" / "alone", values)
+    task.note.unlink(missing_ok=True)
+    before = _exports(root)
+    execute([task], jobs=1, timeout=timeout, root=root)
+    return [*(file for file, written in _exports(root).items() if before.get(file) != written), task.executed]
+
+
+def _exports(root: Path) -> dict[Path, int]:
+    """Everything below ``figures/``, with the time at which it was written."""
+    return {file: file.stat().st_mtime_ns for file in sorted((root / "figures").rglob("*")) if file.is_file()}
+
+
+def _build(profile: str, jobs: int, root: Path, timeout: int, train: Callable[[], object] | None) -> Path:
+    refuse("the book's sources have faults", check_sources(root))
+    tasks = _tasks(profile, root)
+    if train and not all(task.is_done() for task in tasks):
+        train()
+    execute(tasks, jobs=jobs, timeout=timeout, root=root)
+    stage, html, record = (root / BUILD / name for name in ("stage", "html", "built.json"))
+    _stage(tasks, root, stage)
+    staged = digest(*(f"{file.relative_to(stage)} {file_digest(file)}" for file in sorted(stage.rglob("*")) if file.is_file()))
+    state = {"profile": profile, "staged": digest(staged, _fingerprint(root))}
+    if html.is_dir() and record.is_file() and read_json(record) == state:
+        announce("nothing has changed since the last build")
+        return html
+    made = _sphinx(stage, root / BUILD)
+    refuse("the built pages have faults", check_html(made))
+    record.unlink(missing_ok=True)
+    shutil.rmtree(html, ignore_errors=True)
+    made.replace(html)
+    write_json(record, state)
+    return html
+
+
+def _root(root: Path | None) -> Path:
+    folders = [Path(__file__).resolve().parents[1], Path.cwd()] if root is None else [Path(root).resolve()]
+    for folder in folders:
+        if (folder / "_toc.yml").is_file():
+            return folder
+    raise InputError(f"the book is built from a checkout of the repository, but there is no _toc.yml in {folders[-1]}")
+
+
+def _notebooks(root: Path) -> dict[str, Path]:
+    return {Path(page).name: root / f"{page}.ipynb" for page in pages(root) if (root / f"{page}.ipynb").is_file()}
+
+
+def _tasks(profile: str, root: Path) -> list[Task]:
+    notebooks = _notebooks(root)
+    file = root / PARAMETERS
+    given = (yaml.safe_load(file.read_text(encoding="utf8")) if file.is_file() else None) or {}
+    for name in given:
+        if name not in notebooks:
+            raise unknown(f"notebook in {PARAMETERS}", name, notebooks)
+    fingerprint = _fingerprint(root)
+    tasks = []
+    for name, notebook in notebooks.items():
+        settings = dict(given.get(name) or {})
+        if "profile" in known_parameters(notebook):
+            settings.setdefault("profile", profile)
+        folder = root / BUILD / "executed" / Path(profile).stem
+        tasks.append(Task(notebook, folder, changed_parameters(notebook, settings), fingerprint))
+    return tasks
+
+
+def _fingerprint(root: Path) -> str:
+    """Stands for this package, its data and the versions of what it uses."""
+    package = Path(__file__).parent
+    files = [path for path in sorted(package.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    pins = [root / "pyproject.toml"] if (root / "pyproject.toml").is_file() else []
+    return digest(sys.version, *(f"{path.name} {file_digest(path)}" for path in [*files, *pins]))
+
+
+def _stage(tasks: list[Task], root: Path, stage: Path) -> None:
+    """Copy the book with executed notebooks at the places of their sources, so that every relative link stays as it was."""
+    shutil.rmtree(stage, ignore_errors=True)
+    stage.mkdir()
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy2(root / name, stage / name)
+    for name in ("book", "figures", "web"):
+        if (root / name).is_dir():
+            shutil.copytree(root / name, stage / name, ignore=shutil.ignore_patterns("_build", ".*"))
+    for task in tasks:
+        target = stage / task.notebook.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(cleaned(task.executed), target)
+    (stage / "web").mkdir(exist_ok=True)
+    shutil.copyfile(_mathjax(), stage / "web" / MATHJAX)
+
+
+def _mathjax() -> Path:
+    """MathJax 3.2.2 in one file with its fonts, so that formulas are set without a network."""
+    try:
+        package = importlib.metadata.distribution("sphinx-mathjax-offline")
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError("formulas need the package sphinx-mathjax-offline: pip install -e '.[book]'") from None
+    return Path(str(package.locate_file(f"sphinx-mathjax-offline/static/mathjax/{MATHJAX}")))
+
+
+def _sphinx(stage: Path, build: Path) -> Path:
+    """Run Jupyter Book on a clean folder (values shown on other pages would go stale otherwise); gives the folder of pages."""
+    output, log = build / "sphinx", build / "sphinx.log"
+    shutil.rmtree(output, ignore_errors=True)
+    announce("making the pages")
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(stage)]
+    command += ["--path-output", str(output), "-W", "-n", "--keep-going"]
+    plain = {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=stage, env=plain)
+    log.write_text(done.stdout, encoding="utf8")
+    if done.returncode:
+        marks = ("WARNING:", "ERROR:", "CRITICAL:")
+        found = [line.replace(f"{stage}/", "") for line in done.stdout.splitlines() if any(mark in line for mark in marks)]
+        refuse(f"Jupyter Book ended with code {done.returncode} (log: {log})", found or done.stdout.splitlines()[-3:])
+    return output / "_build" / "html"
+
+
+def refuse(what: str, problems: list[str]) -> None:
+    """Raise an `InputError` that lists the problems, if there are any."""
+    if problems:
+        more = [f"and {len(problems) - 50} more"] if len(problems) > 50 else []
+        raise InputError("\n  ".join([f"{what}:", *problems[:50], *more]))
