@@ -1,6 +1,6 @@
 # make book    run the notebooks and build the book (PROFILE=demo, small or paper; JOBS notebooks at a time)
 # make serve   build the book, and open it in a browser (PORT)
-# make test    check the code's style and run the tests
+# make test    check style and types, and run the tests
 # make clean   remove what was built, and keep what was trained
 
 PYTHON ?= python3
@@ -21,11 +21,13 @@ serve: book
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory book/_build/html $(PORT)
 
 test: $(INSTALLED)
-	@$(BIN)/ruff check
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q
 
 clean:
-	@rm -rf book/_build build .pytest_cache .ruff_cache
+	@rm -rf book/_build build .mypy_cache .pytest_cache .ruff_cache
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "armlib needs Python 3.11 or newer, but \

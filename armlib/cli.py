@@ -119,7 +119,8 @@ def _add_train(commands: Any) -> None:
     add_store_options(parser, precision=True)
     values = parser.add_argument_group("the experiment (defaults: the profile's)")
     for each in fields(Experiment):
-        flag, kind, about = f"--{each.name.replace('_', '-')}", type(each.default), each.metadata["about"]
+        kind: type = type(each.default)
+        flag, about = f"--{each.name.replace('_', '-')}", each.metadata["about"]
         if kind is bool:
             values.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=about)
         elif kind is tuple:
@@ -170,7 +171,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     collections = [load_collection(name) for name in names]
     folder = Path(options.output)
     rows, indexes = evaluate_encoder(
-        encoder, collections, folder, **lengths, index=options.index, measures=options.measure, tag=Path(options.model).name
+        encoder,
+        collections,
+        folder,
+        query_length=lengths["query_length"],
+        passage_length=lengths["passage_length"],
+        index=options.index,
+        measures=options.measure,
+        tag=Path(options.model).name,
     )
     frame = pd.DataFrame(rows)
     frame.to_csv(folder / "measures.csv", index=False)
@@ -185,7 +193,7 @@ def _model(options: argparse.Namespace) -> tuple[BiEncoder, dict[str, int], tupl
     from armlib.encoder.bi_encoder import BiEncoder
     from armlib.experiments.store import RunStore
 
-    folder, names = options.model, ()
+    folder, names = options.model, tuple[str, ...]()
     for result in RunStore(options.runs).finished():
         if result.key == options.model:
             folder, names = result.folder / "encoder", result.experiment.evaluation_names()
@@ -221,7 +229,7 @@ def _search(options: argparse.Namespace) -> None:
         print(f"{rank}. {hit.score:.3f}  {hit.id}\n   {hit.text}")
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+def _show_warning(message: Warning | str, *_: object, **unused: object) -> None:
     print(f"armlib: warning: {message}", file=sys.stderr)
 
 

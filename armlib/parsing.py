@@ -26,15 +26,15 @@ def parse_call(text: str, kind: str, known: Mapping[str, Callable[..., Made]]) -
     """
     if not isinstance(text, str):
         raise InputError(f"a {kind} is named by a text such as {next(iter(known))!r}, not by {text!r}")
-    name, settings = text.strip().partition("(")[0].strip().lower(), ((), {})
+    name = text.strip().partition("(")[0].strip().lower()
     if name not in known:
         raise unknown(kind, text, known)
     try:
-        settings = _settings(text.strip())
-        inspect.signature(known[name]).bind(*settings[0], **settings[1])
+        by_position, by_name = _settings(text.strip())
+        inspect.signature(known[name]).bind(*by_position, **by_name)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise InputError(f"the {kind} {text!r} cannot be read: expected {usage(name, known[name])}") from error
-    return known[name](*settings[0], **settings[1])
+    return known[name](*by_position, **by_name)
 
 
 def _settings(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -45,7 +45,7 @@ class BeirFolder(Collection):
 
     def __init__(self, folder: Path, split: str | None = None) -> None:
         self._folder = folder
-        find(folder, "corpus.jsonl")
+        required(folder, "corpus.jsonl")
         splits = sorted(path.name.removesuffix(".gz").removesuffix(".tsv") for path in folder.glob("qrels/*.tsv*"))
         if not splits:
             raise InputError(f"{folder / 'qrels'} has no judgments: expected at least one file SPLIT.tsv, such as train.tsv")
@@ -69,7 +69,7 @@ class BeirFolder(Collection):
 
     @cached_property
     def corpus(self) -> Corpus:
-        path = find(self.folder, "corpus.jsonl").absolute()
+        path = required(self.folder, "corpus.jsonl").absolute()
         status = path.stat()
         return shared_corpus(
             (path.resolve(), status.st_size, status.st_mtime_ns),
@@ -83,7 +83,7 @@ class BeirFolder(Collection):
     @cached_property
     def _fingerprint(self) -> str:
         names = ("corpus.jsonl", "queries.jsonl", f"qrels/{self.split}.tsv", f"triples.{self.split}.tsv")
-        files = [file for file in (find(self.folder, name, required=False) for name in names) if file]
+        files = [file for file in (found(self.folder, name) for name in names) if file]
         what = f"collection {self.split} {self.relevant_from} {self._trainable()} {BM25_RECIPE}"
         return fingerprint_of_files(files, what, self._computed_fingerprint)
 
@@ -92,7 +92,7 @@ class BeirFolder(Collection):
 
     @cached_property
     def _all_queries(self) -> dict[str, str]:
-        path = find(self.folder, "queries.jsonl")
+        path = required(self.folder, "queries.jsonl")
         queries: dict[str, str] = {}
         for number, row in json_lines(path, ("_id", "text")):
             if row["_id"] in queries:
@@ -105,7 +105,7 @@ class BeirFolder(Collection):
 
     @cached_property
     def _qrels(self) -> Qrels:
-        path = find(self.folder, f"qrels/{self.split}.tsv")
+        path = required(self.folder, f"qrels/{self.split}.tsv")
         qrels: Qrels = {}
         for number, (query, document, grade) in columns(path, HEADER):
             if number == 1:
@@ -134,12 +134,12 @@ class BeirFolder(Collection):
                 raise InputError(f"{path}:{number}: document {document!r} does not exist in {self.folder / 'corpus.jsonl'}")
 
     def _own_triples(self) -> Iterator[Triple] | None:
-        path = find(self.folder, f"triples.{self.split}.tsv", required=False)
+        path = found(self.folder, f"triples.{self.split}.tsv")
         return self._read_triples(path) if path else None
 
     def _trainable(self) -> bool:
         # Beside a train split, the others are for measuring; a folder without one is there to be used as one likes.
-        return self.split == "train" or not find(self.folder, "qrels/train.tsv", required=False)
+        return self.split == "train" or not found(self.folder, "qrels/train.tsv")
 
     def _read_triples(self, path: Path) -> Iterator[Triple]:
         for number, (query, positive, negative) in columns(path, ("query id", "positive id", "negative id")):
@@ -157,21 +157,24 @@ def read_documents(path: Path, checked: bool) -> Iterator[Document]:
         yield Document(row["_id"], f"{row.get('title') or ''} {row['text']}".strip())
 
 
-def find(folder: Path, name: str, *, required: bool = True) -> Path | None:
+def found(folder: Path, name: str) -> Path | None:
+    """The file ``name`` of a folder, or ``name.gz``; None where there is neither."""
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def required(folder: Path, name: str) -> Path:
     """The file ``name`` of a folder, or ``name.gz``.
 
     Raises:
-        InputError: neither exists and it is required.
+        InputError: there is neither.
     """
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    if required:
+    path = found(folder, name)
+    if path is None:
         raise InputError(
             f"{folder / name} does not exist (nor {name}.gz): expected a folder in BEIR layout "
             "with corpus.jsonl, queries.jsonl and qrels/"
         )
-    return None
+    return path
 
 
 def json_lines(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict]]:

@@ -9,7 +9,7 @@ import tarfile
 import urllib.parse
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
@@ -229,7 +229,7 @@ def _with_part(name: str, kind: str) -> str:
     return f"these have: {', '.join(below[:10])}" if below else "nor has any part of it"
 
 
-def _text_of(kind: type) -> Any:
+def _text_of(kind: Any) -> Callable[[Any], str]:
     """How to make one text of a document or query: its default text, else all its text fields."""
     if hasattr(kind, "default_text"):
         return lambda item: item.default_text().strip()

@@ -92,7 +92,8 @@ def _tokenise(texts: Texts, tokenizer: PreTrainedTokenizerBase, draft: Path, des
                 encodings = backend.encode_batch_fast([text for _, text in step], add_special_tokens=False)
                 lengths = np.array([len(e) for e in encodings], np.int32)
                 tokens = np.concatenate([np.array(e.ids, _dtype(tokenizer)) for e in encodings])
-                tokens.tofile(parts["tokens.bin"]), lengths.tofile(parts["lengths.bin"])
+                tokens.tofile(parts["tokens.bin"])
+                lengths.tofile(parts["lengths.bin"])
                 parts["ids.bin"].write(b"".join(_id_line(name) for name, _ in step))
                 for part in parts.values():
                     part.flush()
@@ -108,12 +109,12 @@ def _tokenise(texts: Texts, tokenizer: PreTrainedTokenizerBase, draft: Path, des
             part.close()
 
 
-def _resume(texts: Texts, draft: Path, description: str) -> tuple[Iterator[tuple], dict]:
+def _resume(texts: Texts, draft: Path, description: str) -> tuple[Iterator[list[tuple[str, str]]], dict[str, Any]]:
     """Where a build starts: the stream of steps still to do, and the state after those done.
 
     The texts already done are read again, without being tokenised, to see that they are the same ones.
     """
-    fresh = {"texts": 0, "chain": "", "bytes": {}}
+    fresh: dict[str, Any] = {"texts": 0, "chain": "", "bytes": {}}
     if not (draft / "progress.json").exists():
         return _steps(texts), fresh
     state = storage.read_json(draft / "progress.json")

@@ -146,8 +146,8 @@ def _added_docs(body: list[ast.stmt], module: str) -> Iterator[tuple[str, str]]:
         if not isinstance(call, ast.Call) or getattr(call.func, "id", None) != "add_newdoc":
             continue
         *path, added = call.args
-        names = [_string(argument) for argument in path]
-        if not names or None in names:
+        names = [name for name in map(_string, path) if name is not None]
+        if not path or len(names) < len(path):
             continue
         if len(names) == 1:
             names = [module, *names]

@@ -8,6 +8,7 @@ language-model pre-training.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from transformers import DistilBertConfig, DistilBertModel, MPNetConfig, MPNetModel, PreTrainedModel, RobertaConfig, RobertaModel
@@ -96,13 +97,13 @@ def initial_backbone(
             parameter.zero_()
         elif "norm" not in name.lower():
             parameter.copy_(noise(parameter))
-    for layer in layers_of(backbone):
+    for layer in layers_of(backbone) or ():
         for linear in (projections(layer).value, projections(layer).output):
             linear.weight.add_(torch.eye(dim))
     vectors = torch.from_numpy(semantics.vectors)
     words = vectors.any(1)
     words[: len(SPECIAL)] = False
-    table = backbone.embeddings.word_embeddings.weight
+    table: Any = backbone.get_input_embeddings().weight
     table[words] = vectors[words]
     table[SPECIAL.index("[PAD]")] = 0
     return backbone.eval()
@@ -110,14 +111,14 @@ def initial_backbone(
 
 def _stock_model(architecture: str, vocabulary: int, dim: int, layers: int, heads: int, feed_forward: int) -> PreTrainedModel:
     cls, pad, sep = (SPECIAL.index(name) for name in ("[CLS]", "[PAD]", "[SEP]"))
-    common = {"vocab_size": vocabulary, "max_position_embeddings": POSITIONS, "pad_token_id": pad}
+    common: dict[str, Any] = {"vocab_size": vocabulary, "max_position_embeddings": POSITIONS, "pad_token_id": pad}
     if architecture == "distilbert":
         return DistilBertModel(
             DistilBertConfig(
                 **common, dim=dim, n_layers=layers, n_heads=heads, hidden_dim=feed_forward, dropout=0, attention_dropout=0
             )
         )
-    names = {
+    names: dict[str, Any] = {
         "hidden_size": dim,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,

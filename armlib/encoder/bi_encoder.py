@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, Self
 
 import torch
 from huggingface_hub import is_offline_mode
+from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from armlib.data.tokens import special_tokens
-from armlib.encoder import first_token as first_token
+from armlib.encoder import first_token
 from armlib.encoder.folder import RECORD, at_hand, check_reachable, pooler_options, quiet_transformers, read_layout, write_layout
 from armlib.errors import InputError, unknown
 from armlib.storage import MANIFEST, atomic_folder, damage, digest, read_json, write_json
@@ -69,10 +70,9 @@ class BiEncoder(nn.Module):
         self.tokenizer = tokenizer
         self.pooling = pooling
         width = backbone.config.hidden_size
+        self.linear: nn.Linear | None = None
         if pooling == "cls+linear":
             self.linear = linear if linear is not None else identity_layer(width)
-        else:
-            self.linear = None
         self.dim: int = width if self.linear is None else self.linear.out_features
         self.saved: dict[str, Any] = {}  # what `save` had recorded, in an encoder that was loaded
         tokenizer.padding_side = "right"
@@ -91,7 +91,9 @@ class BiEncoder(nn.Module):
             first_token.disable(backbone)
         self.train(backbone.training)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, words: Tensor | None = None) -> Tensor:
+    def forward(
+        self, input_ids: Int[Tensor, "n L"], attention_mask: Int[Tensor, "n L"], words: Float[Tensor, "n L D"] | None = None
+    ) -> Float[Tensor, "n dim"]:
         """Embed token ids.
 
         Args:
@@ -114,7 +116,7 @@ class BiEncoder(nn.Module):
         first = hidden[:, 0]
         return first if self.linear is None else self.linear(first)
 
-    def word_embeddings(self, input_ids: Tensor) -> Tensor:
+    def word_embeddings(self, input_ids: Int[Tensor, "*n"]) -> Float[Tensor, "*n D"]:
         """Word embeddings of token ids of any shape, with one more dimension of D.
 
         One look-up for all texts of a batch saves much of a training step: the gradient of each look-up is as large as the

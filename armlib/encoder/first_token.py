@@ -17,10 +17,12 @@ copying and pickling work as for the stock layer.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertLayer
 from transformers.models.distilbert.modeling_distilbert import TransformerBlock
 from transformers.models.mpnet.modeling_mpnet import MPNetEncoder, MPNetLayer
@@ -45,14 +47,14 @@ def projections(layer: nn.Module) -> Projections:
         TypeError: the layer is of another architecture.
     """
     if isinstance(layer, TransformerBlock):
-        inner = layer.attention
-        return Projections(inner.q_lin, inner.k_lin, inner.v_lin, inner.out_lin, layer.ffn.lin1, layer.ffn.lin2)
+        own: Any = layer.attention
+        return Projections(own.q_lin, own.k_lin, own.v_lin, own.out_lin, layer.ffn.lin1, layer.ffn.lin2)
     if isinstance(layer, MPNetLayer):
-        inner = layer.attention.attn
-        return Projections(inner.q, inner.k, inner.v, inner.o, layer.intermediate.dense, layer.output.dense)
+        own = layer.attention.attn
+        return Projections(own.q, own.k, own.v, own.o, layer.intermediate.dense, layer.output.dense)
     if isinstance(layer, BertLayer | RobertaLayer):
-        inner, out = layer.attention.self, layer.attention.output.dense
-        return Projections(inner.query, inner.key, inner.value, out, layer.intermediate.dense, layer.output.dense)
+        own, out = layer.attention.self, layer.attention.output.dense
+        return Projections(own.query, own.key, own.value, out, layer.intermediate.dense, layer.output.dense)
     raise TypeError(f"the linear maps of {type(layer).__name__} are not known")
 
 
@@ -63,8 +65,13 @@ def layers(backbone: nn.Module) -> nn.ModuleList | None:
 
 
 def attend(
-    hidden: Tensor, mask: Tensor | None, maps: Projections, heads: int, dropout: float, bias: Tensor | None = None
-) -> Tensor:
+    hidden: Float[Tensor, "n L D"],
+    mask: Shaped[Tensor, "n1 1 L1 L"] | None,
+    maps: Projections,
+    heads: int,
+    dropout: float,
+    bias: Float[Tensor, "n2 H L2 L"] | None = None,
+) -> Float[Tensor, "n 1 D"]:
     """Multi-head attention of the first token over all tokens, before the output projection.
 
     Args:
@@ -164,7 +171,7 @@ FIRST_TOKEN = {
 STOCK = {changed: stock for stock, changed in FIRST_TOKEN.items()}
 
 
-def enable(backbone: nn.Module) -> bool:
+def enable(backbone: PreTrainedModel) -> bool:
     """Let a Hugging Face encoder compute its last layer for the first token alone.
 
     Its ``last_hidden_state`` is then (n, 1, D), equal to the stock one's first row up to rounding, gradients included;
@@ -184,12 +191,12 @@ def enable(backbone: nn.Module) -> bool:
     return True
 
 
-def disable(backbone: nn.Module) -> None:
+def disable(backbone: PreTrainedModel) -> None:
     """Give the encoder its stock last layer back; does nothing where `enable` was not called."""
     _swap(backbone, STOCK)
 
 
-def _swap(backbone: nn.Module, classes: dict[type, type]) -> None:
+def _swap(backbone: PreTrainedModel, classes: dict[type, type]) -> None:
     stack = layers(backbone)
     for module in (stack[-1] if stack is not None else None, getattr(backbone, "encoder", None)):
         if type(module) in classes:

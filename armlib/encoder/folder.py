@@ -167,7 +167,7 @@ def check_reachable(name: str) -> None:
 def pooler_options(config: transformers.PretrainedConfig) -> dict[str, bool]:
     """What to give a model class so that it makes no pooler layer (which no pooling here uses)."""
     model_class = MODEL_MAPPING[type(config)] if type(config) in MODEL_MAPPING else None
-    takes = model_class is not None and "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    takes = callable(model_class) and "add_pooling_layer" in inspect.signature(model_class).parameters
     return {"add_pooling_layer": False} if takes else {}
 
 

@@ -60,13 +60,21 @@ def evaluate_encoder(
             queries, passages = query_tokens(each, encoder.tokenizer), passage_tokens(each, encoder.tokenizer)
             embeddings = (work or Path(temporary)) / each.corpus.fingerprint()
             vectors = encode_collection(encoder, passages, embeddings, passage_length) if full else None
-            lengths = {"query_length": query_length, "passage_length": passage_length}
             qrels = each.qrels()
             candidates = {query: found for query, found in each.first_stage().items() if query in qrels}
-            found = {RERANKING: rerank_first_stage(encoder, queries, passages, candidates, **lengths, passage_vectors=vectors)}
+            reranked = rerank_first_stage(
+                encoder,
+                queries,
+                passages,
+                candidates,
+                query_length=query_length,
+                passage_length=passage_length,
+                passage_vectors=vectors,
+            )
+            found = {RERANKING: reranked}
             if full:
                 found[FULL_RANKING], indexes[each.name] = full_ranking(
-                    encoder, queries, list(qrels), passages, **lengths, k=DEPTH, index=index, passage_vectors=vectors
+                    encoder, queries, list(qrels), passages, DEPTH, index, query_length=query_length, passage_vectors=vectors
                 )
             for mode, run in found.items():
                 evaluation = evaluate(run, qrels, wanted[each.name])

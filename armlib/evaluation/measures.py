@@ -43,7 +43,7 @@ def parse_measures(names: Iterable[str | Measure] | str) -> list[Measure]:
 
 def _parse(name: str | Measure) -> Measure:
     try:
-        measure = ir_measures.parse_measure(name)
+        measure = ir_measures.parse_measure(str(name))
         if measure.params.get("cutoff") != 0 and ir_measures.DefaultPipeline.supports(measure):
             return measure
     except (NameError, ValueError, KeyError, TypeError, AssertionError) as error:

@@ -36,7 +36,7 @@ class Validator:
         passage_length: int,
     ) -> None:
         self.queries, self.passages = query_tokens(collection, tokenizer), passage_tokens(collection, tokenizer)
-        self.lengths = {"query_length": query_length, "passage_length": passage_length}
+        self.query_length, self.passage_length = query_length, passage_length
         judged = {query: grades for query, grades in collection.qrels().items() if max(grades.values()) >= collection.relevant_from}
         first_stage = collection.first_stage()
         chosen = [query for query in first_stage if query in judged]
@@ -49,5 +49,12 @@ class Validator:
 
     def __call__(self, encoder: BiEncoder) -> dict[str, float]:
         """nDCG@10 and hits of the re-ranked candidates; hits at a tenth of the depth, as the paper's Hits@100 of 1000."""
-        run = rerank_first_stage(encoder, self.queries, self.passages, self.candidates, **self.lengths)
+        run = rerank_first_stage(
+            encoder,
+            self.queries,
+            self.passages,
+            self.candidates,
+            query_length=self.query_length,
+            passage_length=self.passage_length,
+        )
         return evaluate(run, self.qrels, [MEASURE, self.hits]).mean

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
@@ -27,7 +28,7 @@ from armlib.training.interrupts import Stopped, stop_training_runs
 
 try:
     import dask
-    from dask.distributed import Client, KilledWorker, LocalCluster, Reschedule, WorkerPlugin, as_completed
+    from dask.distributed import Client, Future, KilledWorker, LocalCluster, Reschedule, WorkerPlugin, as_completed
 except ModuleNotFoundError as missing:
     raise InputError("a sweep needs Dask; install it with: pip install --editable '.[sweep]'") from missing
 
@@ -138,14 +139,14 @@ class CheckpointOnClosing(WorkerPlugin):
 
     name = "armlib-checkpoint-on-closing"
 
-    def setup(self, worker) -> None:
+    def setup(self, worker: Any) -> None:
         """Take signals where nobody else does: in the process that Dask's nanny starts."""
         if threading.current_thread() is not threading.main_thread() or worker.nanny is None:
             return
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Control-C goes to the nanny, too, which closes this worker
         signal.signal(signal.SIGTERM, lambda *_: worker.loop.add_callback(worker.close_gracefully, reason="SIGTERM"))
 
-    def teardown(self, worker) -> None:
+    def teardown(self, worker: Any) -> None:
         """Dask waits for the training run's thread after this."""
         stop_training_runs()
 
@@ -185,7 +186,7 @@ def _unseen(mark: str) -> str:
     return f"the worker on {socket.gethostname()} does not see the run store {Path(mark).parent}; all workers need its file system"
 
 
-def _outcome(future, experiment: Experiment) -> Outcome:
+def _outcome(future: Future, experiment: Experiment) -> Outcome:
     key = experiment.key()
     if future.status == "finished":
         return Outcome(experiment, key, future.result())

@@ -80,7 +80,10 @@ class Experiment:
         for name in ("batch_size", "query_length", "passage_length", "chunk_size", "validation_depth"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} of an experiment must be at least 1, not {getattr(self, name)}")
-        self.make_loss(), self.settings(), self._check_sampler()  # refuse what they refuse now, before any work
+        # refuse what they refuse now, before any work
+        self.make_loss()
+        self.settings()
+        self._check_sampler()
 
     def _settle_loss(self) -> None:
         """Write a margin loss as `MARGIN_VALUES`, however it was given, so that equal losses have equal values."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import Any
 
 from armlib.errors import InputError, unknown
 from armlib.experiments.experiment import Experiment
@@ -40,7 +41,7 @@ class Profile:
     about: str
     sweep: Mapping[str, object] = field(default_factory=dict)
 
-    def vary(self, **values) -> Experiment:
+    def vary(self, **values: Any) -> Experiment:
         """The profile's experiment with some values changed.
 
         Raises:
@@ -101,7 +102,7 @@ def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequ
     missing = sorted(PROFILE_VALUES - OPTIONAL - set(values))
     if missing:
         raise InputError(f"profile {name} lacks {', '.join(missing)}")
-    own = {key: value for key, value in {"collection": collection, "encoder": encoder}.items() if value}
+    own: dict[str, Any] = {key: value for key, value in {"collection": collection, "encoder": encoder}.items() if value}
     if collection and collection != values["experiment"].get("collection"):
         own |= {"validation": "", "evaluation": ()}  # the collection's own
     listed = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}

@@ -44,14 +44,14 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
         return
     seconds["training"] = float(done.trace.seconds.sum())
     seconds["validating"] = float(done.validations.seconds.sum()) if len(done.validations) else 0.0
-    lengths = {"query_length": experiment.query_length, "passage_length": experiment.passage_length}
     with storage.atomic_folder(folder) as draft:
         evaluating = time.perf_counter()
         rows, indexes = evaluate_encoder(
             encoder,
             evaluations,
             draft,
-            **lengths,
+            query_length=experiment.query_length,
+            passage_length=experiment.passage_length,
             full=experiment.full_ranking,
             index=experiment.index,
             tag=data.key,
@@ -77,7 +77,12 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
             "fingerprints": {each.name: each.fingerprint() for each in (data.collection, *evaluations)},
             **provenance(),
         }
-        encoder.save(draft / "encoder", **lengths, provenance={"experiment": data.key, **asdict(experiment)})
+        encoder.save(
+            draft / "encoder",
+            query_length=experiment.query_length,
+            passage_length=experiment.passage_length,
+            provenance={"experiment": data.key, **asdict(experiment)},
+        )
         done.trace.to_csv(draft / "trace.csv", index=False)
         done.validations.to_csv(draft / "validations.csv", index=False)
         storage.write_json(draft / "experiment.json", asdict(experiment))

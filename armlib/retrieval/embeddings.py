@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
+from jaxtyping import Float
 
 from armlib.data.tokens import TokenStore
 from armlib.encoder.bi_encoder import BiEncoder
@@ -33,7 +34,7 @@ def encode_collection(
     batch_tokens: int | None = None,
     device: str | torch.device | None = None,
     rebuild: bool = False,
-) -> np.ndarray:
+) -> Float[np.ndarray, "N D"]:
     """Encode every text of a store into a file, and read it through a memory map.
 
     A call after an interruption encodes the blocks that are missing; one that is damaged is encoded again, with a warning.
@@ -71,8 +72,8 @@ def encode_collection(
             warnings.warn(f"block {number} of {folder / VECTORS} is damaged ({reason}); it is encoded again", stacklevel=2)
         rows = np.arange(number * block, min((number + 1) * block, len(store)))
         progress = f"encoding, block {number + 1} of {count}"
-        settings = {"batch_tokens": batch_tokens, "device": device, "description": progress}
-        _write(folder, number, block, len(store), encode_rows(encoder, store, rows, max_length, **settings).astype(dtype))
+        vectors = encode_rows(encoder, store, rows, max_length, batch_tokens=batch_tokens, device=device, description=progress)
+        _write(folder, number, block, len(store), vectors.astype(dtype))
     return np.load(folder / VECTORS, mmap_mode="r")
 
 

@@ -1,17 +1,19 @@
-"""Texts to vectors: rows of a token store encoded in length order, and whole collections in shards on disk."""
+"""Texts to vectors: rows of a token store encoded in length order, and a few texts that somebody types."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Float, Integer
 from torch import nn
 from torch.nn.functional import normalize
 
+from armlib.data.tokens import TokenStore
+from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.progress import bar
 
@@ -19,29 +21,16 @@ BATCH_TOKENS = {"cpu": 8_192, "cuda": 65_536}
 """Padded tokens of a batch: on a CPU little enough for its caches, on a GPU enough to fill it."""
 
 
-class Store(Protocol):
-    """What is read of a token store; `armlib.data.tokens.TokenStore` is one."""
-
-    ids: Sequence[bytes] | Sequence[str]
-    lengths: np.ndarray  # (N,) tokens with the special ones, before any cut
-
-    def __len__(self) -> int: ...
-
-    def rows(self, ids: Sequence[str]) -> np.ndarray: ...
-
-    def gather(self, rows: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]: ...
-
-
 def encode_rows(
     encoder: nn.Module,
-    store: Store,
-    rows: np.ndarray,
+    store: TokenStore,
+    rows: Integer[np.ndarray, " n"],
     max_length: int,
     *,
     batch_tokens: int | None = None,
     device: str | torch.device | None = None,
     description: str = "encoding",
-) -> np.ndarray:
+) -> Float[np.ndarray, "n D"]:
     """Encode rows of a token store: no gradients, evaluation mode, bfloat16 autocast on CUDA alone.
 
     Texts are encoded longest first in batches of equal cost and put back into their order: little is padded, and memory
@@ -143,11 +132,11 @@ def text(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def encode_texts(encoder: nn.Module, texts: Sequence[str], max_length: int) -> np.ndarray:
+def encode_texts(encoder: BiEncoder, texts: Sequence[str], max_length: int) -> Float[np.ndarray, "n D"]:
     """Encode a few texts, such as questions that somebody types.
 
     Args:
-        encoder: a `BiEncoder`, whose tokenizer is used.
+        encoder: a bi-encoder, whose tokenizer is used.
         texts: n texts.
         max_length: tokens at which they are cut, the special ones included.
 

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import faiss
 import numpy as np
 import torch
+from jaxtyping import Float, Integer
 
 from armlib.errors import InputError
-from armlib.retrieval.vectors import BLOCK, Vectors, best_first, check_queries, check_vectors
+from armlib.retrieval.vectors import BLOCK, best_first, check_queries, check_vectors
 
 _QUERIES = 1024  # compared at a time on a device: with a block of vectors, 268 MB of scores
 
@@ -34,7 +35,7 @@ class ExactSearch:
     exact = True
     specification = "exact"
 
-    def __init__(self, vectors: Vectors, *, device: str | torch.device | None = None, block: int = BLOCK) -> None:
+    def __init__(self, vectors: Float[np.ndarray, "N D"], *, device: str | torch.device | None = None, block: int = BLOCK) -> None:
         check_vectors(vectors)
         self.vectors, self.block = vectors, block
         self.device = None if device is None else torch.device(device)
@@ -45,7 +46,7 @@ class ExactSearch:
     def __len__(self) -> int:
         return self.vectors.shape[0]
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: Float[np.ndarray, "Q D"], k: int) -> tuple[Float[np.ndarray, "Q k"], Integer[np.ndarray, "Q k"]]:
         """The ``k`` nearest vectors of each query.
 
         Args:
@@ -83,18 +84,18 @@ class ExactSearch:
             return scores, torch.cat([chunk.indices for chunk in found]).cpu().numpy()
 
     def _on_device(self, start: int) -> torch.Tensor:
-        stop = min(start + self.block, len(self))
-        if self._resident is None and self.device.type == "cuda":
+        stop, device = min(start + self.block, len(self)), torch.device(self.device or "cpu")
+        if self._resident is None and device.type == "cuda":
             size = len(self) * self.vectors.shape[1] * np.dtype(self.vectors.dtype).itemsize
-            if size <= 0.7 * torch.cuda.mem_get_info(self.device)[0]:
+            if size <= 0.7 * torch.cuda.mem_get_info(device)[0]:
                 blocks = range(0, len(self), self.block)
                 # Filled block by block, so that the vectors are never twice on the device.
-                self._resident = torch.empty(self.vectors.shape, dtype=self._tensor(0, 1).dtype, device=self.device)
+                self._resident = torch.empty(self.vectors.shape, dtype=self._tensor(0, 1).dtype, device=device)
                 for first in blocks:
                     self._resident[first : first + self.block] = self._tensor(first, min(first + self.block, len(self)))
         if self._resident is not None:
             return self._resident[start:stop]
-        return self._tensor(start, stop).to(self.device)
+        return self._tensor(start, stop).to(device)
 
     def _tensor(self, start: int, stop: int) -> torch.Tensor:
         # A copy: torch warns of arrays that cannot be written to, as memory maps opened for reading are.

@@ -6,16 +6,17 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import faiss
 import numpy as np
 import torch
+from jaxtyping import Float, Integer
 
 from armlib.errors import InputError, unknown
 from armlib.progress import bar
 from armlib.retrieval.exact import ExactSearch, matrix_products
-from armlib.retrieval.vectors import BLOCK, Vectors, best_first, check_queries, check_vectors
+from armlib.retrieval.vectors import BLOCK, best_first, check_queries, check_vectors
 
 PAPER_LISTS, PAPER_PASSAGES = 262_144, 8_841_823
 """The lists into which the released code's index cuts so many passages: about 34 in each."""
@@ -48,12 +49,14 @@ _EXAMPLES = "'exact', 'paper', or a FAISS factory string such as 'IVF256,Flat' o
 class Index(Protocol):
     """Answers queries from N vectors; ``specification`` names it and its parameters, ``exact`` says if it finds all."""
 
-    specification: str
     exact: bool
+
+    @property
+    def specification(self) -> str: ...
 
     def __len__(self) -> int: ...
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def search(self, queries: Float[np.ndarray, "Q D"], k: int) -> tuple[Float[np.ndarray, "Q k"], Integer[np.ndarray, "Q k"]]: ...
 
 
 @dataclass
@@ -70,7 +73,7 @@ class ApproximateIndex:
     faiss_index: faiss.Index
     name: str
     factory: str
-    parameters: dict[str, float]
+    parameters: dict[str, int]
     exact = False
 
     @property
@@ -92,7 +95,7 @@ class ApproximateIndex:
             raise InputError(f"index {self.specification}: efConstruction is decided when it is built; build it again")
         self.parameters |= _set_parameters(self.faiss_index, parameters, self.parameters, self.factory)
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: Float[np.ndarray, "Q D"], k: int) -> tuple[Float[np.ndarray, "Q k"], Integer[np.ndarray, "Q k"]]:
         """Up to ``k`` near vectors of each query, as `ExactSearch.search` gives them: row -1 where fewer were found."""
         queries = check_queries(queries, k, self.faiss_index.d)
         with matrix_products(len(queries)):
@@ -101,7 +104,7 @@ class ApproximateIndex:
 
 
 def build_index(
-    vectors: Vectors,
+    vectors: Float[np.ndarray, "N D"],
     specification: str = "exact",
     *,
     device: str | torch.device | None = None,
@@ -216,13 +219,14 @@ def _empty_index(factory: str, dimension: int) -> faiss.Index:
         raise InputError(f"FAISS does not know the index {factory!r}; expected {_EXAMPLES}") from error
 
 
-def _parts(index: faiss.Index) -> Iterator[object]:
+def _parts(index: Any) -> Iterator[Any]:
     """The index, what it is made of, and the transforms before it, each as the class that it is."""
     index = faiss.downcast_index(index)
     yield index
     if isinstance(index, faiss.IndexPreTransform):
-        for number in range(index.chain.size()):
-            yield faiss.downcast_VectorTransform(index.chain.at(number))
+        chain: Any = index.chain
+        for number in range(chain.size()):
+            yield faiss.downcast_VectorTransform(chain.at(number))
     for inner in ("index", "base_index", "quantizer"):
         if getattr(index, inner, None) is not None:
             yield from _parts(getattr(index, inner))
@@ -284,7 +288,7 @@ def _settle(clustering: faiss.ClusteringParameters, seed: int, rounds: int) -> N
     clustering.min_points_per_centroid = 1  # below it FAISS prints a line; what few points cost shows in recall
 
 
-def _sample(vectors: Vectors, count: int, seed: int) -> np.ndarray:
+def _sample(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
     """At most ``count`` vectors drawn without replacement, in their order, as float32."""
     size = vectors.shape[0]
     rows = np.arange(size)

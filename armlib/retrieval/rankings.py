@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
 import torch
 from faiss.contrib.evaluation import knn_intersection_measure
+from jaxtyping import Float, Integer
 from torch import nn
 
+from armlib.data.tokens import TokenStore
 from armlib.data.types import Run
 from armlib.errors import InputError
-from armlib.retrieval.encoding import Store, encode_rows, text
+from armlib.retrieval.encoding import encode_rows, text
 from armlib.retrieval.exact import ExactSearch
 from armlib.retrieval.indexes import Index, build_index
 from armlib.retrieval.run_files import ranked
-from armlib.retrieval.vectors import Vectors, unit_vectors
+from armlib.retrieval.vectors import unit_vectors
 
 RECALL_QUERIES = 200
 """So many queries, spread evenly, are also searched exactly to tell the recall of an approximate index."""
@@ -28,9 +30,9 @@ RECALL_DEPTHS = (10, 100, 1000)
 
 def rerank(
     candidates: Mapping[str, Iterable[str]],
-    query_vectors: np.ndarray,
+    query_vectors: Float[np.ndarray, "Q D"],
     query_rows: Mapping[str, int],
-    passage_vectors: Vectors,
+    passage_vectors: Float[np.ndarray, "P D"],
     passage_rows: Mapping[str, int],
 ) -> Run:
     """Order each query's candidates by the cosine similarity of their vectors to the query's.
@@ -63,13 +65,13 @@ def rerank(
 
 def rerank_first_stage(
     encoder: nn.Module,
-    queries: Store,
-    passages: Store,
+    queries: TokenStore,
+    passages: TokenStore,
     first_stage: Mapping[str, Mapping[str, float]],
     *,
     query_length: int = 30,
     passage_length: int = 200,
-    passage_vectors: Vectors | None = None,
+    passage_vectors: Float[np.ndarray, "N D"] | None = None,
     batch_tokens: int | None = None,
     device: str | torch.device | None = None,
 ) -> Run:
@@ -110,13 +112,13 @@ def rerank_first_stage(
 
 def full_ranking(
     encoder: nn.Module,
-    queries: Store,
+    queries: TokenStore,
     query_ids: Sequence[str],
-    passages: Store,
+    passages: TokenStore,
     k: int = 1000,
     index: str | Index = "exact",
     *,
-    passage_vectors: Vectors | None = None,
+    passage_vectors: Float[np.ndarray, "N D"] | None = None,
     query_length: int = 30,
     passage_length: int = 200,
     batch_tokens: int | None = None,
@@ -161,9 +163,9 @@ def full_ranking(
     device = next(encoder.parameters()).device
     search_device = device if device.type == "cuda" else None
     with _Timed(seconds, "build index"):
-        searcher = index
-        if isinstance(index, str):
-            searcher = build_index(passage_vectors, index, device=search_device, seed=seed)
+        searcher: Index = (
+            index if not isinstance(index, str) else build_index(passage_vectors, index, device=search_device, seed=seed)
+        )
         _as_many(searcher, passages)
     k = min(k, len(passages))
     with _Timed(seconds, "search"):
@@ -188,7 +190,12 @@ def full_ranking(
     return to_run(scores, rows, query_ids, passages.ids), about | {"seconds": seconds}
 
 
-def to_run(scores: np.ndarray, rows: np.ndarray, query_ids: Sequence[str], document_ids: Sequence[str | bytes]) -> Run:
+def to_run(
+    scores: Float[np.ndarray, "Q k"],
+    rows: Integer[np.ndarray, "Q k"],
+    query_ids: Sequence[str],
+    document_ids: Sequence[str | bytes] | np.ndarray,
+) -> Run:
     """A run from an index's results, without those of row -1, which stand for nothing found.
 
     Args:
@@ -217,7 +224,7 @@ class _Timed:
         self.seconds[self.step] = round(time.perf_counter() - self.start, 4)
 
 
-def _rows(trouble: str, store: Store, names: Sequence[str]) -> np.ndarray:
+def _rows(trouble: str, store: TokenStore, names: Sequence[str]) -> np.ndarray:
     try:
         return np.asarray(store.rows(names), np.int64)
     except InputError as error:
@@ -232,6 +239,6 @@ def _all_known(kind: str, wanted: Iterable[str], known: Mapping[str, int]) -> No
         raise InputError(f"{len(missing)} of {len(wanted)} {kind} have no vector, the first is {missing[0]!r}{example}")
 
 
-def _as_many(vectors: Vectors | Index, passages: Store) -> None:
+def _as_many(vectors: Sized, passages: TokenStore) -> None:
     if len(vectors) != len(passages):
         raise InputError(f"expected one vector for each of the {len(passages):,} passages, found {len(vectors):,}")

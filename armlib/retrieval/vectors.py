@@ -6,9 +6,8 @@ Vectors have length 1 throughout, so that inner products are the cosine similari
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
+from jaxtyping import Float, Integer
 
 from armlib.errors import InputError
 
@@ -16,16 +15,7 @@ BLOCK = 65_536
 """How many vectors are worked on at a time: 200 MB of float32 at 768 dimensions."""
 
 
-class Vectors(Protocol):
-    """What can be searched: an array or a memory map, (N, D) of float16 or float32."""
-
-    shape: tuple[int, int]
-    dtype: np.dtype
-
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray: ...
-
-
-def check_vectors(vectors: Vectors) -> None:
+def check_vectors(vectors: np.ndarray) -> None:
     """Check the form of all vectors, and the length of at most 1,000 of them spread over all.
 
     Raises:
@@ -41,7 +31,7 @@ def check_vectors(vectors: Vectors) -> None:
     check_lengths(np.asarray(vectors[rows]), rows)
 
 
-def check_lengths(vectors: np.ndarray, rows: np.ndarray) -> None:
+def check_lengths(vectors: Float[np.ndarray, "n D"], rows: Integer[np.ndarray, " n"]) -> None:
     """Raise an `InputError` unless every vector has length 1, as near as float16 gives it, or 0."""
     lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
     wrong = ~((np.abs(lengths - 1) < 0.01) | (lengths == 0))
@@ -50,13 +40,13 @@ def check_lengths(vectors: np.ndarray, rows: np.ndarray) -> None:
         raise InputError(f"expected vectors of length 1 (divide each by its norm), found {found}")
 
 
-def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+def unit_vectors(vectors: Float[np.ndarray, "*n D"]) -> Float[np.ndarray, "*n D"]:
     """The vectors as float32, each divided by its length; vectors of length 0 stay."""
     vectors = np.asarray(vectors, dtype=np.float32)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def check_queries(queries: np.ndarray, k: int, dimension: int) -> np.ndarray:
+def check_queries(queries: np.ndarray, k: int, dimension: int) -> Float[np.ndarray, "Q D"]:
     """The queries as a contiguous float32 matrix, checked.
 
     Raises:
@@ -70,7 +60,9 @@ def check_queries(queries: np.ndarray, k: int, dimension: int) -> np.ndarray:
     return np.ascontiguousarray(queries, dtype=np.float32)
 
 
-def best_first(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def best_first(
+    scores: Float[np.ndarray, "Q n"], rows: Integer[np.ndarray, "Q n"], k: int
+) -> tuple[Float[np.ndarray, "Q k"], Integer[np.ndarray, "Q k"]]:
     """The ``k`` highest scores of each line with their rows, (Q, k), equal scores in ascending order of rows.
 
     Where there are fewer than ``k``, and where a row is -1 (FAISS's "nothing found"), the end of the line holds row -1

@@ -51,7 +51,9 @@ def batch_gradients(
     if settings.cached:
         for start, section, embeddings in zip(first, sections, (queries, passages), strict=True):
             for number, chunk in enumerate(section, start):
-                encode(number).backward(embeddings.grad[chunk.rows])
+                pull = embeddings.grad
+                assert pull is not None  # the loss has just been differentiated
+                encode(number).backward(pull[chunk.rows])
     return Trace.measure(value, embedded)
 
 
@@ -61,7 +63,8 @@ def _joined(batch: Batch, queries: Tensor, passages: Tensor) -> EmbeddedBatch:
     # (N B, D), first negatives first, to (B, N, D): a view, so that triples cost nothing
     negatives = negatives.unflatten(0, (-1, batch.size)).transpose(0, 1)
     scores = None if batch.scores is None else gather_with_local_gradient(batch.scores)
-    return EmbeddedBatch(*map(gather_with_local_gradient, (queries, positives, negatives)), scores)
+    queries, positives, negatives = map(gather_with_local_gradient, (queries, positives, negatives))
+    return EmbeddedBatch(queries, positives, negatives, scores)
 
 
 def _looked_up(encoder: BiEncoder, chunks: list[Chunk]) -> list[Tensor]:

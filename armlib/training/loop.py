@@ -107,7 +107,7 @@ def train(
 
     def checkpoint() -> None:
         nonlocal saved_at
-        state = {"encoder": encoder.state_dict(), "optimizer": optimizer.state_dict(), "trace": trace.state()}
+        state: dict[str, Any] = {"encoder": encoder.state_dict(), "optimizer": optimizer.state_dict(), "trace": trace.state()}
         state |= {"validations": validations, "best": best, "step": step}
         if checkpoints and accelerator.is_main_process:
             save_checkpoint(checkpoints, step, state)

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
+
 from armbook import batch_example
 from armbook.batch_example import (
     UNTRAINED,
@@ -23,12 +25,9 @@ from armbook.batch_example import (
     typical_query,
 )
 from armbook.claims.measured import judge_measured
-from armbook.data_and_encoders import data_of
-from armbook.tables import shortened
-from scipy.stats import spearmanr
-
 from armlib.errors import InputError
 from armlib.experiments.profile import Profile
+from armlib.experiments.training_data import TrainingData
 from armlib.losses import MarginLoss
 from armlib.names import load_collection
 from armlib.retrieval.encoding import encode_texts
@@ -63,7 +62,7 @@ def test_a_batch_holds_what_the_losses_compute_from_its_texts(seen, result) -> N
 
 def test_the_triples_are_training_triples_in_the_order_of_the_seed(seen, result) -> None:
     collection = load_collection(result.experiment.collection)
-    _, left_out = data_of(result.experiment, collection)
+    left_out = TrainingData(result.experiment).validation.queries()
     training = {triple for triple in collection.triples() if triple[0] not in left_out}
     drawn = set(map(tuple, seen.ids.tolist()))
     assert drawn <= training and len(drawn) == 16
@@ -150,14 +149,6 @@ def test_markup_in_a_text_is_shown_and_not_obeyed(seen, monkeypatch) -> None:
     assert "&amp; &lt;b&gt;bold&lt;/b&gt; next line" in page and "[...]" in page
     assert '<span class="mathjax_ignore tex2jax_ignore" ' in page and "<th>in batch error</th>" in page
     assert "nan" not in page.lower() and "<NA>" not in page and "<td>no</td>" in page
-
-
-def test_texts_are_cut_at_words() -> None:
-    assert shortened(" a  short\ttext ", 20) == "a short text"
-    assert shortened("one two three four", 16) == "one two [...]"
-    assert shortened("one two three", 13) == "one two three" and shortened("x" * 50, 20) == "x" * 14 + " [...]"
-    pieces = [shortened("word " * 40, width) for width in range(20, 60)]
-    assert all(len(piece) <= width for width, piece in enumerate(pieces, 20))
 
 
 def test_what_cannot_be_shown_is_refused(small_store, small_experiment) -> None:

@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import pandas as pd
 import pytest
-from armbook import chapters, results
 
+from armbook import chapters, results
 from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import load_profile
 from armlib.experiments.store import RunStore
+from fabricated import tuned_sweep
 
 DEMO = load_profile("demo")
 
 
-@dataclass
-class Finished:
-    """A finished training whose kept weights scored so much in validation."""
-
-    experiment: Experiment
-    score: float
-
-    @property
-    def validations(self) -> pd.DataFrame:
-        return pd.DataFrame({"step": [30, 60], "nDCG@10": [0.9, self.score]})
-
-    @property
-    def about(self) -> dict:
-        return {"kept_step": 60}
-
-
-def finished(scores: dict[tuple[float, int], float], **values) -> list[Finished]:
-    return [Finished(Experiment(target=f"static({value})", seed=seed, **values), score) for (value, seed), score in scores.items()]
-
-
-def test_the_paper_s_sweep_has_its_66_trainings() -> None:
+def test_the_paper_s_sweep_has_its_66_training_runs() -> None:
     assert len(chapters.static_sweep(load_profile("paper"))) == 66 == len(set(chapters.static_sweep(load_profile("paper"))))
 
 
 @pytest.mark.parametrize("name", ["demo", "small", "paper"])
 def test_the_first_round_is_what_all_chapters_train(name: str) -> None:
     profile = load_profile(name)
-    chapters = (
-        chapters.static_sweep, chapters.adaptive, chapters.distributed, chapters.batch_sizes, chapters.readings, chapters.ablations,
-        chapters.baselines,
-    )  # fmt: skip
-    every = [experiment for chapter in chapters for experiment in chapter(profile)]
+    names = ("static_sweep", "adaptive", "distributed", "batch_sizes", "readings", "ablations", "baselines")
+    every = [experiment for name in names for experiment in getattr(chapters, name)(profile)]
     first = chapters.first_round(profile)
     assert set(first) == set(every) and len(first) == len(set(first)) < len(every)
     encoders = [profile.encoders.index(each.encoder) for each in first]
@@ -61,7 +38,7 @@ def test_the_encoder_before_fine_tuning_is_an_experiment_of_no_steps() -> None:
     assert only.variant() == "before fine-tuning" and DEMO.experiment.variant() != only.variant()
 
 
-def test_an_experiment_of_no_steps_is_measured_and_has_no_course(small_experiment: Experiment, small_store: RunStore) -> None:
+def test_an_experiment_of_no_steps_is_measured_but_not_validated(small_experiment: Experiment, small_store: RunStore) -> None:
     result = small_store.result(replace(small_experiment, steps=0))
     assert len(result.trace) == len(result.validations) == result.about["triples"] == result.about["kept_step"] == 0
     assert result.validations.columns.tolist() == ["step", "nDCG@10", "seconds"]
@@ -84,19 +61,8 @@ def test_every_batch_size_sees_equally_many_triples_between_validations() -> Non
         chapters.batch_sizes(replace(DEMO, batch_sizes=(7,)))
 
 
-def test_a_target_is_tuned_on_the_kept_weights_and_the_common_seeds() -> None:
-    scores = {(0.1, 0): 0.5, (0.3, 0): 0.4, (0.3, 1): 0.99, (1.0, 0): 0.1}
-    other = [Finished(Experiment(target="adaptive"), 1.0), Finished(Experiment(target="static(0.5, variance=1.0)"), 1.0)]
-    other += finished({(1.0, 0): 1.0}, reading="released-code")
-    assert results.tuned_targets(finished(scores) + finished({(0.3, 0): 0.2}, in_batch=True) + other) == {
-        ("lsa/distilbert", False): 0.1, ("lsa/distilbert", True): 0.3,
-    }  # fmt: skip
-    with pytest.raises(InputError, match="seeds that all targets"):
-        results.tuned_targets(finished({(0.1, 0): 0.5, (0.3, 1): 0.4}))
-
-
 def test_the_tuned_target_is_trained_with_the_seeds_of_a_comparison() -> None:
-    wanted = chapters.tuned_static(replace(DEMO, seeds=(0, 4)), finished({(0.1, 0): 0.5, (0.3, 0): 0.6}))
+    wanted = chapters.tuned_static(replace(DEMO, seeds=(0, 4)), tuned_sweep({(0.1, 0): 0.5, (0.3, 0): 0.6}))
     assert [(each.target, each.seed) for each in wanted] == [("static(0.3)", 0), ("static(0.3)", 4)]
 
 
@@ -105,9 +71,9 @@ def test_a_sweep_may_be_shorter_than_what_is_compared() -> None:
     swept = {(each.steps, each.full_ranking, each.steps * each.batch_size) for each in chapters.static_sweep(paper)}
     assert swept == {(20_000, False, 2_560_000)} and paper.experiment.full_ranking
     short = {"steps": 60, "full_ranking": False}
-    results = finished({(0.1, 0): 0.5, (0.3, 0): 0.6}, **short) + finished({(0.1, 0): 0.9}, steps=240)
-    assert results.of_sweep(results) == results[:2] and results.in_full(results) == results[2:]
-    assert results.tuned_targets(results) == {("lsa/distilbert", False): 0.3}
-    (wanted,) = chapters.tuned_static(replace(DEMO, seeds=(0,), sweep=short), results)
+    made = tuned_sweep({(0.1, 0): 0.5, (0.3, 0): 0.6}, **short) + tuned_sweep({(0.1, 0): 0.9}, steps=240)
+    assert results.of_sweep(made) == made[:2] and results.in_full(made) == made[2:]
+    assert results.tuned_targets(made) == {("lsa/distilbert", False): 0.3}
+    (wanted,) = chapters.tuned_static(replace(DEMO, seeds=(0,), sweep=short), made)
     assert (wanted.target, wanted.steps, wanted.full_ranking) == ("static(0.3)", DEMO.experiment.steps, True)
     assert results.of_sweep([]) == results.in_full([]) == []

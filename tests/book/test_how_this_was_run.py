@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from armbook.how_this_was_run import machines, profiles, time_by_chapter, time_spent, versions
+from matplotlib.colors import to_rgb
 
+from armbook import chapters
+from armbook.how_this_was_run import PARTS, machines, profiles, schedule, time_by_chapter, time_spent, timeline, versions
+from armbook.style import GREY, colour
 from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile, load_profile
+from fabricated import Fabricated, fabricated
 
 PROFILE = Profile(
     "fabricated", Experiment(steps=4, batch_size=2, validate_every=2), ("lsa/distilbert", "lsa/roberta"), static=(0.1, 0.5),
@@ -18,31 +27,24 @@ PROFILE = Profile(
 )  # fmt: skip
 
 
-@dataclass
-class Fabricated:
-    """What tables of costs read of `armlib.experiments.result.Result`."""
-
-    key: str
-    experiment: Experiment
-    about: dict
-    trace: pd.DataFrame
-
-
-def fabricate(experiment: Experiment, gpu: str | None = None, torch: str = "2") -> Fabricated:
-    """A training of 4 steps of 2 triples in 8 s, 2 s of them waiting; 1 s preparing, 3 s validating, 4 s evaluating."""
+def of_16_seconds(experiment: Experiment, gpu: str | None = None, torch: str = "2") -> Fabricated:
+    """A training run of 4 steps of 2 triples in 8 s, 2 s of them waiting; 1 s preparing, 3 s validating, 4 s evaluating."""
     machine = {"system": "Linux", "processor": "Processor", "gpu": gpu, "threads": 1, "cores": 2, "memory_gib": 4.0}
-    seconds = {"preparing": 1.0, "training": 8.0, "validating": 3.0, "evaluating": 4.0, "total": 16.0}
     about = {
-        "seconds": seconds, "triples": 8, "machine": machine, "precision": "bf16" if gpu else "no",
-        "versions": {"python": "3", "torch": torch}, "time": "2026-01-01T00:00:00+00:00",
-    }  # fmt: skip
+        "seconds": {"preparing": 1.0, "training": 8.0, "validating": 3.0, "evaluating": 4.0, "total": 16.0},
+        "triples": 8,
+        "machine": machine,
+        "precision": "bf16" if gpu else "no",
+        "versions": {"python": "3", "torch": torch},
+        "time": "2026-01-01T00:00:00+00:00",
+    }
     trace = pd.DataFrame({"waiting_seconds": [0.5] * 4, "padded_tokens": [150] * 4, "real_tokens": [100] * 4})
-    return Fabricated(str(experiment), experiment, about, trace)
+    return fabricated(experiment, about=about, trace=trace)
 
 
 @pytest.fixture(scope="module")
 def results() -> list[Fabricated]:
-    return [fabricate(experiment) for experiment in time_by_chapter.first_round(PROFILE)]
+    return [of_16_seconds(experiment) for experiment in chapters.first_round(PROFILE)]
 
 
 def test_costs_add_up_by_encoder_and_in_all(results) -> None:
@@ -51,8 +53,8 @@ def test_costs_add_up_by_encoder_and_in_all(results) -> None:
     for encoder in PROFILE.encoders:
         count = sum(result.experiment.encoder == encoder for result in results)
         row = table.loc[encoder]
-        assert row.trainings == count and row.triples == 8 * count and row.total == 16 * count and row.preparing == count
-    assert table.loc["all", "trainings"] == len(results)
+        assert row["training runs"] == count and row.triples == 8 * count and row.total == 16 * count and row.preparing == count
+    assert table.loc["all", "training runs"] == len(results)
     assert set(table["triples per second"]) == {1.0} and set(table.waiting) == {0.25} and set(table["padded over real"]) == {1.5}
 
 
@@ -61,27 +63,29 @@ def test_costs_of_nothing_are_refused() -> None:
         time_spent([])
 
 
-def test_chapters_share_trainings_and_count_each_once(results) -> None:
+def test_chapters_share_training_runs_and_count_each_once(results) -> None:
     tuned = [PROFILE.vary(target="static(0.5)", seed=seed) for seed in PROFILE.seeds]
-    every = [*results, fabricate(tuned[1])]  # seed 0 is in the sweep
+    every = [*results, of_16_seconds(tuned[1])]  # seed 0 is in the sweep
     table = time_by_chapter(PROFILE, every, tuned).set_index("chapter")
-    assert list(table.index) == [*(name.replace("_", " ") for name in time_by_chapter.CHAPTERS), "comparison of variants"]
-    assert table.loc["distributed", "trainings"] == table.loc["distributed", "of its own"] == 4
-    assert table.loc["comparison of variants", "trainings"] == 2 + 8 + 4 and table.loc["comparison of variants", "of its own"] == 1
+    assert list(table.index) == [*(name.replace("_", " ") for name in chapters.CHAPTERS), "comparison of variants"]
+    assert table.loc["distributed", "training runs"] == table.loc["distributed", "of its own"] == 4
+    assert (
+        table.loc["comparison of variants", "training runs"] == 2 + 8 + 4 and table.loc["comparison of variants", "of its own"] == 1
+    )
     assert table["of its own"].sum() == len(every)
     assert table["minutes of its own"].sum() == pytest.approx(len(every) * 16 / 60)
     assert table.loc["distributed", "minutes"] == pytest.approx(4 * 16 / 60)
 
 
-def test_a_chapter_without_its_training_is_refused(results) -> None:
-    with pytest.raises(InputError, match="the chapter on distributed shows a training that is not among the results"):
+def test_a_chapter_without_its_training_run_is_refused(results) -> None:
+    with pytest.raises(InputError, match="the chapter on distributed shows a training run that is not among the results"):
         time_by_chapter(PROFILE, results[1:])
 
 
 def test_machines_and_versions_are_counted_apart(results) -> None:
-    some = [results[0], fabricate(results[1].experiment, "NVIDIA H100", torch="3"), results[2]]
+    some = [results[0], of_16_seconds(results[1].experiment, "NVIDIA H100", torch="3"), results[2]]
     table = machines(some)
-    assert list(table.trainings) == [2, 1] and list(table.precision) == ["float32", "bf16"]
+    assert list(table["training runs"]) == [2, 1] and list(table.precision) == ["float32", "bf16"]
     assert table.machine[1] == "NVIDIA H100, 1 of 2 cores, 4.0 GiB" and table.minutes[0] == pytest.approx(32 / 60)
     assert versions(some).values.tolist() == [["python", "3", 3], ["torch", "2", 2], ["torch", "3", 1]]
 
@@ -89,9 +93,74 @@ def test_machines_and_versions_are_counted_apart(results) -> None:
 def test_profiles_show_what_differs_and_a_readers_own() -> None:
     table = profiles(load_profile("demo"))
     assert list(table.columns) == ["demo", "small", "paper"]
-    assert table.loc["trainings", "demo"] == str(len(time_by_chapter.first_round(load_profile("demo"))))
+    assert table.loc["training runs", "demo"] == str(len(chapters.first_round(load_profile("demo"))))
     assert table.loc["experiment: passage_length", "paper"] == "200"
     assert "experiment: clip_norm" not in table.index and "experiment: encoder" not in table.index
     own = profiles(load_profile("demo", "msmarco-mini", "lsa/roberta"), replace(PROFILE, name="mine"))
     assert own.loc["encoders", "this page"] == "lsa/roberta" and own.loc["experiment: steps", "mine"] == "4"
     assert own.loc["static targets", "mine"] == "0.1, 0.5"
+
+
+# The timeline
+
+
+SECONDS = {"preparing": 60.0, "training": 300.0, "validating": 120.0, "evaluating": 120.0, "total": 600.0}
+
+
+def ended(at: str, key: str, **values) -> Fabricated:
+    """A training run of ten minutes that ended at a time of one day."""
+    about = {"seconds": SECONDS, "time": f"2026-01-01T{at}+00:00", "triples": 64}
+    trace = pd.DataFrame({"waiting_seconds": [1.0], "padded_tokens": [2], "real_tokens": [1]})
+    return fabricated(Experiment(**values), key, about=about, trace=trace)
+
+
+RESULTS = [
+    ended("10:10:00", "first", target="static(0.3)"),
+    ended("10:19:59", "second", target="adaptive", in_batch=True),  # seems to start a second before the first ended
+    ended("10:25:00", "beside", encoder="lsa/roberta"),
+    ended("15:25:00", "later", steps=0, encoder="lsa/roberta"),
+]
+
+
+def test_training_runs_one_after_the_other_share_a_lane() -> None:
+    table = schedule(RESULTS).set_index("key")
+    assert list(table.index) == ["first", "second", "beside", "later"]
+    assert dict(table.lane) == {"first": 0, "second": 0, "beside": 1, "later": 0}
+
+
+def test_times_in_which_nothing_ran_are_taken_out() -> None:
+    table = schedule(RESULTS).set_index("key")
+    assert table.start["second"] == pytest.approx(599 / 3600) and table.start["beside"] == pytest.approx(0.25)
+    assert table.idle["beside"] == 0 and table.idle["later"] == pytest.approx(4 + 50 / 60)
+    assert table.start["later"] == pytest.approx(25 / 60) and list(table.hours) == pytest.approx([1 / 6] * 4)
+
+
+@pytest.fixture
+def figure():
+    made = timeline(RESULTS)
+    yield made
+    plt.close(made)
+
+
+def test_bars_are_the_schedule_in_minutes_and_in_the_colours_of_variants(figure) -> None:
+    left = figure.axes[0]
+    shades = [colour("static(0.3)"), colour("adaptive, in-batch"), colour("distributed"), to_rgb(GREY)]
+    for (_, row), bars, shade in zip(schedule(RESULTS).iterrows(), left.containers, shades, strict=True):
+        [bar] = bars
+        assert bars.get_label() == row.key
+        assert (bar.get_x(), bar.get_width()) == (pytest.approx(60 * row.start), pytest.approx(10))
+        assert bar.get_y() + bar.get_height() / 2 == pytest.approx(row.lane)
+        assert to_rgb(bar.get_facecolor()) == pytest.approx(shade)
+    assert left.get_xlabel() == "minutes (4.8 idle hours left out)"
+
+
+def test_parts_of_the_time_stand_one_behind_the_other(figure) -> None:
+    right = figure.axes[1]
+    assert [text.get_text() for text in right.get_yticklabels()] == ["distilbert", "roberta"]
+    for encoder in (0, 1):
+        end = 0.0
+        for part, bars in zip(PARTS, right.containers, strict=True):
+            assert bars[encoder].get_x() == pytest.approx(end) and bars.get_label() == part
+            assert bars[encoder].get_width() == pytest.approx(2 * SECONDS[part] / 60)  # two training runs of each encoder
+            end += bars[encoder].get_width()
+        assert end == pytest.approx(20)

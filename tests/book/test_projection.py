@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
+
 from armbook import projection
 from armbook.benchmarks import find, load
 from armbook.projection import MODELS, Rates
-
 from armlib.errors import InputError
+from books import REPOSITORY
 
 SAME = dict.fromkeys(MODELS, 1000.0)
 
@@ -31,7 +31,7 @@ def test_published_rates_are_those_of_distributed_targets() -> None:
 def test_the_work_of_table_3() -> None:
     table = projection.workload()
     every = table.loc["all"]
-    assert every["sweep trainings"] == 66 and every["sweep triples"] == 66 * 2_560_000 and every["variants"] == 15
+    assert every["sweep runs"] == 66 and every["sweep triples"] == 66 * 2_560_000 and every["variants"] == 15
     assert table.loc["distilBERT", "variant triples"] == 21_630_000
     assert table.loc["distilBERT", "validations"] == (22 * 2_560_000 + 21_630_000) // (500 * 128)
     assert every["passages to evaluate"] == 15 * 8_841_823
@@ -66,7 +66,7 @@ def test_parameters_are_those_of_the_encoders() -> None:
 
 
 def test_parameters_and_lengths_are_those_that_the_benchmarks_count() -> None:
-    found = load(find(Path(__file__).parent))
+    found = load(find(REPOSITORY))
     training = next(each for each in found if each["benchmark"] == "training-speed" and each["settings"]["layers"] == 6)
     gathering = next(each for each in found if each["benchmark"] == "gather-speed")
     assert training["floor"]["non_embedding_parameters"] == projection.non_embedding("distilBERT")
@@ -84,11 +84,12 @@ def test_rates_by_arithmetic_reach_their_share_of_the_peak() -> None:
 
 
 def test_comparison_names_projections_and_ends_with_the_papers_sum() -> None:
-    table = projection.comparison([projection.published_rates(), projection.targets()])
-    assert list(table["rates"]) == ["published (projection)", "target (projection)", "hours of Table 3 (published)"]
+    computed = projection.by_arithmetic("NVIDIA H100 80GB HBM3", 0.4)
+    table = projection.comparison([projection.published_rates(), computed])
+    assert list(table["rates"]) == ["published (projection)", "arithmetic (projection)", "hours of Table 3 (published)"]
     assert table.total.iloc[-1] == projection.published_hours() and table["of the paper's"].iloc[-1] == 1
-    assert table.total[1] == pytest.approx(projection.project(projection.targets()).loc["all", "total"])
-    assert "encoding with MPNet" in table["by arithmetic"][1]
+    assert table.total[1] == pytest.approx(projection.project(computed).loc["all", "total"])
+    assert table["by arithmetic"].tolist() == ["", "training, encoding", ""]
 
 
 @pytest.mark.parametrize(

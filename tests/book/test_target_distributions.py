@@ -1,8 +1,8 @@
-"""Figure 6 and its tables hold the numbers of the traces: smoothed lines over faint ones, both ends of the training."""
+"""Figure 6 and its tables hold the numbers of the traces: smoothed lines over faint ones, both ends of the training run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import matplotlib
 
@@ -12,46 +12,39 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from armbook import tables, target_distributions
+
+from armbook import tables
 from armbook.style import colour, marker, save
 from armbook.target_distributions import (
     AFTER,
     BEFORE,
     STATISTICS,
+    as_columns,
     before_and_after,
     between_encoders,
     summary,
     target_distributions,
 )
-
 from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
+from fabricated import Fabricated, fabricated
 
 ENCODERS = ("lsa/distilbert", "lsa/roberta")
 
 
-@dataclass
-class Fabricated:
-    """A training whose trace is made up."""
-
-    key: str
-    experiment: Experiment
-    trace: pd.DataFrame
-
-
-def fabricated(encoder: str, seed: int, steps: int = 100, start: float = 0.9, end: float = 0.0) -> Fabricated:
+def falling(encoder: str, seed: int, steps: int = 100, start: float = 0.9, end: float = 0.0) -> Fabricated:
     """Similarities that fall from ``start`` to ``end`` within 40 batches, the maximum 0.6 above the mean, the minimum 0.2 below."""
     batches = np.arange(1, steps + 1)
     noise = 0.01 * np.random.default_rng(seed).standard_normal(steps)
     mean = end + (start - end) * np.clip(1 - (batches - 1) / 40, 0, 1) + noise
     columns = {"similarity_mean": mean, "similarity_minimum": mean - 0.2, "similarity_maximum": mean + 0.6}
     experiment = Experiment(encoder=encoder, target="distributed", seed=seed)
-    return Fabricated(f"{encoder} {seed}", experiment, pd.DataFrame({"step": batches, **columns}))
+    return fabricated(experiment, f"{encoder} {seed}", trace=pd.DataFrame({"step": batches, **columns}))
 
 
 @pytest.fixture
 def results() -> list[Fabricated]:
-    return [fabricated(encoder, seed, start=0.9 - 0.3 * place) for place, encoder in enumerate(ENCODERS) for seed in (0, 1)]
+    return [falling(encoder, seed, start=0.9 - 0.3 * place) for place, encoder in enumerate(ENCODERS) for seed in (0, 1)]
 
 
 @pytest.fixture
@@ -98,8 +91,8 @@ def test_the_axis_on_the_right_shows_targets(figure) -> None:
     np.testing.assert_allclose(scale.get_ylim(), [(1 + value) / 2 for value in last.get_ylim()])
 
 
-def test_long_trainings_show_500_batches_at_either_end() -> None:
-    made = target_distributions([fabricated("lsa/mpnet", 0, steps=1300)])
+def test_long_training_runs_show_500_batches_at_either_end() -> None:
+    made = target_distributions([falling("lsa/mpnet", 0, steps=1300)])
     first, last = (lines(axes)["_mean 0"][:, 0] for axes in made.axes[:2])
     assert (first[0], first[-1], last[0], last[-1]) == (1, 500, -499, 0)
     assert len(made.legends[0].get_texts()) == 3  # there are no other seeds
@@ -118,18 +111,18 @@ def test_the_table_holds_both_ends(results) -> None:
         smooth = [abs(trace.similarity_mean[max(0, n - 31) : n + 1].mean()) for n in range(100)]
         settled = int(row["settled", "batch"])
         assert max(smooth[settled - 1 :]) <= 0.1 < smooth[settled - 2] and row["settled", "of"] == 100
-    assert "in 4 of 4 trainings" in summary(table) and summary(table).endswith("than the minimum in 4 of 4.")
+    assert "in 4 of 4 training runs" in summary(table) and summary(table).endswith("than the minimum in 4 of 4.")
 
 
 def test_a_mean_that_does_not_settle_has_no_batch(tmp_path, monkeypatch) -> None:
-    table = before_and_after([fabricated("lsa/mpnet", 0, end=0.4), fabricated("lsa/mpnet", 1)])
-    assert table["settled", "batch"].isna().tolist() == [True, False] and "0 in 1 of 2 trainings" in summary(table)
-    text = target_distributions.as_columns(table)
+    table = before_and_after([falling("lsa/mpnet", 0, end=0.4), falling("lsa/mpnet", 1)])
+    assert table["settled", "batch"].isna().tolist() == [True, False] and "0 in 1 of 2 training runs" in summary(table)
+    text = as_columns(table)
     assert text.loc[("settled", "batch")].tolist() == ["—", str(table["settled", "batch"].iloc[1])]
     assert text.loc[(AFTER, "mean")].tolist() == [f"{value:.2f}" for value in table[AFTER, "mean"]]
     assert text.loc[("settled", "of")].tolist() == ["100", "100"]
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
-    saved = pd.read_csv(tables.save(table, "course")[0], header=[0, 1], index_col=[0, 1])
+    saved = pd.read_csv(tables.save(table, "ends")[0], header=[0, 1], index_col=[0, 1])
     np.testing.assert_allclose(saved[AFTER, "mean"], table[AFTER, "mean"])
 
 
@@ -141,20 +134,20 @@ def test_encoders_are_compared_by_their_means_over_seeds(results) -> None:
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
-    empty = fabricated("lsa/mpnet", 3)
-    empty.trace = empty.trace.iloc[:0]
+    full = falling("lsa/mpnet", 3)
+    empty = replace(full, trace=full.trace.iloc[:0])
     for make in (target_distributions, before_and_after):
         with pytest.raises(InputError, match="lsa/mpnet 3 has a trace without batches"):
             make([empty])
-        with pytest.raises(InputError, match="at least one training"):
+        with pytest.raises(InputError, match="at least one training run"):
             make([])
 
 
-def test_a_real_training_is_drawn(small_store, small_experiment, tmp_path, monkeypatch) -> None:
+def test_a_real_training_run_is_drawn(small_store, small_experiment, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
     result = small_store.result(small_experiment)
     made = target_distributions([result])
     drawn = lines(made.axes[0])["_each maximum 0"][:, 1]
     np.testing.assert_allclose(drawn, result.trace.similarity_maximum[:10])
-    assert [path.suffix for path in save(made, target_distributions.__name__)] == [".svg", ".pdf"]
+    assert [path.suffix for path in save(made, "distributions")] == [".svg", ".pdf"]
     plt.close(made)

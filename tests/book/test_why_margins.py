@@ -1,6 +1,8 @@
-"""The drawing of two ways to a target: arrows join the boxes they name, texts fit, and only the teacher's way needs a teacher."""
+"""Two ways to a target: arrows join the boxes they name, texts fit, only one needs a teacher; and how training runs went."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import matplotlib
 
@@ -9,10 +11,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from armbook.style import GREY
-from armbook.why_margins import two_ways
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from armbook.style import GREY, colour, save
+from armbook.why_margins import learning, two_ways
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +86,28 @@ def test_what_both_panels_share_stands_at_the_same_place(panels) -> None:
 def test_everything_is_grey(panels) -> None:
     for axes in panels.values():
         assert {to_hex(text.get_color()) for text in axes.texts} | {to_hex(p.get_edgecolor()) for p in axes.patches} == {GREY}
+
+
+# Of real training runs
+
+
+@pytest.fixture(scope="module")
+def results(small_store, small_experiment):
+    return small_store.results([small_experiment, replace(small_experiment, seed=1), replace(small_experiment, target="adaptive")])
+
+
+def test_learning_draws_the_validations_and_the_trace(results, tmp_path, monkeypatch) -> None:
+    figure = learning(results)
+    scores, similarities = figure.axes
+    for result, line in zip(results, scores.lines, strict=True):
+        assert line.get_ydata().tolist() == result.validations["nDCG@10"].tolist()
+        assert line.get_xdata().tolist() == (result.validations.step * 16).tolist()
+        assert line.get_color() == colour(result.experiment.variant())
+    for result, line in zip(results, similarities.lines, strict=True):
+        assert line.get_ydata()[-1] == pytest.approx(result.trace.similarity_mean.mean()), "20 steps are within one rolling mean"
+    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
+    made = save(figure, "learning")
+    assert [path.name for path in made] == ["learning.svg", "learning.pdf"]
+    before = [path.read_bytes() for path in made]
+    save(learning(results), "learning")
+    assert [path.read_bytes() for path in made] == before, "the same data give the same bytes"

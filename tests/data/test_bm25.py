@@ -10,6 +10,7 @@ from ir_measures import calc_aggregate, nDCG
 
 from armlib.data.bm25 import BM25
 from armlib.data.negatives import mine_negatives
+from armlib.data.text_files import columns, numbered_lines
 from armlib.errors import InputError
 from armlib.names import load_collection
 
@@ -103,12 +104,8 @@ def test_fewer_candidates_give_fewer_negatives():
     + [("msmarco-mini", "dl19", 0.433), ("msmarco-mini", "dl20", 0.480)],
 )
 def test_real_collections_score_what_is_stated_for_them(shared_data, folder, split, expected):
-    from armlib.data.text_files import columns, numbered_lines
-
     def rows(name):
-        path = next(
-            path for path in (shared_data / folder / name, shared_data / folder / f"{name}.gz") if path.exists()
-        )
+        path = next(path for path in (shared_data / folder / name, shared_data / folder / f"{name}.gz") if path.exists())
         return [json.loads(line) for _, line in numbered_lines(path)]
 
     documents = ((row["_id"], f"{row.get('title') or ''} {row['text']}") for row in rows("corpus.jsonl"))
@@ -117,11 +114,10 @@ def test_real_collections_score_what_is_stated_for_them(shared_data, folder, spl
         qrels.setdefault(query, {})[document] = int(grade)
     queries = {row["_id"]: row["text"] for row in rows("queries.jsonl") if row["_id"] in qrels}
     index = BM25.cached(f"test-{folder}", lambda: documents)
-    assert calc_aggregate([nDCG @ 10], qrels, index.search(queries, 100))[nDCG @ 10] == pytest.approx(
-        expected, abs=6e-4
-    )
+    assert calc_aggregate([nDCG @ 10], qrels, index.search(queries, 100))[nDCG @ 10] == pytest.approx(expected, abs=6e-4)
 
 
 def test_the_index_of_a_collection_is_shared_by_its_splits(shared_data):
     train, test = (load_collection(shared_data / "scifact" / split) for split in ("train", "test"))
-    assert train.bm25().ids == test.bm25().ids == [document.id for document in train.documents()]
+    assert train.corpus.bm25() is test.corpus.bm25()
+    assert train.corpus.bm25().ids == [document.id for document in test.documents()]

@@ -11,7 +11,7 @@ from ir_measures import R, calc_aggregate, nDCG
 
 from armlib.names import load_collection
 
-pytestmark = pytest.mark.usefixtures("ir_datasets_home")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ir_datasets_home")]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_the_other_splits(train, shared_data, split, published):
     assert collection.queries().keys() == collection.qrels().keys()
     assert collection.relevant_from == (1 if split == "dev" else 2)
     assert collection.triples() is None
-    assert collection.corpus_fingerprint() == train.corpus_fingerprint()
+    assert collection.corpus is train.corpus
 
 
 def test_triples_are_ten_for_each_pair(train):

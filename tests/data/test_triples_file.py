@@ -1,13 +1,11 @@
-"""Triples of texts, from a file and from a stream."""
+"""Triples of texts from a file."""
 
 from __future__ import annotations
 
 import gzip
-import itertools
 
 import pytest
 
-from armlib.data.triples_file import read_text_triples
 from armlib.errors import InputError
 from armlib.names import load_collection
 
@@ -69,14 +67,3 @@ def test_missing_and_empty_files(tmp_path):
     (tmp_path / "empty.tsv").write_text("")
     with pytest.raises(InputError, match=r"empty\.tsv is empty: expected a query, a positive"):
         list(load_collection(tmp_path / "empty.tsv").documents())
-
-
-def test_an_endless_stream_of_lines_or_rows():
-    endless = itertools.cycle([LINES[0], ("q", "p", "n")])
-    assert list(itertools.islice(read_text_triples(endless), 3)) == [
-        ("what is x", "x is this", "y is that"),
-        ("q", "p", "n"),
-        ("what is x", "x is this", "y is that"),
-    ]
-    with pytest.raises(InputError, match=r"^my stream:2: expected 3 columns"):
-        list(read_text_triples([("q", "p", "n"), ("q", "p")], source="my stream"))

@@ -9,6 +9,8 @@ from armlib.demo.docstring_sources import DocumentedObject
 from armlib.demo.docstrings import Docstrings, Names, collection_fingerprint, distinct, passages_of
 from armlib.names import load_collection
 
+pytestmark = pytest.mark.slow  # the first one mines, which takes half a minute
+
 
 @pytest.fixture(scope="module")
 def train():
@@ -74,7 +76,7 @@ def test_bm25_finds_what_it_should(test):
 def test_the_fingerprint_is_the_same_for_the_same_packages(train):
     assert len(collection_fingerprint()) == 16
     assert train.fingerprint() == load_collection("docstrings/train").fingerprint()
-    assert train.corpus_fingerprint() == load_collection("docstrings/test").corpus_fingerprint()
+    assert train.corpus.fingerprint() == load_collection("docstrings/test").corpus.fingerprint()
 
 
 def test_inherited_docstrings_and_aliases_are_one_object():

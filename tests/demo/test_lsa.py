@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import itertools
 import json
 import os
@@ -13,7 +12,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -24,7 +22,8 @@ from armlib.demo.word_vectors import SIZE, SPECIAL, Semantics, kept_semantics, l
 from armlib.encoder import first_token
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
-from armlib.names import load_encoder
+from armlib.names import load_collection, load_encoder
+from armlib.storage import short_digest
 
 TOPICS = ("sun moon star planet orbit comet", "bread flour oven yeast dough crust", "goal match referee ball kick team")
 
@@ -38,21 +37,9 @@ def topic_texts(count: int = 600, seed: int = 0) -> list[str]:
     ]
 
 
-class Passages(NamedTuple):
-    """As much of a collection as `load_encoder` needs."""
-
-    texts: list[str]
-
-    def documents(self) -> Iterator[object]:
-        return iter([Document(str(number), text) for number, text in enumerate(self.texts)])
-
-    def corpus_fingerprint(self) -> str:
-        return hashlib.sha256(repr(self.texts).encode()).hexdigest()[:16]
-
-
-class Document(NamedTuple):
-    id: str
-    text: str
+def encoder_of(texts: list[str], architecture: str, **settings) -> BiEncoder:
+    """`lsa_encoder` of a list of texts."""
+    return lsa_encoder(lambda: texts, short_digest(*texts), architecture, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -145,28 +132,32 @@ def test_the_tokenizer(semantics: Semantics) -> None:
     assert "##" not in tokenizer.all_special_tokens and tokenizer("##t")["input_ids"][1] != tokenizer.vocab.get("##t")
 
 
+@pytest.mark.slow
 def test_another_process_gets_the_same_bytes(tmp_path: Path) -> None:
     """Hash tables are seeded anew in each process, and another number of threads adds in another order."""
     texts, shape = topic_texts(300), {"dim": 16, "heads": 2, "vocabulary": 150}
     (tmp_path / "input.json").write_text(json.dumps([texts, shape, ARCHITECTURES]))
     program = (
         "import json, sys; from armlib.demo.lsa import lsa_encoder; texts, shape, names = json.load(open(sys.argv[1]));"
-        "made = [lsa_encoder(texts, name, **shape) for name in names];"
+        "made = [lsa_encoder(lambda: texts, 'the texts', name, **shape) for name in names];"
         "print(json.dumps([[e.fingerprint(), sorted(e.tokenizer.get_vocab().items())] for e in made]))"
     )
     threads = "2" if torch.get_num_threads() == 1 else "1"
     printed = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "input.json")],
-        env=os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads},
+        # In a cache of its own, so that it does not read what this process keeps there.
+        env=os.environ
+        | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
+        | {"ARMLIB_CACHE": str(tmp_path / "cache")},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
     for name, (fingerprint, entries) in zip(ARCHITECTURES, json.loads(printed), strict=True):
-        here = lsa_encoder(texts, name, **shape)
+        here = encoder_of(texts, name, **shape)
         assert here.fingerprint() == fingerprint
         assert sorted(here.tokenizer.get_vocab().items()) == [tuple(entry) for entry in entries]
-        assert lsa_encoder(texts, name, **shape, seed=1).fingerprint() != fingerprint
+        assert encoder_of(texts, name, **shape, seed=1).fingerprint() != fingerprint
 
 
 def test_making_one_leaves_the_random_state_alone(semantics: Semantics) -> None:
@@ -212,7 +203,9 @@ def test_damaged_vectors_are_made_again(cache: Path) -> None:
 
 def test_load_encoder_by_name(cache: Path, tmp_path: Path) -> None:
     words = [f"word{number} {topic}" for number in range(300) for topic in TOPICS]
-    collection = Passages(words)
+    lines = [f"a query\t{positive}\t{negative}\n" for positive, negative in zip(words[::2], words[1::2], strict=True)]
+    (tmp_path / "words.tsv").write_text("".join(lines))
+    collection = load_collection(tmp_path / "words.tsv")
     encoders = {name: load_encoder(f"lsa/{name}", collection) for name in ARCHITECTURES}
     assert {encoder.pooling for encoder in encoders.values()} == {"cls"}
     assert len({repr(sorted(encoder.tokenizer.get_vocab().items())) for encoder in encoders.values()}) == 1
@@ -224,14 +217,14 @@ def test_load_encoder_by_name(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown LSA encoder 'lsa/bert'.*lsa/distilbert, lsa/mpnet, lsa/roberta"):
         load_encoder("lsa/bert", collection)
     with pytest.raises(InputError, match="unknown LSA architecture 'bert'"):
-        lsa_encoder(words, "bert")
+        encoder_of(words, "bert")
 
 
 def test_too_little_text_is_refused() -> None:
     with pytest.raises(InputError, match="1 texts found .* WordPieces, too few for vectors of 128 dimensions"):
-        lsa_encoder(["one short text"], "distilbert")
+        encoder_of(["one short text"], "distilbert")
     with pytest.raises(InputError, match="3 heads cannot share 16 dimensions"):
-        lsa_encoder(topic_texts(100), "distilbert", dim=16, heads=3, vocabulary=100)
+        encoder_of(topic_texts(100), "distilbert", dim=16, heads=3, vocabulary=100)
 
 
 def test_real_passages_start_well_above_chance(shared_data: Path) -> None:
@@ -244,7 +237,7 @@ def test_real_passages_start_well_above_chance(shared_data: Path) -> None:
         corpus = {row["_id"]: row["text"] for row in map(json.loads, lines) if row["_id"] in wanted}
     with open(folder / "queries.jsonl") as lines:
         queries = {row["_id"]: row["text"] for row in map(json.loads, lines)}
-    encoder = lsa_encoder(corpus.values(), "distilbert")
+    encoder = encoder_of(list(corpus.values()), "distilbert")
     query, positive, negative = (
         embed(encoder, texts, length)
         for texts, length in (

@@ -8,16 +8,25 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
 import yaml
 from bs4 import BeautifulSoup, Tag
 
-
 # What a browser fetches by itself; a link that a reader may follow (<a href>) is not among them.
 LOADING = {
-    "script": ("src",), "link": ("href",), "img": ("src", "srcset"), "iframe": ("src",), "source": ("src", "srcset"),
-    "video": ("src", "poster"), "audio": ("src",), "embed": ("src",), "object": ("data",), "track": ("src",),
-    "image": ("href", "xlink:href"), "use": ("href", "xlink:href"),
-}  # fmt: skip
+    "script": ("src",),
+    "link": ("href",),
+    "img": ("src", "srcset"),
+    "iframe": ("src",),
+    "source": ("src", "srcset"),
+    "video": ("src", "poster"),
+    "audio": ("src",),
+    "embed": ("src",),
+    "object": ("data",),
+    "track": ("src",),
+    "image": ("href", "xlink:href"),
+    "use": ("href", "xlink:href"),
+}
 NOT_LOADED = {"canonical", "next", "prev", "search", "author", "license"}  # of <link rel="...">
 IN_CODE = re.compile(r"""(?:url\(\s*["']?|@import\s+["']|\bfrom\s+["']|\bimport\s*\(?\s*["'])((?:https?:)?//[^"')\s]+)""")
 

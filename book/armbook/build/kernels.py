@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
 from papermill.engines import NBClientEngine
 from traitlets.config import Config
 

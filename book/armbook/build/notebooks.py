@@ -14,18 +14,23 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
 import nbformat
 from papermill.translators import PythonTranslator
-from armlib.errors import InputError, unknown
-from armlib.storage import digest
-from armlib.storage import read_json
-from armlib.storage import write_json
 
+from armlib.errors import InputError, unknown
+from armlib.storage import digest, read_json, write_json
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,), "float": (float, int), "str": (str,), "bool": (bool,), "list": (list,), "tuple": (list,), "dict": (dict,),
-}  # fmt: skip
+    "int": (int,),
+    "float": (float, int),
+    "str": (str,),
+    "bool": (bool,),
+    "list": (list,),
+    "tuple": (list,),
+    "dict": (dict,),
+}
 
 
 @dataclass(frozen=True)
@@ -198,10 +203,27 @@ def _run(task: Task, jobs: int, timeout: int, root: Path, running: set[subproces
     task.folder.mkdir(parents=True, exist_ok=True)
     draft = task.folder / f"{task.notebook.stem}.unfinished.ipynb"
     command = [
-        sys.executable, "-m", "papermill", str(task.notebook), str(draft), "--parameters_yaml", json.dumps(task.parameters),
-        "--engine", "unix-sockets", "--kernel", "python3", "--language", "python", "--cwd", str(root), "--no-progress-bar",
-        "--start-timeout", "120", "--execution-timeout", str(timeout),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "papermill",
+        str(task.notebook),
+        str(draft),
+        "--parameters_yaml",
+        json.dumps(task.parameters),
+        "--engine",
+        "unix-sockets",
+        "--kernel",
+        "python3",
+        "--language",
+        "python",
+        "--cwd",
+        str(root),
+        "--no-progress-bar",
+        "--start-timeout",
+        "120",
+        "--execution-timeout",
+        str(timeout),
+    ]
     process = subprocess.Popen(command, env=_environment(jobs), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     running.add(process)
     printed, _ = process.communicate()
@@ -221,10 +243,15 @@ def _run(task: Task, jobs: int, timeout: int, root: Path, running: set[subproces
 def _environment(jobs: int) -> dict[str, str]:
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     fixed = {
-        "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
-        "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "ARMLIB_PROGRESS": "0",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }  # fmt: skip
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONHASHSEED": "0",
+        "ARMLIB_PROGRESS": "0",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
     return {**os.environ, **fixed}
 
 

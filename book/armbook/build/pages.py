@@ -8,31 +8,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from importlib import resources
 from pathlib import Path
-import filelock
-from armlib.errors import InputError, unknown
-from armlib.storage import digest
-from armlib.storage import disk_errors
-from armlib.storage import file_digest
-from armlib.storage import read_json
-from armlib.storage import write_json
 
+import filelock
+
+import armbook
+import armlib
+from armlib.errors import InputError, unknown
+from armlib.experiments.profile import profile_names
+from armlib.storage import digest, disk_errors, file_digest, read_json, write_json
 
 try:
     import nbformat
     import yaml
 
-    from armbook.build.checks import check_html
-    from armbook.build.checks import check_sources
-    from armbook.build.checks import pages
-    from armbook.build.notebooks import Task
-    from armbook.build.notebooks import announce
-    from armbook.build.notebooks import changed_parameters
-    from armbook.build.notebooks import cleaned
-    from armbook.build.notebooks import execute
-    from armbook.build.notebooks import known_parameters
-    from armbook.build.notebooks import read_parameters
+    from armbook.build.checks import check_html, check_sources, pages
+    from armbook.build.notebooks import Task, announce, changed_parameters, cleaned, execute, known_parameters, read_parameters
 except ImportError as error:
     raise InputError(f"the book is built with packages that are not installed ({error.name}): pip install -e '.[book]'") from error
 
@@ -42,16 +33,22 @@ BUILD = Path("book/_build")
 MATHJAX = "tex-svg-full.js"
 # What the paper numbers, by the notebook that makes it.
 NUMBERED = {
-    "figure 1": "01_why_margins", "figure 2": "02_loss_explorer", "figure 3": "04_static_targets",
-    "figure 4": "05_adaptive_targets", "figure 5": "06_distributed_targets", "figure 6": "07_target_distributions",
-    "table 1": "03_data_and_encoders", "table 2": "07_target_distributions", "table 3": "08_comparison", "table 4": "09_baselines",
-}  # fmt: skip
+    "figure 1": "01_why_margins",
+    "figure 2": "02_loss_explorer",
+    "figure 3": "04_static_targets",
+    "figure 4": "05_adaptive_targets",
+    "figure 5": "06_distributed_targets",
+    "figure 6": "07_target_distributions",
+    "table 1": "03_data_and_encoders",
+    "table 2": "07_target_distributions",
+    "table 3": "08_comparison",
+    "table 4": "09_baselines",
+}
 
 
 def build(
-    root: Path | None = None, *, profile: str = "demo", jobs: int = 2, timeout: int = 3600,
-    train: Callable[[], object] | None = None,
-) -> Path:  # fmt: skip
+    root: Path, *, profile: str = "demo", jobs: int = 2, timeout: int = 3600, train: Callable[[], object] | None = None
+) -> Path:
     """Run the notebooks of the book and make its pages; what has not changed since the last build is not made again.
 
     The parameters of a notebook come from ``book/parameters.yml`` (a mapping of notebook names to parameters), and its
@@ -59,7 +56,7 @@ def build(
     ``html`` the pages; these are replaced only by pages in which nothing was found wrong.
 
     Args:
-        root: the folder that holds ``_toc.yml``; by default the checkout that this package was installed from.
+        root: a checkout of the repository: the folder that holds ``_toc.yml``.
         profile: how much is trained and on what: ``demo``, ``small``, ``paper`` or a TOML file.
         jobs: how many notebooks run at a time; each gets an equal share of the cores.
         timeout: seconds that a cell may take.
@@ -73,10 +70,9 @@ def build(
         InputError: an unknown profile, another build is running, faulty sources or parameters, a failing notebook (named
             with its cell), a warning of Jupyter Book, or faulty pages.
     """
-    root = _root(root)
-    profiles = sorted(file.name.removesuffix(".toml") for file in (resources.files("armlib") / "experiments" / "profiles").iterdir())
-    if profile not in profiles and not profile.endswith(".toml"):
-        raise unknown("profile", profile, profiles)
+    root = _checked(root)
+    if profile not in profile_names() and not profile.endswith(".toml"):
+        raise unknown("profile", profile, profile_names())
     if jobs < 1:
         raise InputError(f"at least 1 notebook has to run at a time, not {jobs}")
     with disk_errors(root / BUILD):
@@ -88,7 +84,7 @@ def build(
             raise InputError(f"another build of the book is running in {root}; wait for it, or end it") from None
 
 
-def run_one(root: Path | None, name: str, parameters: Mapping[str, str], *, timeout: int = 3600) -> list[Path]:
+def run_one(root: Path, name: str, parameters: Mapping[str, str], *, timeout: int = 3600) -> list[Path]:
     """Run one notebook of the book, whatever was run before.
 
     Args:
@@ -102,7 +98,7 @@ def run_one(root: Path | None, name: str, parameters: Mapping[str, str], *, time
     Raises:
         InputError: an unknown notebook, wrong parameters, or a failing cell, which is named.
     """
-    root = _root(root)
+    root = _checked(root)
     notebooks = _notebooks(root)
     name = NUMBERED.get(name, name)
     if name not in notebooks:
@@ -142,12 +138,13 @@ def _build(profile: str, jobs: int, root: Path, timeout: int, train: Callable[[]
     return html
 
 
-def _root(root: Path | None) -> Path:
-    folders = [Path(__file__).resolve().parents[1], Path.cwd()] if root is None else [Path(root).resolve()]
-    for folder in folders:
-        if (folder / "_toc.yml").is_file():
-            return folder
-    raise InputError(f"the book is built from a checkout of the repository, but there is no _toc.yml in {folders[-1]}")
+def _checked(root: Path) -> Path:
+    root = Path(root).resolve()
+    if not (root / "_toc.yml").is_file():
+        raise InputError(
+            f"the book is built in a checkout of its repository, but there is no _toc.yml in {root} (name it: --folder)"
+        )
+    return root
 
 
 def _notebooks(root: Path) -> dict[str, Path]:
@@ -173,9 +170,9 @@ def _tasks(profile: str, root: Path) -> list[Task]:
 
 
 def _fingerprint(root: Path) -> str:
-    """Stands for this package, its data and the versions of what it uses."""
-    package = Path(__file__).parent
-    files = [path for path in sorted(package.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    """Stands for the code of both packages, their data and the versions of what they use."""
+    packages = Path(armlib.__file__).parent, Path(armbook.__file__).parent
+    files = [path for package in packages for path in sorted(package.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
     pins = [root / "pyproject.toml"] if (root / "pyproject.toml").is_file() else []
     return digest(sys.version, *(f"{path.name} {file_digest(path)}" for path in [*files, *pins]))
 
@@ -188,7 +185,7 @@ def _stage(tasks: list[Task], root: Path, stage: Path) -> None:
         shutil.copy2(root / name, stage / name)
     for name in ("book", "figures", "web"):
         if (root / name).is_dir():
-            shutil.copytree(root / name, stage / name, ignore=shutil.ignore_patterns("_build", ".*"))
+            shutil.copytree(root / name, stage / name, ignore=shutil.ignore_patterns("_build", "armbook", ".*"))
     for task in tasks:
         target = stage / task.notebook.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from armlib.evaluation.evaluate import DEPTH
 from armlib.names import load_collection
 from armlib.retrieval.exact import ExactSearch
 from armlib.retrieval.indexes import DEFAULTS, PAPER_PASSAGES, check_index
-from armlib.retrieval.vectors import BLOCK, Vectors, unit_vectors
+from armlib.retrieval.vectors import BLOCK, unit_vectors
 
 GROWN = {FLAT: {}, IVF: {"nprobe": 64}, HNSW: {"efSearch": DEPTH}, PAPER: {"nprobe": 64, "efSearch": 128, "k_factor": 4}}
 PAPER_DIMENSION = 768
@@ -86,7 +86,7 @@ def grow(
         return pd.DataFrame(rows).join(times(configured, searched.queries, rounds, batch))
 
 
-def synthetic(vectors: Vectors, size: int, seed: int = 0) -> np.ndarray:
+def synthetic(vectors: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
     """Vectors that are clustered as given ones are: each near a given one, in a random direction from it.
 
     The cosine to its source is drawn from the cosines of real vectors to their nearest neighbours. In the random direction they

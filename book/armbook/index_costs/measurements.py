@@ -24,7 +24,6 @@ from armlib.retrieval.embeddings import cached_embeddings
 from armlib.retrieval.encoding import encode_rows
 from armlib.retrieval.indexes import DEFAULTS, GRAPH_SEARCH, PAPER_LISTS, PAPER_PASSAGES, ApproximateIndex, build_index, check_index
 from armlib.retrieval.rankings import RECALL_DEPTHS, RECALL_QUERIES, to_run
-from armlib.retrieval.vectors import Vectors
 
 FLAT, IVF, HNSW, PAPER = KINDS = ("flat", "IVF", "HNSW", "paper")
 NPROBES, EF_SEARCHES, K_FACTORS = (1, 2, 8, 32, 128, 512, 2048), (16, 64, 256, 1024, GRAPH_SEARCH), (4, 1)
@@ -46,7 +45,7 @@ class Searched:
         collections: the ids of each collection's judged queries, by its name.
     """
 
-    vectors: Vectors
+    vectors: np.ndarray
     ids: Sequence[bytes] | Sequence[str]
     queries: np.ndarray
     collections: Mapping[str, Sequence[str]]
@@ -67,8 +66,8 @@ class IndexMeasurements:
     """What a sweep measured.
 
     Attributes:
-        table: a row for each setting, see `sweep`.
-        scores: a row for each scored setting, collection and measure, see `sweep`.
+        table: a row for each setting, see `measure_indexes`.
+        scores: a row for each scored setting, collection and measure, see `measure_indexes`.
         list_sizes: passages in each list of the paper's index; empty if it was not built.
         made: the machine, threads, versions and time, as `armlib.experiments.provenance.provenance` gives them.
     """
@@ -229,9 +228,9 @@ def measure_indexes(
 
 
 def build(
-    vectors: Vectors, kinds: Iterable[str], training: int | None = None, threads: int | None = 1
+    vectors: np.ndarray, kinds: Iterable[str], training: int | None = None, threads: int | None = 1
 ) -> dict[str, tuple[ApproximateIndex, float]]:
-    """An index of each kind with the seconds that it took; see `sweep` for the arguments.
+    """An index of each kind with the seconds that it took; see `measure_indexes` for the arguments.
 
     Raises:
         InputError: a kind is unknown or cannot be built of these vectors; known before the first is built.

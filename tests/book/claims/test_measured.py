@@ -7,27 +7,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+
 from armbook.claims.evidence import Example, Teacher
 from armbook.claims.groups import groups
 from armbook.claims.ledger import evidence, ledger, save, side_by_side, summary
 from armbook.claims.measured import JUDGES, judge_measured
 from armbook.claims.rules import higher, sooner
 from armbook.claims.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, claims
-
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING, file_name
-from armlib.evaluation.measures import Evaluation
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
 from armlib.experiments.store import RunStore
+from fabricated import Fabricated, evaluation, fabricated, with_about
 
 BASE = Experiment(steps=600, validate_every=60)
 PROFILE = Profile(
@@ -35,7 +34,7 @@ PROFILE = Profile(
     sweep_seeds=(0, 1), jobs=1, about="Made up for tests.",
 )  # fmt: skip
 TEST = "docstrings/test"
-QUERIES = [f"q{number:02d}" for number in range(40)]
+NOISE = np.linspace(-0.02, 0.02, 40)
 STATICS = (0.1, 0.3, 0.5, 1.0)
 LOSSES = [(f"static({value})", batch) for value in STATICS for batch in (False, True)]
 LOSSES += [("adaptive", False), ("adaptive", True), ("distributed", False), ("mean", False)]
@@ -44,41 +43,8 @@ BEST_HITS = dict(zip(PROFILE.encoders, (0.3, 0.5, 0.1), strict=True))
 Change = Callable[[str, str, bool], dict]
 
 
-@dataclass
-class Fabricated:
-    """A result whose values are made up; what a judge reads of `armlib.experiments.result.Result`."""
-
-    key: str
-    experiment: Experiment
-    about: dict
-    trace: pd.DataFrame
-    validations: pd.DataFrame
-    evaluations: dict[str, Evaluation]
-
-    @cached_property
-    def measures(self) -> pd.DataFrame:
-        rows = [(TEST, mode, name, value) for mode, each in self.evaluations.items() for name, value in each.mean.items()]
-        return pd.DataFrame(rows, columns=["collection", "mode", "measure", "value"])
-
-    def value(self, collection: str, mode: str, measure: str) -> float:
-        assert collection == TEST
-        rows = self.measures
-        return float(rows[(rows["mode"] == mode) & (rows.measure == measure)].value.iloc[0])
-
-    def per_query(self, collection: str, mode: str) -> Evaluation:
-        assert collection == TEST
-        return self.evaluations[mode]
-
-
-def evaluation(**means: float) -> Evaluation:
-    """Measures of 40 queries with these means."""
-    noise = np.linspace(-0.02, 0.02, len(QUERIES))
-    columns = {{"ndcg": "nDCG@10", "recall": "R@1000", "hits": "Success@100"}[name]: mean + noise for name, mean in means.items()}
-    return Evaluation.from_per_query(pd.DataFrame(columns, index=QUERIES))
-
-
 def facts(encoder: str, target: str, in_batch: bool) -> dict:
-    """What is true of one training where every claim holds but that of the abstract."""
+    """What is true of one training run where every claim holds but that of the abstract."""
     base = {"settled": 100, "end": 0.0, "above": 0.6, "below": 0.2, "stopped": True, "seconds": 100.0, "peak": 480}
     if target.startswith("static"):
         value = float(target[7:-1])
@@ -98,7 +64,7 @@ def facts(encoder: str, target: str, in_batch: bool) -> dict:
     return base | found
 
 
-def fabricate(experiment: Experiment, true: dict) -> Fabricated:
+def of_facts(experiment: Experiment, true: dict) -> Fabricated:
     """A result of which these facts are true; seeds differ by 0.001."""
     shift = 0.001 * (experiment.seed - 0.5)
     steps = np.arange(experiment.validate_every, experiment.steps + 1, experiment.validate_every)
@@ -108,18 +74,24 @@ def fabricate(experiment: Experiment, true: dict) -> Fabricated:
     start = 0.9 - 0.3 * PROFILE.encoders.index(experiment.encoder)
     middle = true["end"] + (start - true["end"]) * np.clip(1 - batches / true["settled"], 0, 1)
     trace = {"similarity_mean": middle, "similarity_minimum": middle - true["below"], "similarity_maximum": middle + true["above"]}
-    values = {"ndcg": true["ndcg"] + shift, "recall": true["recall"] + shift}
-    return Fabricated(
-        f"{experiment.encoder[4:]}-{experiment.variant()}-{experiment.batch_size}-{experiment.seed}".replace(" ", ""),
+    ndcg, recall, hits = (true[name] + shift for name in ("ndcg", "recall", "hits"))
+    return fabricated(
         experiment,
-        {
-            "seconds": {"training": true["seconds"]}, "triples": true["triples"], "available_triples": 20_000,
-            "kept_step": int(steps[-1]), "stopped_early": true["stopped"],
+        f"{experiment.encoder[4:]}-{experiment.variant()}-{experiment.batch_size}-{experiment.seed}".replace(" ", ""),
+        about={
+            "seconds": {"training": true["seconds"]},
+            "triples": true["triples"],
+            "available_triples": 20_000,
+            "kept_step": int(steps[-1]),
+            "stopped_early": true["stopped"],
         },
-        pd.DataFrame({"step": batches, **trace}),
-        pd.DataFrame({"step": steps, "nDCG@10": line + shift}),
-        {RERANKING: evaluation(ndcg=values["ndcg"], hits=true["hits"] + shift, recall=0.9), FULL_RANKING: evaluation(**values)},
-    )  # fmt: skip
+        trace=pd.DataFrame({"step": batches, **trace}),
+        validations=pd.DataFrame({"step": steps, "nDCG@10": line + shift}),
+        evaluations={
+            (TEST, RERANKING): evaluation({"nDCG@10": ndcg, "Success@100": hits, "R@1000": 0.9}, NOISE),
+            (TEST, FULL_RANKING): evaluation({"nDCG@10": ndcg, "R@1000": recall}, NOISE),
+        },
+    )
 
 
 def world(change: Change | None = None, seeds: tuple[int, ...] = (0, 1), base: Experiment = BASE) -> list[Fabricated]:
@@ -129,12 +101,12 @@ def world(change: Change | None = None, seeds: tuple[int, ...] = (0, 1), base: E
         for target, in_batch in LOSSES:
             true = facts(encoder, target, in_batch) | ((change and change(encoder, target, in_batch)) or {})
             experiments = [replace(base, encoder=encoder, target=target, in_batch=in_batch, seed=seed) for seed in seeds]
-            made += [fabricate(each, true) for each in experiments]
+            made += [of_facts(each, true) for each in experiments]
             if target == "distributed":
                 # Half the batch size, best after a quarter of the triples, and slightly better for MPNet alone.
                 better = {"peak": 120, "ndcg": true["ndcg"] + (0.002 if "mpnet" in encoder else -0.002)}
                 smaller = true | better | true.get("smaller", {})
-                made += [fabricate(replace(e, batch_size=32, steps=1200), smaller) for e in experiments]
+                made += [of_facts(replace(e, batch_size=32, steps=1200), smaller) for e in experiments]
     return made
 
 
@@ -146,11 +118,11 @@ def example(sign: int) -> Example:
 
 
 def teacher(ndcg: float = 0.66, recall: float = 0.85, triples: int = 12_500) -> Teacher:
-    return Teacher("distilled", triples, {TEST: evaluation(ndcg=ndcg, recall=recall)})
+    return Teacher("distilled", triples, {TEST: evaluation({"nDCG@10": ndcg, "R@1000": recall}, NOISE)})
 
 
 def of(target: str, in_batch: bool | None = None, encoder: str = "", **values) -> Change:
-    """A change of the trainings of one kind of target."""
+    """A change of the training runs of one kind of target."""
 
     def change(each: str, name: str, batch: bool) -> dict:
         wanted = name.startswith(target) and in_batch in (None, batch) and encoder in each
@@ -297,7 +269,7 @@ def test_too_few_queries_to_show_equivalence() -> None:
     random = np.random.default_rng(1)
     for result in results:
         if result.experiment.target == "distributed" and result.experiment.batch_size == 64:
-            table = result.evaluations[FULL_RANKING].per_query
+            table = result.evaluations[TEST, FULL_RANKING].per_query
             table["nDCG@10"] += (noise := random.normal(0, 0.5, len(table))) - noise.mean()
     verdict = judge_measured("distributed-equivalent-ndcg", results, PROFILE)
     assert verdict.verdict == UNDECIDED and "not shown equivalent (-0.040 from the best" in verdict.evidence
@@ -312,8 +284,9 @@ def test_fixed_steps_decide_no_cost(name: str) -> None:
     assert verdict.verdict == UNDECIDED and "early stopping of all" in verdict.evidence
 
 
-def test_a_short_training_that_still_rises_decides_no_peak() -> None:
-    verdict = judge_measured("adaptive-peaks-early", _with_available(world(of("adaptive", peak=600)), 10**6), PROFILE)
+def test_a_short_training_run_that_still_rises_decides_no_peak() -> None:
+    rising = [with_about(result, available_triples=10**6) for result in world(of("adaptive", peak=600))]
+    verdict = judge_measured("adaptive-peaks-early", rising, PROFILE)
     assert verdict.verdict == UNDECIDED and "100% of its training" in verdict.evidence
     assert judge_measured("adaptive-peaks-early", world(of("adaptive", peak=600)), PROFILE).verdict == DOES_NOT_HOLD
     few = world(base=replace(BASE, validate_every=200))
@@ -342,7 +315,7 @@ def test_a_sweep_may_be_shorter_than_what_is_compared(name: str, whole: list[Fab
         best = BEST_NDCG[each.encoder]
         if each.target.startswith("static"):
             experiment = replace(each, **short)
-            measured = {RERANKING: result.evaluations[RERANKING]}
+            measured = {(TEST, RERANKING): result.evaluations[TEST, RERANKING]}
             swept.append(replace(result, key=f"{result.key}-swept", experiment=experiment, evaluations=measured))
         if not each.target.startswith("static") or each.target in (f"static({best})", "static(1.0)"):
             compared.append(result)
@@ -359,7 +332,7 @@ def test_only_like_is_compared_with_like(whole: list[Fabricated]) -> None:
     for results in (other, short, [replace(r, experiment=replace(r.experiment, collection="msmarco-mini")) for r in whole]):
         assert groups(results, PROFILE)[0].results == []
         assert judge_measured("static-best-ndcg", results, PROFILE).verdict == UNDECIDED
-    # Longer trainings are another group: they are not mixed with the profile's own, which comes first.
+    # Longer training runs are another group: they are not mixed with the profile's own, which comes first.
     longer = [replace(result, experiment=replace(result.experiment, steps=2000), key=f"long-{result.key}") for result in whole]
     first, second, *_ = groups([*longer, *whole], PROFILE)
     assert {result.experiment.steps for result in first.results} == {600}
@@ -403,7 +376,7 @@ def test_a_run_store_is_judged(whole: list[Fabricated], tmp_path: Path) -> None:
         (folder / "result.json").write_text(json.dumps(about))
         result.trace.to_csv(folder / "trace.csv", index=False)
         result.validations.to_csv(folder / "validations.csv", index=False)
-        for mode, each in result.evaluations.items():
+        for (_, mode), each in result.evaluations.items():
             each.per_query.rename_axis("query").to_csv(folder / "measures" / f"{file_name(TEST, mode)}.csv")
     finished = RunStore(tmp_path).finished()
     for name in (
@@ -419,7 +392,3 @@ def test_a_run_store_is_judged(whole: list[Fabricated], tmp_path: Path) -> None:
 def test_an_unknown_claim_is_refused() -> None:
     with pytest.raises(InputError, match="unknown claim"):
         judge_measured("no-such-claim", [], PROFILE)
-
-
-def _with_available(results: list[Fabricated], triples: int) -> list[Fabricated]:
-    return [replace(result, about={**result.about, "available_triples": triples}) for result in results]

@@ -10,12 +10,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
+
 from armbook.index_costs.figures import LOOKS, RELEASED_LABEL, recall_and_cost, time_by_size
 from armbook.index_costs.growth import one_list
 from armbook.index_costs.measurements import FLAT, HNSW, IVF, KINDS, PAPER, IndexMeasurements, settings
 from armbook.style import COLOURS, save
-from matplotlib.colors import to_rgb
-
 from armlib.errors import InputError
 
 

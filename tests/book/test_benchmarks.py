@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
+
 from armbook.benchmarks import (
     FOLDER,
     batch_memory,
@@ -23,17 +23,16 @@ from armbook.benchmarks import (
     where,
 )
 from armbook.projection import flop_per_triple, non_embedding
-
 from armlib import storage
 from armlib.errors import InputError
+from books import REPOSITORY
 
-ROOT = Path(__file__).parent.parent
 H100 = "NVIDIA H100 80GB HBM3"
 
 
 @pytest.fixture(scope="module")
 def processor() -> list[dict]:
-    return [each for each in load(find(ROOT)) if not each["made"]["machine"]["gpu"]]
+    return [each for each in load(find(REPOSITORY)) if not each["made"]["machine"]["gpu"]]
 
 
 def on_a_gpu(found: list[dict], layers: int, rate: float) -> dict:
@@ -46,7 +45,7 @@ def on_a_gpu(found: list[dict], layers: int, rate: float) -> dict:
 
 
 def test_the_folder_is_found_from_any_folder_below_it() -> None:
-    assert find(ROOT / "notebooks") == ROOT.resolve() / FOLDER
+    assert find(REPOSITORY / "notebooks") == REPOSITORY.resolve() / FOLDER
 
 
 def test_without_a_folder_there_is_nothing_and_it_is_said(tmp_path) -> None:
