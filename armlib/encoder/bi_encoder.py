@@ -125,11 +125,6 @@ class BiEncoder(nn.Module):
         return self.backbone.get_input_embeddings()(input_ids)
 
     @property
-    def pad_id(self) -> int:
-        """The id of the padding token."""
-        return self.tokenizer.pad_token_id
-
-    @property
     def max_length(self) -> int | None:
         """The most tokens, special ones included, that the encoder has positions for; None where it has no limit."""
         table = getattr(getattr(self.backbone, "embeddings", None), "position_embeddings", None)

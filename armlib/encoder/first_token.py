@@ -161,7 +161,7 @@ class SharedBiasMPNetEncoder(MPNetEncoder):
         return super().compute_position_bias(x[:1], position_ids, num_buckets)
 
 
-FIRST_TOKEN = {
+FIRST_TOKEN: dict[Any, Any] = {
     TransformerBlock: FirstTokenDistilBertLayer,
     BertLayer: FirstTokenBertLayer,
     RobertaLayer: FirstTokenRobertaLayer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from armlib.errors import InputError
 
@@ -17,10 +17,8 @@ NOTHING = ("none",)
 MARGIN_VALUES = ("target", "in_batch", "error", "reading", "stop_gradient")
 """The values of an experiment that describe its margin loss."""
 
-Value = TypeVar("Value")
 
-
-def _value(default: Value, about: str) -> Value:
+def _value(default: Any, about: str) -> Any:
     return field(default=default, metadata={"about": about})
 
 
@@ -68,6 +66,8 @@ class Experiment:
     seed: int = _value(0, "decides the order of the triples and dropout")
 
     def __post_init__(self) -> None:
+        from armlib.data.samplers import parse_sampler
+
         for each in fields(self):
             value, kind = getattr(self, each.name), type(each.default)
             if kind is float and type(value) is int:
@@ -83,7 +83,7 @@ class Experiment:
         # refuse what they refuse now, before any work
         self.make_loss()
         self.settings()
-        self._check_sampler()
+        parse_sampler(self.sampler)
 
     def _settle_loss(self) -> None:
         """Write a margin loss as `MARGIN_VALUES`, however it was given, so that equal losses have equal values."""
@@ -104,11 +104,6 @@ class Experiment:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
-    def _check_sampler(self) -> None:
-        from armlib.data.samplers import parse_sampler
-
-        parse_sampler(self.sampler)
-
     def make_loss(self) -> Loss:
         """The loss to train with."""
         from armlib.losses import MarginLoss, parse_loss
@@ -119,19 +114,8 @@ class Experiment:
         """The trainer's settings."""
         from armlib.training.settings import Settings
 
-        return Settings(
-            steps=self.steps,
-            learning_rate=self.learning_rate,
-            decay=self.decay,
-            weight_decay=self.weight_decay,
-            clip_norm=self.clip_norm or None,
-            optimizer=self.optimizer,
-            validate_every=self.validate_every,
-            patience=self.patience,
-            selection=self.selection,
-            cached=self.chunk_tokens > 0,
-            seed=self.seed,
-        )
+        own = {each.name: getattr(self, each.name) for each in fields(Settings) if hasattr(self, each.name)}
+        return Settings(**own | {"clip_norm": self.clip_norm or None, "cached": self.chunk_tokens > 0})
 
     def shape(self) -> Shape:
         """How texts are cut and chunked."""

@@ -155,8 +155,7 @@ class MarginLoss(Loss):
         return f"{name}({inside})" if inside else name
 
     def extra_repr(self) -> str:
-        settings = f"{str(self.target)!r}, in_batch={self.in_batch}, error={self.error!r}, reading={self.reading!r}"
-        return settings + f", stop_gradient={self.stop_gradient}"
+        return str(self)
 
 
 def _check_shapes(queries: Tensor, positives: Tensor, negatives: Tensor) -> None:

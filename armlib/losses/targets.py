@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -20,7 +20,6 @@ from armlib.losses.cosines import READINGS, adaptive_targets, distributed_target
 from armlib.parsing import parse_call, written
 
 Error = Callable[[Tensor, Tensor], Tensor]
-TargetClass = TypeVar("TargetClass", bound="type[Target]")
 TARGETS: dict[str, type[Target]] = {}
 
 
@@ -38,6 +37,9 @@ class Target(ABC):
     goes_in_batch: ClassVar[bool] = False
     readings: ClassVar[tuple[str, ...]] = ("paper",)
     learned: ClassVar[bool] = True
+
+    def __init_subclass__(cls) -> None:
+        TARGETS[cls.name] = cls
 
     @abstractmethod
     def of_batch(
@@ -65,12 +67,6 @@ class Target(ABC):
         return self.name
 
 
-def _named(kind: TargetClass) -> TargetClass:
-    TARGETS[kind.name] = kind
-    return kind
-
-
-@_named
 @dataclass(frozen=True)
 class Static(Target):
     """The same target for every triple (equation 1), with an optional penalty on the spread of the scaled similarities.
@@ -108,7 +104,6 @@ class Static(Target):
         return written(self.name, self.value, variance=(self.variance, 0.0))
 
 
-@_named
 @dataclass(frozen=True)
 class Adaptive(Target):
     """The scaled similarity of the triple's own passages, t_ii (equation 2); in batch t_ij."""
@@ -121,7 +116,6 @@ class Adaptive(Target):
         return (distributed_targets if margins.dim() == 2 else adaptive_targets)(positives, negatives)
 
 
-@_named
 @dataclass(frozen=True)
 class Distributed(Target):
     """The scaled similarities of the triple's positive to every negative of the batch, t_ij (equation 3)."""
@@ -133,7 +127,6 @@ class Distributed(Target):
         return distributed_targets(positives, negatives)
 
 
-@_named
 @dataclass(frozen=True)
 class Mean(Target):
     """The explicit mean of the distributed targets, mean_j t_ij: what the end of section 3 says does not work."""
@@ -144,7 +137,6 @@ class Mean(Target):
         return mean_targets(positives, negatives)
 
 
-@_named
 @dataclass(frozen=True)
 class Variance(Target):
     """No target at all, only the penalty mean_i Var_j t_ij: what distributed targets add to their mean, by itself."""

@@ -119,11 +119,11 @@ def _missing(folder: Path, number: int, block: int) -> str | None:
 
 
 def _write(folder: Path, number: int, block: int, texts: int, vectors: np.ndarray) -> None:
-    """Write a block into the file, which the first one makes, and then its seal."""
+    """Write a block into the file, which the first one makes (or makes again, if it cannot be read), and then its seal."""
     path = folder / VECTORS
     with disk_errors(path):
         with FileLock(folder / ".lock"):
-            if not path.is_file():
+            if not _is_there(path, (texts, vectors.shape[1]), vectors.dtype):
                 _allocate(path, (texts, vectors.shape[1]), vectors.dtype)
         with open(path, "r+b") as target:
             # Not through a memory map: a disk that is full then ends the process instead of raising an error.
@@ -133,6 +133,14 @@ def _write(folder: Path, number: int, block: int, texts: int, vectors: np.ndarra
             os.fsync(target.fileno())
     with atomic_file(_seal(folder, number)) as draft:
         draft.write_text(hashlib.sha256(np.ascontiguousarray(vectors).data).hexdigest())
+
+
+def _is_there(path: Path, shape: tuple[int, int], dtype: np.dtype) -> bool:
+    try:
+        vectors = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):  # absent, cut off, or damaged where its shape is written
+        return False
+    return vectors.shape == shape and vectors.dtype == dtype
 
 
 def _allocate(path: Path, shape: tuple[int, int], dtype: np.dtype) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from armlib.retrieval.vectors import unit_vectors
 
 RECALL_QUERIES = 200
 """So many queries, spread evenly, are also searched exactly to tell the recall of an approximate index."""
-
 
 RECALL_DEPTHS = (10, 100, 1000)
 
@@ -152,23 +152,23 @@ def full_ranking(
         raise InputError("there are no queries to search for")
     seconds: dict[str, float] = {}
     settings: dict[str, Any] = {"batch_tokens": batch_tokens, "device": device}
-    with _Timed(seconds, "encode queries"):
+    with _timed(seconds, "encode queries"):
         query_numbers = _rows("a query is unknown", queries, query_ids)
         query_vectors = encode_rows(encoder, queries, query_numbers, query_length, description="queries", **settings)
     if passage_vectors is None:
-        with _Timed(seconds, "encode passages"):
+        with _timed(seconds, "encode passages"):
             settings["description"] = "passages"
             passage_vectors = encode_rows(encoder, passages, np.arange(len(passages)), passage_length, **settings)
     _as_many(passage_vectors, passages)
     device = next(encoder.parameters()).device
     search_device = device if device.type == "cuda" else None
-    with _Timed(seconds, "build index"):
+    with _timed(seconds, "build index"):
         searcher: Index = (
             index if not isinstance(index, str) else build_index(passage_vectors, index, device=search_device, seed=seed)
         )
         _as_many(searcher, passages)
     k = min(k, len(passages))
-    with _Timed(seconds, "search"):
+    with _timed(seconds, "search"):
         scores, rows = searcher.search(query_vectors, k)
     about: dict[str, Any] = {
         "index": searcher.specification,
@@ -182,7 +182,7 @@ def full_ranking(
     if searcher.exact:
         about |= {"recall": {str(depth): 1.0 for depth in depths}, "recall_queries": 0}
     else:
-        with _Timed(seconds, "exact search for recall"):
+        with _timed(seconds, "exact search for recall"):
             some = np.unique(np.linspace(0, len(rows) - 1, RECALL_QUERIES).astype(np.int64))
             _, exact_rows = ExactSearch(passage_vectors, device=search_device).search(query_vectors[some], k)
         recall = {str(depth): knn_intersection_measure(rows[some, :depth], exact_rows[:, :depth]) for depth in depths}
@@ -211,17 +211,12 @@ def to_run(
     return run
 
 
-class _Timed:
-    """Notes the seconds that a block took."""
-
-    def __init__(self, seconds: dict[str, float], step: str) -> None:
-        self.seconds, self.step = seconds, step
-
-    def __enter__(self) -> None:
-        self.start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds[self.step] = round(time.perf_counter() - self.start, 4)
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    """Note the seconds that a block took."""
+    start = time.perf_counter()
+    yield
+    seconds[step] = round(time.perf_counter() - start, 4)
 
 
 def _rows(trouble: str, store: TokenStore, names: Sequence[str]) -> np.ndarray:

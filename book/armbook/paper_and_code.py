@@ -300,7 +300,7 @@ def output_class(encoder: BiEncoder) -> type:
     config = deepcopy(encoder.backbone.config)
     config.num_hidden_layers = 1
     with torch.random.fork_rng(), torch.inference_mode():
-        return type(AutoModel.from_config(config)(torch.full((1, 3), encoder.pad_id + 1)))
+        return type(AutoModel.from_config(config)(torch.full((1, 3), encoder.tokenizer.pad_token_id + 1)))
 
 
 class _Pooled(nn.Module):

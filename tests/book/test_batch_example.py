@@ -1,4 +1,4 @@
-"""Table 2 from a real batch: numbers of armlib.losses.margins, the highest, middle and lowest target, texts shown as they are."""
+"""Table 2 from a real batch: numbers of armlib's losses, the highest, middle and lowest target, texts shown as they are."""
 
 from __future__ import annotations
 

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import resource
-import tracemalloc
-
 import faiss
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from armlib.errors import InputError
-from armlib.retrieval.exact import ExactSearch, recall_against_exact
-from armlib.retrieval.indexes import build_index, check_index, load_index, paper_factory
-from armlib.retrieval.vectors import ShardedVectors, unit_vectors
-
-
-@pytest.fixture(scope="module")
-def scifact(shared_data) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of the abstracts, (5183, 128), and of 200 claims, (200, 128), all float32 of length 1."""
-    texts = {}
-    for name in ("corpus", "queries"):
-        lines = (shared_data / "scifact" / f"{name}.jsonl").read_text().splitlines()
-        texts[name] = [f"{entry.get('title', '')} {entry['text']}" for entry in map(json.loads, lines)]
-    words = TfidfVectorizer(sublinear_tf=True, max_features=10_000)
-    reduce = TruncatedSVD(128, n_iter=2, random_state=0)
-    passages = reduce.fit_transform(words.fit_transform(texts["corpus"]))
-    return unit_vectors(passages), unit_vectors(reduce.transform(words.transform(texts["queries"][:200])))
-
-
-@pytest.fixture(scope="module")
-def exact_rows(scifact) -> np.ndarray:
-    passages, queries = scifact
-    return np.argsort(-(queries @ passages.T).astype(np.float64), axis=1, kind="stable")[:, :1000]
+from armlib.retrieval.exact import ExactSearch
+from armlib.retrieval.indexes import build_index, check_index, paper_factory
+from armlib.retrieval.vectors import unit_vectors
 
 
 @pytest.fixture(scope="module")
@@ -44,75 +19,12 @@ def paper(scifact):
 
 
 def recall(index, scifact, exact_rows, k: int) -> float:
-    return recall_against_exact(index.search(scifact[1], k)[1], exact_rows, k)
+    return counted(index.search(scifact[1], k)[1], exact_rows[:, :k])
 
 
-@pytest.mark.parametrize("device", [None, "cpu"])
-@pytest.mark.parametrize("block", [700, 65_536])
-def test_exact_search_finds_what_a_full_product_does(scifact, exact_rows, device, block):
-    passages, queries = scifact
-    scores, rows = ExactSearch(passages, device=device, block=block).search(queries, 100)
-    assert scores.dtype == np.float32 and rows.dtype == np.int64 and scores.shape == rows.shape == (200, 100)
-    # The sums are made in another order, so results within a rounding error may change places.
-    expected = np.take_along_axis(queries @ passages.T, exact_rows[:, :100], axis=1)
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
-    assert (rows == exact_rows[:, :100]).mean() > 0.999
-
-
-@pytest.mark.parametrize("make", [ExactSearch, lambda passages: build_index(passages, "Flat")])
-def test_faiss_compares_several_queries_by_a_matrix_product(scifact, make, monkeypatch):
-    (passages, queries), settings, before = scifact, [], threshold()
-    index = make(passages)
-    owner, name = (faiss, "knn") if make is ExactSearch else (type(index.faiss_index), "search")
-    search = getattr(owner, name)
-    monkeypatch.setattr(owner, name, lambda *given, **options: settings.append(threshold()) or search(*given, **options))
-    several, one = index.search(queries[:9], 5), [index.search(query[None], 5) for query in queries[:9]]
-    np.testing.assert_allclose(several[0], np.concatenate([scores for scores, _ in one]), atol=1e-6)
-    assert settings == [1] + 9 * [before] and threshold() == before > 1
-
-
-def threshold() -> int:
-    return faiss.cvar.distance_compute_blas_threshold
-
-
-@pytest.mark.parametrize("device", [None, "cpu"])
-def test_exact_search_reads_float16_from_disk_in_blocks(tmp_path, scifact, device):
-    passages, queries = scifact
-    np.save(tmp_path / "all.npy", passages.astype(np.float16))
-    mapped = np.load(tmp_path / "all.npy", mmap_mode="r")
-    scores, rows = ExactSearch(mapped, device=device, block=1000).search(queries, 10)
-    expected = np.sort(queries @ np.asarray(mapped, np.float32).T, axis=1)[:, ::-1][:, :10]
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
-    files = [tmp_path / f"{number}.npy" for number in range(6)]
-    for number, file in enumerate(files):
-        np.save(file, passages.astype(np.float16)[number * 900 : (number + 1) * 900])
-    shards = ShardedVectors(files)
-    assert shards.shape == passages.shape and len(shards) == 5183
-    for cut in (slice(0, 5), slice(895, 2710), slice(5000, 9000), slice(7, 7), slice(0, 20, 3)):
-        np.testing.assert_array_equal(shards[cut], mapped[cut])
-    some = np.array([5182, 0, 899, 900, 0])
-    np.testing.assert_array_equal(shards[some], mapped[some])
-    sharded_scores, sharded_rows = ExactSearch(shards, device=device, block=1000).search(queries, 10)
-    np.testing.assert_array_equal(sharded_rows, rows)
-    np.testing.assert_array_equal(sharded_scores, scores)
-
-
-@pytest.mark.parametrize("device", [None, "cpu"])
-def test_equal_scores_come_in_order_and_absent_results_are_marked(device):
-    vectors = np.eye(4, dtype=np.float32)[[0, 1, 1, 2, 1]]
-    scores, rows = ExactSearch(vectors, device=device, block=2).search(np.eye(4, dtype=np.float32)[[1]], 7)
-    assert rows.tolist() == [[1, 2, 4, 0, 3, -1, -1]]
-    assert scores.tolist() == [[1, 1, 1, 0, 0, -np.inf, -np.inf]]
-
-
-def test_exact_search_needs_memory_for_a_block_only(tmp_path, scifact):
-    np.save(tmp_path / "many.npy", np.tile(scifact[0].astype(np.float16), (20, 1)))
-    search = ExactSearch(np.load(tmp_path / "many.npy", mmap_mode="r"), block=2000)
-    tracemalloc.start()
-    search.search(scifact[1][:50], 10)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 3 * 2000 * 128 * 4 < 103_660 * 128 * 2 / 8
+def counted(rows: np.ndarray, exact_rows: np.ndarray) -> float:
+    """The share of the exact rows, which are all there, that are among the rows."""
+    return float(np.mean([np.isin(exact, found).mean() for found, exact in zip(rows, exact_rows, strict=True)]))
 
 
 def test_lists_scale_as_in_the_paper():
@@ -165,7 +77,7 @@ def test_graph_search_shallower_than_k_loses_results(scifact, exact_rows):
     assert index.parameters["efSearch"] >= 1000 and recall(index, scifact, exact_rows, 1000) > 0.99
     index.configure(efSearch=100)
     rows = index.search(scifact[1], 1000)[1]
-    found = recall_against_exact(rows, exact_rows, 1000)
+    found = counted(rows, exact_rows)
     print("HNSW16:efSearch=100 recall@1000", found, "absent", (rows < 0).mean())
     assert found < 0.8 and (rows < 0).mean() > 0.1
 
@@ -189,41 +101,6 @@ def test_equal_seeds_build_equal_indexes(scifact, specification):
     np.testing.assert_array_equal(first, again)
     if not specification.startswith("HNSW"):
         assert first.shape != other.shape or not np.array_equal(first, other)
-
-
-def test_saved_index_answers_alike(tmp_path, paper, scifact):
-    paper.save(tmp_path / "index")
-    back = load_index(tmp_path / "index")
-    assert back.specification == paper.specification and len(back) == 5183
-    for ours, theirs in zip(back.search(scifact[1], 50), paper.search(scifact[1], 50), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
-def test_damaged_index_is_refused(tmp_path, scifact):
-    index = build_index(scifact[0][:300], "IVF4,Flat")
-    index.save(tmp_path / "index")
-    content = bytearray((tmp_path / "index" / "index.faiss").read_bytes())
-    content[len(content) // 2] ^= 1
-    (tmp_path / "index" / "index.faiss").write_bytes(content)
-    with pytest.raises(InputError, match="cannot be used: index.faiss does not have the contents"):
-        load_index(tmp_path / "index")
-    (tmp_path / "index" / "index.faiss").write_bytes(content[:-5])
-    with pytest.raises(InputError, match="cannot be used: index.faiss has"):
-        load_index(tmp_path / "index")
-    with pytest.raises(InputError, match="cannot be used: its manifest"):
-        load_index(tmp_path / "absent")
-
-
-def test_full_disk_leaves_no_index(tmp_path, scifact):
-    index = build_index(scifact[0], "Flat")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        with pytest.raises(InputError, match="cannot write"):
-            index.save(tmp_path / "index")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -278,28 +155,3 @@ def test_impossible_vectors_are_explained(scifact):
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="torch finds no CUDA device"):
             ExactSearch(passages, device="cuda")
-
-
-def test_shards_that_do_not_fit_are_refused(tmp_path, scifact):
-    passages = scifact[0]
-    files = [tmp_path / f"{number}.npy" for number in range(3)]
-    for file, shard in zip(files, (passages[:10], passages[:9], passages[:10]), strict=True):
-        np.save(file, shard)
-    with pytest.raises(InputError, match=r"1\.npy does not continue .*0\.npy"):
-        ShardedVectors(files)
-    files[1].write_bytes(files[0].read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"1\.npy cannot be read"):
-        ShardedVectors(files)
-    with pytest.raises(InputError, match="no shards"):
-        ShardedVectors([])
-
-
-def test_recall_counts_what_exact_search_found():
-    exact = np.array([[1, 2, 3, 4], [5, 6, -1, -1]])
-    approximate = np.array([[2, 1, 9, -1], [6, -1, -1, -1]])
-    assert recall_against_exact(approximate, exact, 2) == 0.75
-    assert recall_against_exact(approximate, exact, 4) == 0.5
-    with pytest.raises(InputError, match="to that depth, found 4 and 4"):
-        recall_against_exact(approximate, exact, 5)
-    with pytest.raises(InputError, match="same queries"):
-        recall_against_exact(approximate[:1], exact, 2)

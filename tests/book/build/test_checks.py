@@ -7,9 +7,9 @@ from pathlib import Path
 
 import nbformat.v4 as v4
 import pytest
-from armbook.build.checks import check_html, check_sources, pages
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from armbook.build.checks import check_html, check_sources, pages
+from books import REPOSITORY
 
 
 def notebook(*sources: str, tags: str = "parameters") -> str:

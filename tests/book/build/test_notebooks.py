@@ -13,35 +13,23 @@ from pathlib import Path
 import nbformat
 import nbformat.v4 as v4
 import pytest
+
 from armbook.build import parameters
 from armbook.build.notebooks import Task, changed_parameters, cleaned, execute, read_parameters
-
 from armlib.errors import InputError
+from books import REPOSITORY, printed, write_notebook
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PARAMETERS = '''\
+PARAMETERS = """\
 count: int = 3  # how many
 share: float = 0.5
 name: str = "a"
 flags: list = [1]
 free = None
-on: bool = True'''
-
-
-def write(path: Path, *sources: str) -> Path:
-    cells = [v4.new_code_cell(source, id=f"cell-{number}") for number, source in enumerate(sources)]
-    cells[0].metadata["tags"] = ["parameters"]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
-    return path
-
-
-def printed(path: Path) -> str:
-    return "".join(output.get("text", "") for cell in nbformat.read(path, 4).cells for output in cell.get("outputs", []))
+on: bool = True"""
 
 
 def test_only_parameters_that_differ_are_given(tmp_path):
-    notebook = write(tmp_path / "a.ipynb", PARAMETERS)
+    notebook = write_notebook(tmp_path / "a.ipynb", PARAMETERS)
     assert changed_parameters(notebook, {"count": 3, "share": 0.5, "flags": [1], "on": True}) == {}
     given = {"count": 4, "share": 1, "name": "b", "flags": [], "free": {"any": "thing"}, "on": False}
     assert changed_parameters(notebook, given) == given
@@ -61,11 +49,11 @@ def test_only_parameters_that_differ_are_given(tmp_path):
 )
 def test_unknown_and_ill_typed_parameters_are_refused(tmp_path, given, message):
     with pytest.raises(InputError, match=message):
-        changed_parameters(write(tmp_path / "a.ipynb", PARAMETERS), given)
+        changed_parameters(write_notebook(tmp_path / "a.ipynb", PARAMETERS), given)
 
 
 def test_parameters_from_a_command_line(tmp_path):
-    notebook = write(tmp_path / "a.ipynb", PARAMETERS)
+    notebook = write_notebook(tmp_path / "a.ipynb", PARAMETERS)
     texts = {"count": "4", "share": "5e-4", "name": "7", "flags": "[1, 'x']", "free": "words", "on": "False"}
     values = {"count": 4, "share": 5e-4, "name": "7", "flags": [1, "x"], "free": "words", "on": False}
     assert changed_parameters(notebook, read_parameters(notebook, texts)) == values
@@ -84,9 +72,10 @@ def test_a_notebook_without_parameters_is_refused(tmp_path):
         changed_parameters(tmp_path / "b.ipynb", {})
 
 
+@pytest.mark.slow
 def test_runs_are_kept_until_something_changes(tmp_path):
     source = "import os, pathlib\nprint(n, os.environ['OMP_NUM_THREADS'], pathlib.Path.cwd())"
-    notebook, other = (write(tmp_path / f"{name}.ipynb", "n: int = 1", source) for name in "ab")
+    notebook, other = (write_notebook(tmp_path / f"{name}.ipynb", "n: int = 1", source) for name in "ab")
     tasks = [Task(notebook, tmp_path / "out", {"n": 7}, "x"), Task(other, tmp_path / "out", {}, "x")]
     said: list[str] = []
 
@@ -106,6 +95,7 @@ def test_runs_are_kept_until_something_changes(tmp_path):
     assert "papermill" not in str(cleaned(tasks[0].executed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "timeout", "message"),
     [
@@ -116,7 +106,7 @@ def test_runs_are_kept_until_something_changes(tmp_path):
     ],
 )
 def test_a_failing_cell_is_named(tmp_path, source, timeout, message):
-    notebook = write(tmp_path / "a.ipynb", "n: int = 1", "x = 1", source, "z = 3")
+    notebook = write_notebook(tmp_path / "a.ipynb", "n: int = 1", "x = 1", source, "z = 3")
     task = Task(notebook, tmp_path / "out", {"n": 2})
     with pytest.raises(InputError, match=rf"a\.ipynb failed in {message}"):
         execute([task], jobs=1, timeout=timeout, root=tmp_path, say=lambda text: None)
@@ -128,14 +118,15 @@ CONNECTION = "from ipykernel.connect import get_connection_info\ninfo = get_conn
 
 def test_kernels_share_no_ports(tmp_path):
     """A kernel hangs whose port another process took before it listened there."""
-    task = Task(write(tmp_path / "a.ipynb", "n: int = 1", CONNECTION, "print(info['transport'])"), tmp_path / "out")
+    task = Task(write_notebook(tmp_path / "a.ipynb", "n: int = 1", CONNECTION, "print(info['transport'])"), tmp_path / "out")
     execute([task], jobs=1, timeout=60, root=tmp_path, say=lambda text: None)
     assert printed(task.executed) == "ipc\n"
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_no_process_and_no_socket(tmp_path):
     source = "import os, pathlib, time\npathlib.Path('running').write_text(f\"{os.getpid()} {info['ip']}\")\ntime.sleep(600)"
-    notebook = write(tmp_path / "a.ipynb", "n: int = 1", CONNECTION, source)
+    notebook = write_notebook(tmp_path / "a.ipynb", "n: int = 1", CONNECTION, source)
     script = (
         "from pathlib import Path; from armbook.build.notebooks import Task, execute;"
         f"root = Path({str(tmp_path)!r}); execute([Task(root / 'a.ipynb', root / 'out')], jobs=1, timeout=600, root=root)"
@@ -160,9 +151,10 @@ def wait_for(condition, seconds: float = 60):
     return found
 
 
+@pytest.mark.slow
 def test_a_failure_starts_no_others_and_keeps_what_finished(tmp_path):
     sources = {"a": "1 / 0", "b": "1", "c": "1", "d": "1"}
-    tasks = [Task(write(tmp_path / f"{name}.ipynb", "n: int = 1", sources[name]), tmp_path / "out") for name in sources]
+    tasks = [Task(write_notebook(tmp_path / f"{name}.ipynb", "n: int = 1", sources[name]), tmp_path / "out") for name in sources]
     with pytest.raises(InputError, match="a.ipynb failed in cell 2"):
         execute(tasks, jobs=1, timeout=60, root=tmp_path, say=lambda text: None)
     assert [task.is_done() for task in tasks] in ([False] * 4, [False, True, False, False])
@@ -181,9 +173,10 @@ def test_widgets_are_shown_as_html_or_refused(tmp_path):
             assert dict(shown.cells[0].outputs[0].data) == page and "widgets" not in shown.metadata
 
 
-CHECKED = "from armlib import parameters\n\nparameters.check()"
+CHECKED = "from armbook.build import parameters\n\nparameters.check()"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -194,7 +187,7 @@ CHECKED = "from armlib import parameters\n\nparameters.check()"
     ],
 )
 def test_papermill_alone_is_refused_what_a_notebook_does_not_know(tmp_path: Path, options, said: str) -> None:
-    notebook = write(tmp_path / "a.ipynb", PARAMETERS, CHECKED, "print('ran', count, free)")
+    notebook = write_notebook(tmp_path / "a.ipynb", PARAMETERS, CHECKED, "print('ran', count, free)")
     executed = tmp_path / "out.ipynb"
     command = [sys.executable, "-m", "papermill", str(notebook), str(executed), "--no-progress-bar", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -203,6 +196,6 @@ def test_papermill_alone_is_refused_what_a_notebook_does_not_know(tmp_path: Path
 
 
 def test_a_notebook_in_lab_is_not_papermill_s() -> None:
-    parameters.check(["count: int = 3", "from armlib import parameters", "cuont = 4"])
+    parameters.check(["count: int = 3", "from armbook.build import parameters", "cuont = 4"])
     with pytest.raises(InputError, match="unknown parameter of this notebook 'cuont'"):
         parameters.check(["count: int = 3", "# Parameters\ncuont = 4\n"])

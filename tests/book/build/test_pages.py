@@ -9,12 +9,12 @@ from pathlib import Path
 import filelock
 import nbformat
 import pytest
+
 from armbook.build.pages import NUMBERED, build, run_one
-from books import REPOSITORY, bare_book
-from test_notebooks import printed, write
-
 from armlib.errors import InputError
+from books import REPOSITORY, bare_book, printed, write_notebook
 
+pytestmark = pytest.mark.slow
 INTRO = "# Tiny\n\nA formula, $x^2$, a source, {cite:t}`gienapp2024`, and [a notebook](../notebooks/one.ipynb).\n"
 
 
@@ -26,8 +26,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "book" / "intro.md").write_text(INTRO)
     (root / "book" / "parameters.yml").write_text("one: {count: 41}\n")
     settings = 'count: int = 1  # how many\nprofile: str = "demo"  # how much'
-    write(root / "notebooks" / "one.ipynb", settings, "print('answer', count + 1, profile)")
-    write(root / "notebooks" / "two.ipynb", "n: int = 1", "print('second', n)")
+    write_notebook(root / "notebooks" / "one.ipynb", settings, "print('answer', count + 1, profile)")
+    write_notebook(root / "notebooks" / "two.ipynb", "n: int = 1", "print('second', n)")
     for name in ("one", "two"):
         notebook = nbformat.read(root / "notebooks" / f"{name}.ipynb", 4)
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(f"# Page {name}", id="title"))
@@ -147,7 +147,7 @@ def test_what_the_paper_numbers_is_made_by_a_notebook():
     assert all((REPOSITORY / "notebooks" / f"{name}.ipynb").is_file() for name in NUMBERED.values())
 
 
-def test_trainings_come_before_notebooks_and_only_where_one_has_to_run(root):
+def test_training_runs_come_before_notebooks_and_only_where_one_has_to_run(root):
     asked, executed = [], root / "book" / "_build" / "executed" / "demo" / "two.ipynb"
     build(root, train=lambda: asked.append("unchanged"))
     edit(root / "notebooks" / "two.ipynb", "print('second', n)", "print('third', n)")

@@ -1,4 +1,4 @@
-"""The figure of three targets holds the numbers of armlib.losses.margins: goals that meet the targets, arrows that are the gradients."""
+"""The figure of three targets holds the numbers of armlib's losses: goals that meet the targets, arrows that are the gradients."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.quiver import Quiver
+
 from armbook.explorer.circle import ROLES, loss_on_circle, points
 from armbook.explorer.figure import ARROW, FAN, goals, three_targets
 from armbook.style import colour, save
-from matplotlib.quiver import Quiver
-
 from armlib.errors import InputError
 from armlib.losses import MarginLoss
 

@@ -1,4 +1,4 @@
-"""The explorer computes what armlib.losses.margins computes, is told and tells what is chosen, and runs on a page without a kernel."""
+"""The explorer computes what armlib's losses compute, is told and tells what is chosen, and runs on a page without a kernel."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 
 import pytest
 import torch
+
 from armbook.build.checks import IN_CODE
 from armbook.explorer.circle import BATCH, ROLES, loss_on_circle, points, step
 from armbook.explorer.widget import _KINDS, SYNCED, LossExplorer
 from armbook.style import COLOURS
-
 from armlib.errors import InputError
 from armlib.losses import ERRORS, READINGS, MarginLoss, Static
+from books import REPOSITORY
 
-MODULE = Path(__file__).resolve().parents[1] / "armlib" / "static" / "explorer.mjs"
+MODULE = REPOSITORY / "book" / "armbook" / "explorer" / "explorer.mjs"
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed, which runs the explorer here")
 TARGETS = [Static(0.3), Static(-0.4), Static(0.5, variance=1.5), *(kind() for kind in _KINDS.values())]
 

@@ -1,0 +1,177 @@
+"""The embeddings of a collection in one file: filled block by block, gone on with, refused and mended."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from armlib.data.tokenising import token_store
+from armlib.errors import InputError
+from armlib.retrieval import embeddings
+from armlib.retrieval.embeddings import cached_embeddings, encode_collection
+from armlib.retrieval.encoding import encode_rows
+from words import WordEncoder, WordStore
+
+
+class Interrupted(WordEncoder):
+    """Is stopped while it encodes its second block of 200."""
+
+    calls = 0
+
+    def forward(self, input_ids, attention_mask):
+        self.calls += 1
+        if self.calls > 4:
+            raise KeyboardInterrupt
+        return super().forward(input_ids, attention_mask)
+
+
+@pytest.fixture
+def whole(stores) -> np.ndarray:
+    """The vectors of all passages, (1000, 64), encoded at once."""
+    return encode_rows(WordEncoder(), stores[1], np.arange(1000), 60)
+
+
+@pytest.mark.parametrize(("dtype", "near"), [("float32", 1e-6), ("float16", 1e-3)])
+def test_a_collection_is_one_memory_mapped_file(tmp_path, stores, whole, dtype, near):
+    vectors = encode_collection(WordEncoder(), stores[1], tmp_path / "v", 60, block=300, dtype=dtype)
+    assert isinstance(vectors, np.memmap) and not vectors.flags.writeable
+    assert vectors.shape == (1000, 64) and vectors.dtype == np.dtype(dtype)
+    np.testing.assert_allclose(vectors.astype(np.float32), whole, atol=near)
+    names = [file.name for file in (tmp_path / "v").iterdir() if not file.name.startswith(".")]
+    assert sorted(names) == [*(f"block-{number:05d}.sha256" for number in range(4)), "vectors.json", "vectors.npy"]
+    about = json.loads((tmp_path / "v" / "vectors.json").read_text())
+    assert (about["texts"], about["max_length"], about["block"], about["dtype"]) == (1000, 60, 300, dtype)
+    stores[1].gathered.clear()
+    again = encode_collection(WordEncoder(), stores[1], tmp_path / "v", 60, block=300, dtype=dtype)
+    np.testing.assert_array_equal(again, vectors)
+    assert not stores[1].gathered, "what is there is not encoded again"
+
+
+def test_an_interrupted_encoding_goes_on_at_its_block(tmp_path, stores, whole):
+    passages = stores[1]
+    with pytest.raises(KeyboardInterrupt):
+        encode_collection(Interrupted(), passages, tmp_path / "v", 60, block=200, batch_tokens=4000)
+    done = len(list((tmp_path / "v").glob("block-*")))
+    assert 0 < done < 5
+    passages.gathered.clear()
+    vectors = encode_collection(WordEncoder(), passages, tmp_path / "v", 60, block=200)
+    assert set(np.concatenate(passages.gathered).tolist()) == set(range(200 * done, 1000))
+    np.testing.assert_allclose(vectors, whole, atol=1e-6)
+
+
+def test_several_processes_may_fill_one_folder(tmp_path, stores, whole):
+    def fill(encoder: WordEncoder) -> np.ndarray:
+        return np.array(encode_collection(encoder, stores[1], tmp_path / "v", 60, block=90))
+
+    with ThreadPoolExecutor(3) as pool:
+        for vectors in pool.map(fill, [WordEncoder() for _ in range(3)]):
+            np.testing.assert_allclose(vectors, whole, atol=1e-6)
+
+
+def test_other_vectors_are_refused_or_replaced(tmp_path, stores):
+    passages, encoder, folder = stores[1], WordEncoder(), tmp_path / "v"
+    vectors = np.array(encode_collection(encoder, passages, folder, 60, block=400))
+    with pytest.raises(InputError, match=r"holds other vectors \(key '.*' instead of '.*'\); name another folder"):
+        encode_collection(WordEncoder(1), passages, folder, 60, block=400)
+    with pytest.raises(InputError, match=r"\(max_length 60 instead of 50\)"):
+        encode_collection(encoder, passages, folder, 50, block=400)
+    with pytest.raises(InputError, match=r"\(block 400 instead of 500, dtype 'float32' instead of 'float16'\)"):
+        encode_collection(encoder, passages, folder, 60, block=500, dtype="float16")
+    with pytest.raises(InputError, match="kept as float16 or float32, not 'int8'"):
+        encode_collection(encoder, passages, folder, 60, dtype="int8")
+    with pytest.raises(InputError, match="no texts"):
+        encode_collection(encoder, WordStore({}), folder, 60)
+    other = encode_collection(WordEncoder(1), passages, folder, 60, block=500, rebuild=True)
+    assert other.shape == (1000, 64) and not np.allclose(other, vectors)
+    assert sorted(file.name for file in folder.glob("block-*")) == ["block-00000.sha256", "block-00001.sha256"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "complaints"),
+    [
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), ["block 2 .*does not have the contents"]),
+        (lambda data: data[:-9], ["block 0 .*cannot be read", "block 1 .*contents", "block 2 .*contents"]),
+        (lambda data: b"", ["block 0 .*cannot be read", "block 1 .*contents", "block 2 .*contents"]),
+        (lambda data: b"\x00" * 20 + data[20:], ["block 0 .*cannot be read", "block 1 .*contents", "block 2 .*contents"]),
+        (None, ["block 0 .*cannot be read", "block 1 .*contents", "block 2 .*contents"]),
+    ],
+)
+def test_damaged_blocks_are_encoded_again(tmp_path, stores, harm, complaints):
+    file = tmp_path / "v" / "vectors.npy"
+    vectors = np.array(encode_collection(WordEncoder(), stores[1], tmp_path / "v", 60, block=400))
+    contents = file.read_bytes()
+    file.unlink()
+    if harm:
+        file.write_bytes(harm(contents))
+    with pytest.warns(UserWarning, match="is damaged .*encoded again") as caught:
+        mended = encode_collection(WordEncoder(), stores[1], tmp_path / "v", 60, block=400)
+    np.testing.assert_array_equal(mended, vectors)
+    said = [str(warning.message) for warning in caught]
+    assert len(said) == len(complaints)
+    for sentence, complaint in zip(said, complaints, strict=True):
+        assert re.search(complaint, sentence), sentence
+    assert file.read_bytes() == contents
+
+
+def test_a_block_without_its_seal_is_encoded_again(tmp_path, stores):
+    vectors = np.array(encode_collection(WordEncoder(), stores[1], tmp_path / "v", 60, block=400))
+    (tmp_path / "v" / "block-00001.sha256").unlink()
+    stores[1].gathered.clear()
+    np.testing.assert_array_equal(encode_collection(WordEncoder(), stores[1], tmp_path / "v", 60, block=400), vectors)
+    assert set(np.concatenate(stores[1].gathered).tolist()) == set(range(400, 800))
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_file(tmp_path, stores, whole):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*vectors\.npy: File too large"):
+            encode_collection(WordEncoder(), stores[1], tmp_path / "v", 60, block=400)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [file.name for file in (tmp_path / "v").iterdir() if file.name[0] != "."] == ["vectors.json"]
+    np.testing.assert_allclose(encode_collection(WordEncoder(), stores[1], tmp_path / "v", 60, block=400), whole, atol=1e-6)
+
+
+def test_blocks_that_are_done_stay_when_the_disk_is_full(tmp_path, stores, whole, monkeypatch):
+    atomic_file = embeddings.atomic_file
+
+    @contextmanager
+    def full_after_two(path):
+        with atomic_file(path) as draft:
+            if path.name == "block-00002.sha256":
+                raise OSError(28, "No space left on device")
+            yield draft
+
+    monkeypatch.setattr(embeddings, "atomic_file", full_after_two)
+    with pytest.raises(InputError, match="No space left on device"):
+        encode_collection(WordEncoder(), stores[1], tmp_path / "v", 60, block=200)
+    monkeypatch.undo()
+    stores[1].gathered.clear()
+    np.testing.assert_allclose(encode_collection(WordEncoder(), stores[1], tmp_path / "v", 60, block=200), whole, atol=1e-6)
+    assert set(np.concatenate(stores[1].gathered).tolist()) == set(range(400, 1000))
+
+
+def test_an_embedding_that_is_not_finite_is_refused(tmp_path, stores):
+    encoder = WordEncoder()
+    encoder.words.weight.data[stores[1].tokens[7][3]] = float("nan")
+    with pytest.raises(InputError, match="an embedding that is not finite"):
+        encode_collection(encoder, stores[1], tmp_path / "v", 60)
+
+
+def test_cached_embeddings_are_named_by_encoder_texts_and_length(texts, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARMLIB_CACHE", str(tmp_path))
+    store = token_store(lambda: texts, tiny_encoder.tokenizer, "texts", "passages")
+    first = cached_embeddings(tiny_encoder, store, 48)
+    assert first.shape == (len(texts), 32) and np.array_equal(cached_embeddings(tiny_encoder, store, 48), first)
+    assert len(list((tmp_path / "embeddings").iterdir())) == 1
+    cached_embeddings(tiny_encoder, store, 24)
+    tiny_encoder.backbone.embeddings.word_embeddings.weight.data[:, 0] += 1
+    assert not np.array_equal(cached_embeddings(tiny_encoder, store, 48), first)
+    assert len(list((tmp_path / "embeddings").iterdir())) == 3
