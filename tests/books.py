@@ -17,7 +17,8 @@ def bare_book(root: Path, chapters: Sequence[str]) -> None:
     for name in ("book", "notebooks", "figures"):
         (root / name).mkdir()
     shutil.copy(REPOSITORY / "_config.yml", root)
-    shutil.copytree(REPOSITORY / "web", root / "web")
+    shutil.copytree(REPOSITORY / "book" / "web", root / "book" / "web")
+    shutil.copy(REPOSITORY / "figures" / "favicon.svg", root / "figures")
     for name in ("references.bib", "bibliography.md"):
         shutil.copy(REPOSITORY / "book" / name, root / "book")
     listed = "".join(f"- file: {page}\n" for page in (*chapters, "book/bibliography"))

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 import nbformat
 import nbformat.v4 as v4
-from armbook.build.pages import build
 from axe_playwright_python.sync_playwright import Axe
-from books import REPOSITORY, bare_book
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+
+from armbook.build.pages import build
+from books import REPOSITORY, bare_book
 
 SAMPLE = "notebooks/sample"
 EXPLORER = "notebooks/02_loss_explorer"
@@ -47,19 +48,15 @@ $$
 CELLS = (
     ("count: int = 3  # rows", {"tags": ["parameters"]}),
     ("import matplotlib.pyplot as plt\nimport pandas as pd\nfrom IPython.display import HTML, Markdown", {}),
-    ("from armlib import figures", {}),
+    ("from armbook import style", {}),
     (
-        "with plt.rc_context(figures.STYLE):\n    figure, axes = plt.subplots(figsize=(8, 3))\n    axes.plot(range(count))",
+        "with plt.rc_context(style.STYLE):\n    figure, axes = plt.subplots(figsize=(8, 3))\n    axes.plot(range(count))",
         {
             "tags": ["hide-input"],
             "mystnb": {"figure": {"caption": "A line.", "name": "fig-line"}, "image": {"alt": "A line that rises."}},
         },
     ),
-    (
-        "wide = pd.DataFrame({f'a column with a name {k}': [k / 7] * count for k in range(9)})\n"
-        "wide.rename_axis('row').round(3)",
-        {},
-    ),
+    ("wide = pd.DataFrame({f'a column with a name {k}': [k / 7] * count for k in range(9)})\nwide.rename_axis('row').round(3)", {}),
     ("HTML(wide.to_html(index=False))", {}),
     ("Markdown(f'*{count} rows*, by `pandas`.')", {}),
     ("print('a long line ' * 20)", {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -22,15 +23,19 @@ def _margin_loss(target: type[Target]) -> Callable[..., Loss]:
     return make
 
 
-def _signature(target: type[Target]) -> Any:
-    import inspect
-
-    own = [each for each in inspect.signature(target).parameters.values()]
+def _signature(target: type[Target]) -> inspect.Signature:
+    own = inspect.signature(target).parameters.values()
     settings = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in SETTINGS.items()]
     return inspect.Signature([*own, *settings])
 
 
-LOSSES: dict[str, Callable[..., Loss]] = {name: _margin_loss(target) for name, target in TARGETS.items()}
+LOSSES: dict[str, Callable[..., Loss]] = {}
+"""By name, the losses that are not margin losses; those are named by their targets."""
+
+
+def losses() -> dict[str, Callable[..., Loss]]:
+    """All losses by name."""
+    return {name: _margin_loss(target) for name, target in TARGETS.items()} | LOSSES
 
 
 def parse_loss(text: str | Loss) -> Loss:
@@ -42,4 +47,4 @@ def parse_loss(text: str | Loss) -> Loss:
     Raises:
         InputError: there is no such loss, or its settings cannot be read or do not go together.
     """
-    return text if isinstance(text, Loss) else parse_call(text, "loss", LOSSES)
+    return text if isinstance(text, Loss) else parse_call(text, "loss", losses())

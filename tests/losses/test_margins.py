@@ -296,9 +296,7 @@ def test_wrong_shapes_are_refused():
 
 
 def test_representation_shows_the_settings():
-    assert repr(MarginLoss("static(0.3)", in_batch=True)) == (
-        "MarginLoss('static(0.3)', in_batch=True, error='squared', reading='paper', stop_gradient=False)"
-    )
+    assert repr(MarginLoss("static(0.3)", in_batch=True)) == "MarginLoss(static(0.3, in_batch=True))"
     assert not list(MarginLoss("adaptive").parameters())
 
 

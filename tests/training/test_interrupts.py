@@ -1,6 +1,6 @@
 """Kill -9, SIGTERM and several processes: what was interrupted goes on to the bits of what was not.
 
-``ARMLIB_KILLS=10 pytest tests/test_interrupts.py`` is the long form of the kill test.
+``ARMLIB_KILLS=10 pytest tests/training/test_interrupts.py`` is the long form of the kill test.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,6 +32,7 @@ from armlib.experiments.store import RunStore
 from armlib.training import checkpoints
 from armlib.training.checkpoints import load_checkpoint, save_checkpoint
 from armlib.training.interrupts import Stopped, stop_request, stop_training_runs
+from armlib.training.processes import default_accelerator
 
 KILLS = int(os.environ.get("ARMLIB_KILLS", "3"))
 TIMED = ["seconds", "waiting_seconds"]
@@ -75,6 +77,7 @@ def assert_same_result(left: Result, right: Result) -> None:
         assert left.run(collection, mode) == right.run(collection, mode)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_continues_to_the_same_bits(experiment, processes, tmp_path: Path) -> None:
     started = time.monotonic()
     whole = processes.Process(target=make, args=(tmp_path / "whole", experiment, 0.0))
@@ -111,7 +114,7 @@ def test_killed_at_random_moments_it_continues_to_the_same_bits(experiment, proc
     print(f"{KILLS} kills, checkpoints left at steps {killed}; {took}")
 
 
-def test_what_a_killed_process_was_writing_is_no_result_and_goes_away(experiment, small_store, tmp_path: Path) -> None:
+def test_what_a_killed_process_was_writing_is_no_result_and_goes_away(experiment, tmp_path: Path) -> None:
     short = replace(experiment, steps=2, validate_every=2)
     draft = tmp_path / f".{short.key()}.abc.part"
     draft.mkdir()
@@ -124,20 +127,37 @@ def test_what_a_killed_process_was_writing_is_no_result_and_goes_away(experiment
 
 def test_a_process_that_does_not_see_the_checkpoint_of_the_first_is_refused(tmp_path: Path, monkeypatch) -> None:
     save_checkpoint(tmp_path / "there", 3, {"step": 3})
-    monkeypatch.setattr(checkpoints, "rank", lambda: 1)
-    monkeypatch.setattr(checkpoints, "from_first", lambda _: tmp_path / "there" / "step-00000003")
-    assert load_checkpoint(tmp_path / "there") == {"step": 3}
-    monkeypatch.setattr(checkpoints, "from_first", lambda _: tmp_path / "elsewhere" / "step-00000003")
+    second = SimpleNamespace(is_main_process=False, num_processes=2, process_index=1)
+
+    def told(folder: Path) -> None:
+        """Let the first process have found its checkpoint in a folder."""
+        monkeypatch.setattr(checkpoints, "broadcast_object_list", lambda found: found.insert(0, folder / "step-00000003"))
+
+    told(tmp_path / "there")
+    assert load_checkpoint(tmp_path / "there", second) == {"step": 3}
+    told(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="process 1 does not see the checkpoint .*elsewhere.*one file system"):
-        load_checkpoint(tmp_path / "elsewhere")
+        load_checkpoint(tmp_path / "elsewhere", second)
+
+
+def test_processes_on_gpus_agree_every_fifty_steps() -> None:
+    told = []
+    accelerator = SimpleNamespace(
+        device=torch.device("cuda"), num_processes=2, set_trigger=lambda: told.append(1), check_trigger=lambda: bool(told)
+    )
+    with stop_request(accelerator) as request:
+        assert not request.agreed(50)
+        request.event.set()
+        assert [step for step in range(51, 151) if request.agreed(step)] == [100, 150] and len(told) == 2
 
 
 def test_trainings_in_threads_are_asked_to_stop() -> None:
-    with stop_request(torch.device("cpu")) as first, stop_request(torch.device("cpu")) as second:
+    accelerator = default_accelerator("cpu")
+    with stop_request(accelerator) as first, stop_request(accelerator) as second:
         assert not first.agreed(1)
         stop_training_runs()
         assert first.agreed(1) and second.agreed(1)
-    with stop_request(torch.device("cpu")) as later:
+    with stop_request(accelerator) as later:
         assert not later.agreed(1)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
@@ -169,6 +189,7 @@ def two(processes, path: Path, experiment: Experiment, checkpoint_seconds: float
     return started
 
 
+@pytest.mark.slow
 def test_one_process_is_sent_sigterm_and_both_stop_at_one_step(small_experiment, processes, tmp_path: Path) -> None:
     path, experiment = tmp_path / "stopped", replace(small_experiment, steps=40)
     pair = two(processes, path, experiment, 0.0)
@@ -190,6 +211,7 @@ def test_one_process_is_sent_sigterm_and_both_stop_at_one_step(small_experiment,
     assert whole.about["processes"] == 2
 
 
+@pytest.mark.slow
 def test_sigterm_to_torchrun_leaves_a_checkpoint(small_experiment, tmp_path: Path) -> None:
     """As a cluster does it: the launcher is told, and tells its processes."""
     script = tmp_path / "train.py"

@@ -17,13 +17,14 @@ import torch
 from torch import nn
 
 from armlib import storage
-from armlib.data.batches import Shape, TextBatches, TripleBatches
+from armlib.data.batches import Shape, TripleBatches
 from armlib.data.tokenising import token_store
 from armlib.errors import InputError
 from armlib.losses import MarginLoss
 from armlib.training import checkpoints
 from armlib.training.gradients import batch_gradients
-from armlib.training.loop import Stopped, train
+from armlib.training.interrupts import Stopped
+from armlib.training.loop import train
 from armlib.training.optimizer import make_optimizer
 from armlib.training.processes import default_accelerator
 from armlib.training.settings import Settings
@@ -144,7 +145,7 @@ def test_sigterm_leaves_a_checkpoint(tiny_encoder, batches, tmp_path) -> None:
 
     with pytest.raises(Stopped, match="after step 5"):
         train(tiny_encoder, MarginLoss("adaptive"), Terminated(), SETTINGS, checkpoints=tmp_path)
-    assert checkpoints.load_checkpoint(tmp_path)["step"] == 5
+    assert checkpoints.load_checkpoint(tmp_path, default_accelerator("cpu"))["step"] == 5
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
@@ -155,7 +156,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path) -> None:
     file = tmp_path / "step-00000003" / "state.pt"
     file.write_bytes(file.read_bytes()[:-10] + bytes(10))
     with pytest.warns(UserWarning, match="step-00000003 is damaged .state.pt does not have the contents"):
-        state = checkpoints.load_checkpoint(tmp_path)
+        state = checkpoints.load_checkpoint(tmp_path, default_accelerator("cpu"))
     assert state["step"] == 2 and state["weights"].tolist() == [2, 2, 2]
 
 
@@ -194,13 +195,19 @@ def test_the_learning_rate_decays_and_biases_are_not_decayed(tiny_encoder) -> No
     assert decayed["weight_decay"] == 0.5 and kept["weight_decay"] == 0.0 and name.startswith("torch ")
 
 
-def test_text_triples_train_without_a_collection(tiny_encoder, texts) -> None:
-    stream = ((texts[i % 50][1][:40], texts[i % 50][1], texts[(7 * i + 60) % len(texts)][1]) for i in range(200))
-    batches = TextBatches(stream, tiny_encoder.tokenizer, batch_size=16, shape=SHAPE)
-    assert len(train(tiny_encoder, MarginLoss("distributed"), batches, replace(SETTINGS, steps=999)).trace) == 200 // 16
-    empty = TextBatches([("q", "p", "n")], tiny_encoder.tokenizer, batch_size=16, shape=SHAPE)
-    with pytest.raises(InputError, match="ended before the first step"):
-        train(tiny_encoder, MarginLoss("distributed"), empty, SETTINGS)
+def test_batches_that_end_at_once_are_refused_and_those_that_end_early_are_not(tiny_encoder, batches) -> None:
+    class Few:
+        """The first batches, however many are asked for."""
+
+        def __init__(self, count: int) -> None:
+            self.count = count
+
+        def starting_at(self, step: int, stop: int, **options):
+            return batches.starting_at(step, min(stop, self.count))
+
+    assert len(train(tiny_encoder, MarginLoss("distributed"), Few(5), SETTINGS).trace) == 5
+    with pytest.raises(InputError, match="ended before the first step: too few triples for one batch"):
+        train(tiny_encoder, MarginLoss("distributed"), Few(0), SETTINGS)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
@@ -216,6 +223,7 @@ def test_no_cuda_is_one_sentence(tiny_encoder) -> None:
         default_accelerator("cpu", "bf16")
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_the_joined_batch(tiny_folder: Path, tmp_path: Path) -> None:
     """Through torchrun and gloo, as a user starts it; every variant, with explicit negatives."""
     script = tmp_path / "two.py"
@@ -242,11 +250,12 @@ import numpy as np
 import torch
 
 from armlib.data.batches import Shape, TripleBatches
-from armlib.training.processes import rank
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.losses.margins import MarginLoss
 from armlib.data.tokenising import token_store
-from armlib.training.loop import Settings, default_accelerator, train
+from armlib.training.loop import train
+from armlib.training.processes import default_accelerator
+from armlib.training.settings import Settings
 
 accelerator = default_accelerator("cpu")
 words = "margin target query passage negative positive encoder index run triple".split()
@@ -266,6 +275,6 @@ for target, in_batch, chunk_tokens in (
     settings = Settings(steps=3, learning_rate=1e-4, cached=chunk_tokens is not None)
     training = train(encoder, MarginLoss(target, in_batch=in_batch), batches, settings, accelerator=accelerator)
     found[f"{{target}} {{in_batch}}"] = {{"weights": encoder.state_dict(), "loss": training.trace.loss.tolist()}}
-if rank() == 0:
+if accelerator.is_main_process:
     torch.save(found, sys.argv[1])
 """

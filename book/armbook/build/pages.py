@@ -183,15 +183,15 @@ def _stage(tasks: list[Task], root: Path, stage: Path) -> None:
     stage.mkdir()
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(root / name, stage / name)
-    for name in ("book", "figures", "web"):
+    for name in ("book", "figures"):
         if (root / name).is_dir():
             shutil.copytree(root / name, stage / name, ignore=shutil.ignore_patterns("_build", "armbook", ".*"))
     for task in tasks:
         target = stage / task.notebook.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(cleaned(task.executed), target)
-    (stage / "web").mkdir(exist_ok=True)
-    shutil.copyfile(_mathjax(), stage / "web" / MATHJAX)
+    (stage / "book" / "web").mkdir(exist_ok=True)
+    shutil.copyfile(_mathjax(), stage / "book" / "web" / MATHJAX)
 
 
 def _mathjax() -> Path:

@@ -6,13 +6,14 @@ import math
 import re
 
 import pytest
-from armbook.explorer.circle import BATCH, ROLES, loss_on_circle, points, step
-from armbook.style import COLOURS
-from browsing import EXPLORER, NARROW, accessibility_faults
 from playwright.sync_api import Locator, Page, expect
 
+from armbook.explorer.circle import BATCH, ROLES, loss_on_circle, points, step
+from armbook.style import COLOURS
 from armlib.losses import MarginLoss
+from browsing import EXPLORER, NARROW, accessibility_faults
 
+pytestmark = pytest.mark.slow
 OVER = ("http", "file")
 
 
@@ -105,7 +106,9 @@ def test_a_point_is_dragged_by_the_mouse(page):
     still = [(role, k) for role in ROLES for k in range(4) if (role, k) not in (("positives", 0), ("negatives", 2), ("queries", 1))]
     assert all(moved[role][k] == BATCH[role][k] for role, k in still)
     loss = float(explorer.locator("text.loss").text_content().removeprefix("loss "))
-    assert loss == pytest.approx(loss_on_circle(moved, MarginLoss("adaptive")).loss, abs=0.003)  # of angles that are shown with one digit
+    assert loss == pytest.approx(
+        loss_on_circle(moved, MarginLoss("adaptive")).loss, abs=0.003
+    )  # of angles that are shown with one digit
     page.mouse.move(5, 5)
     assert angles(explorer) == moved, "a point that was let go follows the mouse"
 

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from browsing import EXPLORER, INTRODUCTION, NARROW, SAMPLE, WIDE, accessibility_faults, content_pages, overflowing, web_server
 from playwright.sync_api import expect
 
+from browsing import EXPLORER, INTRODUCTION, NARROW, SAMPLE, WIDE, accessibility_faults, content_pages, overflowing, web_server
+
+pytestmark = pytest.mark.slow
 PAGES = [f"{page}.html" for page in (INTRODUCTION, SAMPLE, EXPLORER, "book/bibliography")]
 OVER = ("http", "file")
 

@@ -31,6 +31,7 @@ from armlib.names import load_collection
 from armlib.retrieval.exact import ExactSearch
 from armlib.retrieval.indexes import build_index
 from armlib.retrieval.rankings import to_run
+from fabricated import fabricated
 
 
 @pytest.fixture(scope="module")
@@ -171,13 +172,9 @@ def test_impossible_requests_are_refused(searched, call, complaint) -> None:
 
 
 def test_an_experiment_without_evaluation_is_refused(small_store, small_experiment) -> None:
-    result = small_store.result(small_experiment)
-
-    class Unmeasured:
-        experiment, encoder = replace(small_experiment, evaluation=("none",)), result.encoder
-
+    unmeasured = fabricated(replace(small_experiment, evaluation=("none",)))
     with pytest.raises(InputError, match="names no collection to measure on"):
-        encoded(Unmeasured())
+        encoded(replace(unmeasured, folder=small_store.result(small_experiment).folder))
 
 
 def test_tables_have_one_type_a_column(costs) -> None:
