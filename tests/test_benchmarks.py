@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
 
 
 def run(script: str, output: Path, *options: str, expect: int = 0) -> subprocess.CompletedProcess:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from armlib.cli import main
+from armlib import cli
+from armlib.cli import add_command, main
+from armlib.experiments.experiment import Experiment
 from armlib.retrieval.run_files import read_run
 
+# The values of `small_experiment` that are not those of the profile demo.
+SETTINGS = ["--batch-size", 16, "--steps", 20, "--learning-rate", 1e-3, "--query-length", 24, "--passage-length", 48]
+SETTINGS += ["--validation-queries", 20, "--validate-every", 10, "--selection", "best", "--chunk-size", 16]
 
-def run(*arguments: str) -> int:
+
+def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
 
 
 def test_train_evaluate_search(small_store, small_experiment, beir_folder, tmp_path, capsys) -> None:
     key = small_experiment.key()
-    settings = ["--batch-size", 16, "--steps", 20, "--learning-rate", 1e-3, "--query-length", 24, "--passage-length", 48]
-    settings += ["--validation-queries", 20, "--validate-every", 10, "--selection", "best", "--chunk-size", 16]
     places = ["--collection", beir_folder, "--encoder", small_experiment.encoder, "--evaluation", f"{beir_folder}/test"]
-    assert run("train", *places, *settings, "--runs", small_store.path) == 0
+    assert run("train", *places, *SETTINGS, "--runs", small_store.path) == 0
     printed = capsys.readouterr().out
     assert str(small_store.path / key / "encoder") in printed, "the same values are the same experiment"
     assert "nDCG@10" in printed and "full ranking" in printed
@@ -66,5 +72,37 @@ def test_help_teaches(command: str, capsys) -> None:
     assert exit.value.code == 0
     printed = capsys.readouterr().out
     assert "examples:" in printed or command == "book"
-    if command == "train":
-        assert "--learning-rate FLOAT" in printed and "training queries kept from training" in " ".join(printed.split())
+
+
+def test_help_on_training_says_what_every_value_of_an_experiment_is(capsys) -> None:
+    with pytest.raises(SystemExit):
+        run("train", "--help")
+    printed = "".join(capsys.readouterr().out.split())
+    for value in fields(Experiment):
+        flag, kind = value.name.replace("_", "-"), type(value.default)
+        shown = {bool: f"--{flag},--no-{flag}", tuple: f"--{flag}NAME"}.get(kind, f"--{flag}{kind.__name__.upper()}")
+        assert shown + "".join(value.metadata["about"].split()) in printed.replace("[NAME...]", ""), value.name
+
+
+def test_other_packages_add_commands(monkeypatch, capsys) -> None:
+    def add(commands) -> None:
+        parser = add_command(commands, "greet", lambda options: print(f"hello {options.name}"), "Say hello.")
+        parser.add_argument("name")
+
+    entry = SimpleNamespace(name="greetings", load=lambda: add)
+    monkeypatch.setattr(cli, "entry_points", lambda group: [entry] if group == "armlib.commands" else [])
+    assert run("greet", "Ada") == 0 and capsys.readouterr().out == "hello Ada\n"
+    with pytest.raises(SystemExit):
+        run("--help")
+    printed = capsys.readouterr().out
+    assert "Say hello." in printed and "train" in printed and "figure" not in printed, "the book's are its own"
+
+
+def test_a_loss_may_be_named_whole(small_store, small_experiment, beir_folder, capsys) -> None:
+    """The result is that of the margin loss which the name stands for, so nothing is trained."""
+    places = ["--collection", beir_folder, "--encoder", small_experiment.encoder, "--evaluation", f"{beir_folder}/test"]
+    settings = [*SETTINGS, "--runs", small_store.path]
+    assert run("train", *places, *settings, "--loss", "distributed") == 0
+    assert str(small_store.path / small_experiment.key() / "encoder") in capsys.readouterr().out
+    assert run("train", *places, *settings, "--loss", "adaptive", "--in-batch") == 2
+    assert "'adaptive' says all of itself, so in_batch cannot be given beside it" in capsys.readouterr().err

@@ -46,7 +46,7 @@ def third_party_imports(folder: Path) -> dict[str, Path]:
                 names.append(str(node.module))
             for name in names:
                 found.setdefault(name.split(".")[0], file)
-    ours = {"armlib", "tests", *(path.stem for path in folder.rglob("*.py"))}
+    ours = {"armlib", "armbook", "tests", *(path.stem for path in folder.rglob("*.py"))}
     return {name: file for name, file in found.items() if name not in sys.stdlib_module_names | ours}
 
 
@@ -105,7 +105,8 @@ def test_no_dependency_is_stated_twice_with_different_versions():
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("armlib", ("cpu", "gpu", "book", "sweep")),
+        ("armlib", ("cpu", "gpu", "sweep")),
+        ("book/armbook", ("cpu", "book", "sweep")),
         ("tests", ("cpu", "book", "sweep", "test")),
         ("benchmarks", ("cpu", "bench", "test")),
     ],

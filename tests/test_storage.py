@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Files and folders are whole or absent, and made once."""
 
 from __future__ import annotations
 
@@ -44,6 +44,41 @@ def test_damage_is_found_and_named(tmp_path: Path, harm, found: str) -> None:
     assert storage.damage(tmp_path / "sealed") is None
     harm(tmp_path / "sealed")
     assert found in storage.damage(tmp_path / "sealed")
+
+
+def test_a_kept_folder_is_made_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARMLIB_CACHE", str(tmp_path))
+    made = []
+
+    def make(folder):
+        made.append(folder)
+        (folder / "text").write_text("whole")
+
+    first = storage.kept("things/a", "thing", make)
+    assert first == storage.kept("things/a", "thing", make) == tmp_path / "things" / "a"
+    assert len(made) == 1 and (first / "text").read_text() == "whole"
+
+
+def test_a_damaged_folder_is_made_again_with_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARMLIB_CACHE", str(tmp_path))
+    folder = storage.kept("a", "thing", lambda draft: (draft / "text").write_text("whole"))
+    (folder / "text").write_text("other")
+    with pytest.warns(UserWarning, match="the thing in .* is damaged .*text does not have the contents.* made again"):
+        storage.kept("a", "thing", lambda draft: (draft / "text").write_text("whole"))
+    assert (folder / "text").read_text() == "whole"
+
+
+def test_nothing_is_kept_of_a_failure(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARMLIB_CACHE", str(tmp_path))
+
+    def fail(draft):
+        (draft / "text").write_text("half")
+        raise InputError("no")
+
+    with pytest.raises(InputError, match="no"):
+        storage.kept("a", "thing", fail)
+    assert not (tmp_path / "a").exists()
+    assert storage.kept("a", "thing", lambda draft: (draft / "text").write_text("whole")).is_dir()
 
 
 def test_unknown_names_the_nearest_and_what_there_is() -> None:

@@ -7,7 +7,7 @@ and compares embeddings by their cosine.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import is_offline_mode
@@ -181,7 +181,7 @@ class BiEncoder(nn.Module):
         return folder
 
     @classmethod
-    def load(cls, name_or_folder: str | Path, pooling: str | None = None, cls_only: bool = True) -> Self:
+    def load(cls, name_or_folder: str | Path, pooling: str | None = None, cls_only: bool = True) -> BiEncoder:
         """Load an encoder, for inference until ``.train()`` is called.
 
         Args:
@@ -222,7 +222,7 @@ class BiEncoder(nn.Module):
                 raise InputError(f"{tried}; expected a folder, a hub name, or {at_hand()}") from error
 
     @classmethod
-    def _load(cls, source: str, pooling: str | None, cls_only: bool) -> Self:
+    def _load(cls, source: str, pooling: str | None, cls_only: bool) -> BiEncoder:
         layout = read_layout(source)
         config = AutoConfig.from_pretrained(source, subfolder=layout.subfolder)
         if getattr(config, "is_encoder_decoder", False):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import faiss
 import numpy as np
@@ -46,6 +46,7 @@ _CODE_TRAINING = 64  # vectors per centroid that train one; its losses are made 
 _EXAMPLES = "'exact', 'paper', or a FAISS factory string such as 'IVF256,Flat' or 'HNSW32'"
 
 
+@runtime_checkable
 class Index(Protocol):
     """Answers queries from N vectors; ``specification`` names it and its parameters, ``exact`` says if it finds all."""
 

@@ -50,9 +50,10 @@ def batch_gradients(
     value.value.backward()
     if settings.cached:
         for start, section, embeddings in zip(first, sections, (queries, passages), strict=True):
+            pull = embeddings.grad
+            if pull is None:  # the loss does not look at them, as that of the targets' variance does not at queries
+                continue
             for number, chunk in enumerate(section, start):
-                pull = embeddings.grad
-                assert pull is not None  # the loss has just been differentiated
                 encode(number).backward(pull[chunk.rows])
     return Trace.measure(value, embedded)
 

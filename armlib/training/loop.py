@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 import torch
@@ -34,6 +34,7 @@ STEPS_PER_FLUSH = 50
 Validate = Callable[[BiEncoder], dict[str, float]]
 
 
+@runtime_checkable
 class Batches(Protocol):
     """Whatever gives the batches of a range of steps."""
 

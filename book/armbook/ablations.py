@@ -28,6 +28,7 @@ from armlib.losses import MarginLoss, mean_targets
 from armlib.training.settings import MEASURE
 
 SEED, MEAN = "seed", "mean"  # what marks of an ablation stand for, in their gid behind its name
+REFERENCE = "distributed"  # what every ablation changes in one respect
 FOLLOWED = ("distributed", "mean", "static", "distributed, stopped gradient")  # whose similarities figure 2 of the page follows
 
 
@@ -43,7 +44,7 @@ def ablations_figure(results: Sequence[Result], profile: Profile) -> Figure:
         ``<ablation>:mean``; a band shows how far the seeds of distributed targets lie from their own mean.
 
     Raises:
-        InputError: as `armbook.ablations.by_ablation`.
+        InputError: as `by_ablation`.
     """
     found = by_ablation(results, profile)
     wanted = [score for score in telling_scores(results) if score[2] == MEASURE]
@@ -92,7 +93,7 @@ def similarities_figure(results: Sequence[Result], profile: Profile) -> Figure:
         each loss, the mean over seeds, whose gid is its name.
 
     Raises:
-        InputError: as `armbook.ablations.by_ablation`.
+        InputError: as `by_ablation`.
     """
     found = {
         name: some for name, some in by_ablation(results, profile).items() if name.split("(")[0] in FOLLOWED or name in FOLLOWED
@@ -110,9 +111,6 @@ def similarities_figure(results: Sequence[Result], profile: Profile) -> Figure:
         widths.set(xlabel="triples seen", title="maximum minus minimum of D+ x D-")
         figure.legend(loc="outside lower center", ncols=2)
     return figure
-
-
-REFERENCE = "distributed"  # what every ablation changes in one respect
 
 
 def ablation_name(experiment: Experiment, profile: Profile) -> str:
@@ -170,7 +168,7 @@ def ablations_table(results: Sequence[Result], profile: Profile) -> pd.DataFrame
         ``±`` half the range over seeds, with the mean difference to distributed targets behind it.
 
     Raises:
-        InputError: as `by_ablation` and `scores`.
+        InputError: as `by_ablation` and `armbook.results.telling_scores`.
     """
     found, wanted = by_ablation(results, profile), telling_scores(results)
     rows: dict[tuple[str, str], dict[tuple[str, str], str]] = {}

@@ -30,6 +30,11 @@ MEASURED, FROM_RUN = "measured here", "measured from a run file"
 ONE, BEFORE = "static(1.0)", "before fine-tuning"
 RANDOM = "random"  # how the triples of our training runs come into batches
 _ENDINGS = (".gz", ".txt", ".run", ".trec")
+PUBLISHED, QUOTED = "published", "quoted from"
+WORDS = ("group", "loss", "sampling", "in-batch", "origin")
+_NAMES = {"Hofstatter et al. 2021": "Hofstätter et al. (2021)", "Wang and Zuccon 2023": "Wang and Zuccon (2023)"}
+_LOSSES = {"bm25": "BM25", "margin-mse": "MarginMSE", "static eps=1": "static(1.0)", "static tuned": "static, tuned"}
+_SAMPLING = {"random": RANDOM, "tas-b": "TAS-B"}
 
 
 @dataclass(frozen=True)
@@ -179,13 +184,6 @@ def _check_documents(path: Path, run: Run, collection: Collection) -> None:
             f"the run {path} returns {len(foreign)} of {len(returned)} documents that {collection.name} does not have, such as "
             f"{min(foreign)!r}: it ranks another collection, and its scores cannot stand beside rankings of this one"
         )
-
-
-PUBLISHED, QUOTED = "published", "quoted from"
-WORDS = ("group", "loss", "sampling", "in-batch", "origin")
-_NAMES = {"Hofstatter et al. 2021": "Hofstätter et al. (2021)", "Wang and Zuccon 2023": "Wang and Zuccon (2023)"}
-_LOSSES = {"bm25": "BM25", "margin-mse": "MarginMSE", "static eps=1": "static(1.0)", "static tuned": "static, tuned"}
-_SAMPLING = {"random": RANDOM, "tas-b": "TAS-B"}
 
 
 def table4(rows: Sequence[Baseline], collections: Sequence[str]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from armbook.claims.evidence import Example
 from armbook.published import table2
 from armbook.reranking import gpu_if_any
 from armbook.results import DISTRIBUTED
-from armbook.tables import shortened
+from armbook.tables import as_html, shortened
 from armlib.data.collection import Collection
 from armlib.errors import InputError
 from armlib.experiments.result import Result
@@ -261,20 +261,8 @@ def printed_losses() -> pd.DataFrame:
 
 
 def example_as_html(table: pd.DataFrame) -> str:
-    """A table for a page: numbers with two digits, dashes where there is none, texts of a collection shown as they are.
-
-    Markup in a text is escaped, and a dollar sign does not begin a formula.
-    """
-    columns = {}
-    for name, column in table.items():
-        if pd.api.types.is_bool_dtype(column.dtype):
-            column = column.map({True: "yes", False: "no"})
-        elif not pd.api.types.is_numeric_dtype(column.dtype):
-            column = [_cell(str(text)) for text in column]
-        columns[str(name).replace("_", " ")] = column
-    with pd.option_context("display.max_colwidth", None):
-        shown = pd.DataFrame(columns, index=table.index)
-        return shown.to_html(index=False, escape=False, float_format="{:.2f}".format, na_rep="—")
+    """One of these tables for a page, with the texts of a collection shown as they are."""
+    return as_html(table.rename(columns=lambda name: name.replace("_", " ")), text=_cell, number="{:.2f}".format, missing="—")
 
 
 def _cell(text: str) -> str:

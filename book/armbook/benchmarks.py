@@ -9,6 +9,7 @@ import pandas as pd
 
 from armbook import projection
 from armbook.projection import Rates
+from armbook.tables import as_html
 from armlib import storage
 from armlib.errors import InputError
 from armlib.experiments.provenance import machine_line
@@ -223,7 +224,7 @@ def benchmark_as_html(table: pd.DataFrame) -> str:
     """One of these tables for a page: two decimals, below 0.01 the power of ten; a sentence where it is empty."""
     if table.empty:
         return "<p>No file measures it.</p>"
-    return table.to_html(index=False, na_rep="–", float_format=_written)
+    return as_html(table, number=_written)
 
 
 def _written(value: float) -> str:

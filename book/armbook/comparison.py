@@ -39,12 +39,20 @@ from armlib.experiments.result import Result
 from armlib.losses import Static, parse_target
 from armlib.training.settings import MEASURE
 
+Variant = tuple[str, str, bool]  # encoder, target (``static`` for the tuned one), in-batch
+COMPARED = (
+    ((STATIC, False), (DISTRIBUTED, False)),
+    ((STATIC, True), (DISTRIBUTED, False)),
+    ((STATIC, False), (ADAPTIVE, False)),
+    ((STATIC, True), (ADAPTIVE, True)),
+)
+
 
 def effectiveness_and_cost(results: Iterable[Result], mode: str = FULL_RANKING) -> Figure:
     """nDCG@10 over training seconds, a panel for each evaluation collection.
 
     Args:
-        results: as `armbook.comparison.variants` takes them.
+        results: as `variants` takes them.
         mode: ``full ranking`` or ``re-ranking``.
 
     Returns:
@@ -78,15 +86,6 @@ def effectiveness_and_cost(results: Iterable[Result], mode: str = FULL_RANKING) 
             keys.append(Line2D([], [], color=GREY, marker=marker(encoder), linestyle="none", label=short_name(encoder)))
         figure.legend(handles=keys, loc="outside lower center", ncols=4)
     return figure
-
-
-Variant = tuple[str, str, bool]  # encoder, target (``static`` for the tuned one), in-batch
-COMPARED = (
-    ((STATIC, False), (DISTRIBUTED, False)),
-    ((STATIC, True), (DISTRIBUTED, False)),
-    ((STATIC, False), (ADAPTIVE, False)),
-    ((STATIC, True), (ADAPTIVE, True)),
-)
 
 
 def variants(results: Iterable[Result]) -> dict[Variant, list[Result]]:

@@ -6,7 +6,6 @@ Section 4 of arXiv 2407.21515 cuts queries at 30 tokens and passages at 200.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 
 from armbook import published
 from armbook.style import GREY, STYLE
+from armbook.tables import listed
 from armlib.data.collection import Collection
 from armlib.data.tokenising import passage_tokens
 from armlib.experiments.profile import Profile
@@ -25,7 +25,7 @@ from armlib.retrieval.indexes import PAPER_PASSAGES
 PUBLISHED, HERE = "published", "here"
 PAPER_LENGTHS = (30, 200)  # most tokens of a query and of a passage (section 4)
 BATCHES = 50  # enough for tokens per triple to be known to about one percent
-FLOOR, MAXIMUM = "nothing (the floor)", "the maximum length"
+FLOOR, CEILING = "nothing (the floor)", "the maximum length"
 MILLION = 1e6
 HATCH = "////"  # what is cut off or padded, in both figures
 BINS = 50
@@ -60,15 +60,15 @@ def setup(profile: Profile) -> pd.DataFrame:
             "queries {}, passages {}".format(*PAPER_LENGTHS),
             f"queries {asked.query_length}, passages {asked.passage_length}",
         ),
-        "batch size": ("128, and smaller ones", f"{asked.batch_size}; {_listed(profile.batch_sizes)} compared"),
+        "batch size": ("128, and smaller ones", f"{asked.batch_size}; {listed(profile.batch_sizes)} compared"),
         "steps": ("until early stopping", f"{asked.steps:,} at most"),
         "triples seen": (
             f"{scores.triples_millions.min():.2f} to {scores.triples_millions.max():.2f} million (Table 3)",
             f"{seen:,} at most, {seen / len(data.triples):.2g} times all triples",
         ),
-        "static targets searched": ("0, 0.1, ..., 1", _listed(profile.static)),
+        "static targets searched": ("0, 0.1, ..., 1", listed(profile.static)),
         "learning rate": ("5e-6 / batch size", f"{asked.learning_rate:g}"),
-        "seeds": ("not stated", f"{_listed(profile.seeds)}; {_listed(profile.sweep_seeds)} in sweeps"),
+        "seeds": ("not stated", f"{listed(profile.seeds)}; {listed(profile.sweep_seeds)} in sweeps"),
         "validated on": (
             "nDCG@10 of TREC-DL 2019 every 500 steps, stops after 16 without improvement",
             f"nDCG@10 of {data.validation.name} every {asked.validate_every} steps; {stopping}keeps the {asked.selection} weights",
@@ -214,16 +214,12 @@ def _padding(data: TrainingData, query_length: int, passage_length: int, batches
         made = [source[step] for step in range(batches)]
         given[name], real = sum(batch.padded_tokens for batch in made), sum(batch.real_tokens for batch in made)
     triples = batches * asked.batch_size
-    given = {FLOOR: real, **given, MAXIMUM: triples * (query_length + 2 * passage_length)}
+    given = {FLOOR: real, **given, CEILING: triples * (query_length + 2 * passage_length)}
     table = pd.DataFrame({"tokens per triple": pd.Series(given) / triples})
     table["real"] = real / triples
     table["padding"] = table["tokens per triple"] - table.real
     table["times the floor"] = table["tokens per triple"] / table.real
     return table
-
-
-def _listed(values: Iterable[object]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
 
 
 def _chunks(size: int, tokens: int) -> str:
@@ -291,7 +287,7 @@ def padding_figure(table: pd.DataFrame) -> Figure:
     """Tokens per triple by how they are padded, real tokens and padding told apart.
 
     Args:
-        table: as `armbook.data_and_encoders.padding_table` gives it.
+        table: as `padding_table` gives it.
 
     Returns:
         One axes for each pair of maximum lengths, with a horizontal bar a row: real tokens filled, padding hatched after them.

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from armbook import chapters
-from armbook.results import DISTRIBUTED
-from armbook.style import COLOURS, GREY, STYLE, colour
+from armbook.style import COLOURS, GREY, STYLE, colour, kind
+from armbook.tables import listed
 from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile, load_profile, profile_names
@@ -86,8 +86,8 @@ def timeline(results: Sequence[Result]) -> Figure:
         left.set(xlabel=unit + pauses, ylabel="at a time", yticks=range(lanes), yticklabels=range(1, lanes + 1))
         left.set(title=f"{len(table)} training runs")
         _draw_parts(right, time_spent(results), unit, scale / 3600)
-        kinds = {_shade(variant): _kind(variant) for variant in table.variant}
-        handles = [Patch(color=shade, label=kind) for shade, kind in kinds.items()]
+        kinds = {_shade(variant): kind(variant) for variant in table.variant}
+        handles = [Patch(color=shade, label=name) for shade, name in kinds.items()]
         handles += [Patch(facecolor="none", edgecolor=GREY, hatch=_HATCHES[part], label=part) for part in PARTS]
         figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
@@ -106,12 +106,7 @@ def _draw_parts(axes: Axes, table: pd.DataFrame, unit: str, scale: float) -> Non
 
 
 def _shade(variant: str) -> str | tuple[float, float, float]:
-    return colour(variant) if _kind(variant) in COLOURS else GREY  # an encoder before fine-tuning has no target
-
-
-def _kind(variant: str) -> str:
-    kind = variant.split("(")[0].split(",")[0]
-    return f"{kind}, in-batch" if "in-batch" in variant and kind != DISTRIBUTED else kind
+    return colour(variant) if kind(variant) in COLOURS else GREY  # an encoder before fine-tuning has no target
 
 
 def profiles(*others: Profile) -> pd.DataFrame:
@@ -134,10 +129,10 @@ def _values(profile: Profile) -> dict[str, str]:
     values = {
         "training runs": str(len(chapters.first_round(profile))),
         "encoders": ", ".join(profile.encoders),
-        "static targets": _listed(profile.static),
-        "batch sizes": _listed(profile.batch_sizes),
-        "seeds": _listed(profile.seeds),
-        "seeds of sweeps": _listed(profile.sweep_seeds),
+        "static targets": listed(profile.static),
+        "batch sizes": listed(profile.batch_sizes),
+        "seeds": listed(profile.seeds),
+        "seeds of sweeps": listed(profile.sweep_seeds),
         "training runs at a time": str(profile.jobs),
         "sweep": ", ".join(f"{name} {value}" for name, value in profile.sweep.items()) or "as all others",
     }
@@ -146,10 +141,6 @@ def _values(profile: Profile) -> dict[str, str]:
     return values | {
         f"experiment: {name}": "the collection's own" if value in ("", ()) else str(value) for name, value in chosen.items()
     }
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
 
 
 def machines(results: Sequence[Result]) -> pd.DataFrame:

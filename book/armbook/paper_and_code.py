@@ -1,4 +1,4 @@
-"""Encoders measured again in another setting: what can be told of differences between losses and code without training."""
+"""Where the paper and its released code differ, and what that changes: trained in both readings, or measured without training."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ from armlib.names import load_collection, load_encoder
 from armlib.training.settings import MEASURE
 
 LABELS = ("paper", "released code")
+PAPER, RELEASED = READINGS
+BATCH_SIZE = 128  # of the paper's main experiments
+RATES = {"paper": 5e-6 / BATCH_SIZE, "released code, sweep": 5e-6, "released code, other experiments": 5e-7}
+DECAY = 0.99999  # of the learning rate, a step
+GROUP = 128  # triples that the released code keeps of a query, and the fewest that it needs
 
 
 def readings_figure(results: Sequence[Result]) -> Figure:
@@ -49,7 +54,7 @@ def readings_figure(results: Sequence[Result]) -> Figure:
         and the range over seeds where there are several.
 
     Raises:
-        InputError: as `armbook.paper_and_code.by_reading`.
+        InputError: as `by_reading`.
     """
     losses = by_reading(results)
     with plt.rc_context(STYLE):
@@ -72,12 +77,6 @@ def readings_figure(results: Sequence[Result]) -> Figure:
         ]
         figure.legend(handles=keys, loc="outside lower center", ncols=2)
     return figure
-
-
-PAPER, RELEASED = READINGS
-BATCH_SIZE = 128  # of the paper's main experiments
-RATES = {"paper": 5e-6 / BATCH_SIZE, "released code, sweep": 5e-6, "released code, other experiments": 5e-7}
-DECAY = 0.99999  # of the learning rate, a step
 
 
 def differences() -> pd.DataFrame:
@@ -126,7 +125,7 @@ def readings_table(results: Sequence[Result]) -> pd.DataFrame:
         ``corrected p`` and ``equivalent`` (bool).
 
     Raises:
-        InputError: as `by_reading` and `scores`.
+        InputError: as `by_reading` and `armbook.results.telling_scores`.
     """
     rows = []
     for score in telling_scores(results):
@@ -157,7 +156,7 @@ def readings_table(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def readings_text(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of `readings` as text for a page: three decimals, an interval, a dagger where the readings are equivalent."""
+    """The table of `readings_table` as text for a page: three decimals, an interval, a dagger where the readings are equivalent."""
     shown = table[["loss", "collection", "mode", "measure"]].copy()
     shown["measure"] = shown.measure.map(spoken)
     for column in ("paper", "released code"):
@@ -171,7 +170,7 @@ def readings_text(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def readings_summary(table: pd.DataFrame) -> str:
-    """What the table of `readings` comes to, in two sentences."""
+    """What the table of `readings_table` comes to, in two sentences."""
     size = table.difference.abs()
     widest = table.loc[size.idxmax()]
     where = f"{widest.loss} in {spoken(widest.measure)} ({widest['mode']}, {widest.collection})"
@@ -200,9 +199,6 @@ def learning_rates(profile: Profile) -> pd.DataFrame:
     decay = table.pop("decay")
     summed = [(1 - rate**steps) / (1 - rate) if rate < 1 else steps for rate, steps in zip(decay, table.steps, strict=True)]
     return table.assign(farthest=table["learning rate"] * summed)
-
-
-GROUP = 128  # triples that the released code keeps of a query, and the fewest that it needs
 
 
 def query_lengths(result: Result, lengths: Sequence[int] = (20, 30, 200)) -> pd.DataFrame:

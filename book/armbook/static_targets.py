@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from armbook import published
+from armbook.learning_curves import as_list
 from armbook.results import RECALL, SATURATED, hits_measure, in_full, is_static, measure_name, spoken, tuned_targets
 from armbook.style import STYLE, colour, draw_mean, encoder_lines
 from armlib.errors import InputError
@@ -191,7 +192,7 @@ def sweep_in_words(table: pd.DataFrame) -> str:
         )
     seeds = int(table.seeds.min())
     lines.append("One seed of each: no spread to compare with." if seeds == 1 else f"Means over {seeds} seeds of each target.")
-    return "\n".join(f"- {line}" for line in lines)
+    return as_list(lines)
 
 
 def _listed(rows: pd.DataFrame) -> str:

@@ -55,8 +55,13 @@ STYLE = {
 
 def colour(variant: str) -> tuple[float, float, float]:
     """The colour of a variant in every figure, whatever its static value, such as ``static(0.3), in-batch``."""
-    kind = variant.split("(")[0].split(",")[0]
-    return COLOURS[f"{kind}, in-batch" if "in-batch" in variant and kind != "distributed" else kind]
+    return COLOURS[kind(variant)]
+
+
+def kind(variant: str) -> str:
+    """What shares a colour with a variant: its target without a value, and whether it is in-batch."""
+    target = variant.split("(")[0].split(",")[0]
+    return f"{target}, in-batch" if "in-batch" in variant and target != "distributed" else target
 
 
 def marker(encoder: str) -> str:
@@ -123,7 +128,7 @@ def save(figure: Figure, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     with plt.rc_context(STYLE):
-        for kind, stamp in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
-            made.append(folder / f"{name}.{kind}")
+        for suffix, stamp in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
+            made.append(folder / f"{name}.{suffix}")
             figure.savefig(made[-1], metadata=stamp)
     return made

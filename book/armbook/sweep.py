@@ -18,7 +18,7 @@ def sweep(
     """Fill the store with the experiments of some chapters, and then with the static targets that their sweep tunes.
 
     Args:
-        client: connected to Dask's scheduler by `workers_here` or `workers_of`.
+        client: connected to Dask's scheduler, as `armlib.experiments.cluster.workers_here` and `workers_of` give it.
         store: where results go; a folder that all workers see.
         profile: the scale.
         chapters: names as `armbook.chapters.first_round` takes them.

@@ -6,7 +6,7 @@ import html
 import numbers
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +121,7 @@ def show_marked(table: pd.DataFrame, name: str, caption: str) -> Styler:
 
 
 def save_marked(table: pd.DataFrame, name: str, caption: str) -> list[Path]:
-    """Export a table of text as `armbook.tables.save` does, in LaTeX with the caption and in bold what is best."""
+    """Export a table of text as `save` does, in LaTeX with the caption and in bold what is best."""
     made = save(table, name)
     escaped = table.map(_for_latex).set_axis(table.columns.map(lambda levels: tuple(map(_for_latex, levels))), axis="columns")
     text = show_marked(escaped, name, _for_latex(caption)).to_latex(hrules=True, convert_css=True, multicol_align="c")
@@ -135,6 +135,11 @@ def two_levels(rows: Sequence[Mapping[tuple[str, str], str]]) -> pd.DataFrame:
     return table.set_axis(pd.MultiIndex.from_tuples(table.columns), axis="columns")
 
 
+def listed(values: Iterable[float]) -> str:
+    """Numbers in a row, such as ``0, 0.1, 1``."""
+    return ", ".join(f"{value:g}" for value in values)
+
+
 def yes_or_no(value: bool) -> str:
     """A table's word for a truth value."""
     return "yes" if value else "no"
@@ -144,23 +149,46 @@ def _for_latex(text: str) -> str:
     return re.sub(r"([&%$#_{}])", r"\\\1", str(text))
 
 
-def as_html(table: pd.DataFrame, *, index: bool = False) -> str:
-    """A table for a page: texts escaped and whole, never read as formulas; thousands separated, a dash where a value is missing.
+def as_html(
+    table: pd.DataFrame,
+    *,
+    index: bool = False,
+    text: Callable[[str], str] | None = None,
+    number: Callable[[float], str] = "{:,.2f}".format,
+    missing: str = DASH,
+) -> str:
+    """A table for a page: texts escaped and whole, never read as formulas; whole numbers with their thousands separated.
 
-    Names such as paths may be broken after their separators, so that a table fits a narrow page.
+    Args:
+        table: any.
+        index: whether it is shown.
+        text: how a cell of text is written in HTML; by default as it is, but that names such as paths may be broken after their
+            separators, so that a table fits a narrow page.
+        number: how one that is not whole is written.
+        missing: what stands where there is no value.
     """
-    cells = table.map(_as_html_cell).rename(index=_as_html_cell, columns=_as_html_cell)
+
+    def cell(value: object) -> str:
+        if isinstance(value, str):
+            return (text or _breakable)(value)
+        if pd.isna(value):
+            return missing
+        if isinstance(value, bool | np.bool_):
+            return yes_or_no(value)
+        return f"{value:,}" if isinstance(value, numbers.Integral) else number(value)
+
+    named = table.rename(index=_name, columns=_name)
     with pd.option_context("display.max_colwidth", None):
-        made = cells.to_html(index=index, escape=False, border=0, justify="left")
+        made = named.map(cell).to_html(index=index, escape=False, border=0, justify="left")
     return f'<div class="tex2jax_ignore mathjax_ignore">{made}</div>'
 
 
-def _as_html_cell(value: object) -> str:
-    if isinstance(value, str):
-        return re.sub(r"(?<=[/._])(?=[A-Za-z])", "<wbr>", html.escape(value))
-    if pd.isna(value):
-        return "–"
-    return f"{value:,}" if isinstance(value, numbers.Integral) else f"{value:,.2f}"
+def _name(value: object) -> object:
+    return _breakable(value) if isinstance(value, str) else value
+
+
+def _breakable(text: str) -> str:
+    return re.sub(r"(?<=[/._])(?=[A-Za-z])", "<wbr>", html.escape(text))
 
 
 def value_text(values: Sequence[float]) -> str:

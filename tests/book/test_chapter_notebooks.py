@@ -7,15 +7,15 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from armbook import chapters
-from armbook.build.notebooks import changed_parameters, known_parameters
 from IPython.display import display
 from matplotlib import pyplot as plt
 
+from armbook import chapters
+from armbook.build.notebooks import changed_parameters, known_parameters
 from armlib.experiments.profile import load_profile
 from armlib.experiments.store import RunStore
+from books import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 # What keeps pages small that would take their time whatever the profile.
 SMALLER = {
@@ -78,11 +78,13 @@ def store(profile: str, shorter: str, tmp_path_factory: pytest.TempPathFactory) 
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs(notebook: Path, profile: str, store: RunStore, tmp_path: Path, monkeypatch) -> None:
     run(notebook, profile, store, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", WITH_SWEEP, ids=lambda path: path.stem)
 def test_it_runs_with_a_shorter_sweep(notebook: Path, shorter: str, store: RunStore, tmp_path: Path, monkeypatch) -> None:
     run(notebook, shorter, store, tmp_path, monkeypatch)
@@ -101,10 +103,10 @@ def run(notebook: Path, profile: str, store: RunStore, tmp_path: Path, monkeypat
             exec(compile(cell.source, f"{notebook.stem}, cell {cell.id}", "exec"), names)
             names |= given if "parameters" in cell.metadata.get("tags", []) else {}
     plt.close("all")
-    assert {result.key for result in store.finished()} == before, "it asks for trainings that no list of armbook.chapters has"
+    assert {result.key for result in store.finished()} == before, "it asks for training runs that no list of armbook.chapters has"
     exported = {file.suffix for file in tmp_path.iterdir()}
-    drawn = any("figures.save(" in cell.source for cell in nbformat.read(notebook, 4).cells)
-    tabled = any(re.search(r"\b(tables|tables_marked|claims)\.save\(", cell.source) for cell in nbformat.read(notebook, 4).cells)
+    drawn = any("style.save(" in cell.source for cell in nbformat.read(notebook, 4).cells)
+    tabled = any(re.search(r"\b(tables|ledger)\.save(_marked)?\(", cell.source) for cell in nbformat.read(notebook, 4).cells)
     assert drawn <= ({".svg", ".pdf"} <= exported) and tabled <= ({".csv", ".tex"} <= exported)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pandas as pd
 import pytest
 
@@ -11,47 +9,59 @@ from armbook import tables
 from armlib.demo import docstrings
 from armlib.evaluation.evaluate import FULL_RANKING
 from armlib.experiments import result
+from armlib.experiments.experiment import Experiment
+from fabricated import Fabricated, of_variant, with_about, with_experiment
 
 
-@pytest.fixture(scope="module")
-def results(small_store, small_experiment):
-    return small_store.results([small_experiment, replace(small_experiment, seed=1), replace(small_experiment, target="adaptive")])
+@pytest.fixture
+def results() -> list[Fabricated]:
+    """Distributed targets with two seeds and adaptive ones with one, made on one machine."""
+    about = {
+        "machine": {"processor": "Processor", "gpu": None, "threads": 1, "cores": 2, "memory_gib": 4.0},
+        "time": "2026-01-01T00:00:00+00:00",
+        "seconds": {"training": 8.0, "total": 16.0},
+        "fingerprints": {"docs/train": "4567", "docs/test": "89ab"},
+        "validated_on": "docs/test",
+    }
+    made = [
+        of_variant(Experiment(target=target, seed=seed, selection="last"), 0.5 + 0.03 * seed, ("docs/test",))
+        for target, seed in (("distributed", 0), ("distributed", 1), ("adaptive", 0))
+    ]
+    return [with_about(each, **about) for each in made]
 
 
-def test_comparison_averages_over_seeds(results, small_experiment, tmp_path, monkeypatch) -> None:
+def test_comparison_averages_over_seeds(results, tmp_path, monkeypatch) -> None:
     table = tables.comparison(results)
     assert table.index.tolist() == ["distributed", "adaptive"] and table[("training", "", "seeds")].tolist() == [2, 1]
-    (name,) = small_experiment.evaluation
-    first, second, other = (result.value(name, FULL_RANKING, "nDCG@10") for result in results)
-    column = table[(name, FULL_RANKING, "nDCG@10")]
-    assert column["distributed"] == f"{(first + second) / 2:.3f} ± {abs(first - second) / 2:.3f}"
-    assert column["adaptive"] == f"{other:.3f}"
+    column = table[("docs/test", FULL_RANKING, "nDCG@10")]
+    assert column.tolist() == ["0.515 ± 0.015", "0.500"] and table[("training", "", "seconds")].tolist() == [8.0, 8.0]
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
     csv, latex = tables.save(table, "compared")
     assert pd.read_csv(csv, header=[0, 1, 2], index_col=0).index.tolist() == table.index.tolist()
     assert r"\begin{tabular}" in latex.read_text() and column["adaptive"] in latex.read_text()
 
 
-def test_provenance_names_keys_and_fingerprints(results, monkeypatch) -> None:
+def test_provenance_names_keys_and_fingerprints(results) -> None:
     lines = tables.provenance(results)
-    assert all(f"`{result.key}` (seed {result.experiment.seed})" in lines for result in results)
-    assert f"- {len(results)} training runs on " in lines
-    assert lines.count("distributed") == 1, "a line for each variant, not for each seed"
-    assert all(value in lines for value in results[0].about["fingerprints"].values())
-    assert "docstrings as a whole" not in lines
-    monkeypatch.setitem(results[1].__dict__, "about", results[1].about | {"validated_on": results[1].measures.collection[0]})
-    monkeypatch.setitem(results[1].__dict__, "experiment", replace(results[1].experiment, selection="best"))
-    assert f"chosen on {results[1].measures.collection[0]}, a test set" in tables.provenance(results)
-    about = results[0].about | {"fingerprints": {"docstrings/train": "0123"}}
-    monkeypatch.setitem(results[0].__dict__, "about", about)
+    assert "- 3 training runs on Processor, 1 of 2 cores, 4.0 GiB: 48 s in all, finished 2026-01-01T00:00:00+00:00\n" in lines
+    one, other, adaptive = (each.key for each in results)
+    assert f"distributed `{one}` (seed 0), `{other}` (seed 1); adaptive `{adaptive}` (seed 0)\n" in lines
+    assert "- collection docs/train, fingerprint 4567\n- collection docs/test, fingerprint 89ab" in lines
+    assert "docstrings as a whole" not in lines and "a test set" not in lines
+
+
+def test_provenance_says_what_chose_the_step_and_which_docstrings_there_were(results, monkeypatch) -> None:
+    chosen = [with_experiment(results[0], selection="best"), *results[1:]]
+    assert "- the step was chosen on docs/test, a test set\n" in tables.provenance(chosen)
+    of_docstrings = [with_about(each, fingerprints={"docstrings/train": "0123"}) for each in results]
     for found, said in ((docstrings.REFERENCE, ": the texts that"), ("another", ": not the texts")):
         monkeypatch.setattr(docstrings, "collection_fingerprint", lambda found=found: found)
-        assert said in tables.provenance(results)
+        assert said in tables.provenance(of_docstrings)
 
 
 def test_measures_as_text(results) -> None:
-    text, (name,) = result.measures_as_text(results[0].measures), results[0].experiment.evaluation
-    assert "full ranking" in text and f"{results[0].value(name, FULL_RANKING, 'nDCG@10'):.4f}" in text
+    text = result.measures_as_text(results[0].measures)
+    assert "full ranking" in text and "0.5000" in text
 
 
 def test_tables_for_pages_are_escaped_and_whole() -> None:

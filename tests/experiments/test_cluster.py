@@ -43,6 +43,7 @@ def trainings(folder: Path) -> dict[int, Path]:
     return found
 
 
+@pytest.mark.slow
 def test_trainings_of_lost_workers_are_continued(small_experiment: Experiment, tmp_path: Path) -> None:
     """One worker is killed half way, and later one is told to end, as a cluster tells it."""
     experiments = [replace(small_experiment, seed=seed, steps=80, validate_every=40) for seed in (11, 12, 13)]
@@ -110,6 +111,7 @@ evaluation = ["none"]
 """
 
 
+@pytest.mark.slow
 def test_the_command_fills_a_store_and_lists_it(profile: Path, tmp_path: Path, capsys) -> None:
     command = ["sweep", "--profile", str(profile), "--runs", str(tmp_path / "runs"), "--chapter", "static_sweep"]
     assert main([*command, "--list"]) == 0
@@ -128,6 +130,7 @@ def test_the_command_fills_a_store_and_lists_it(profile: Path, tmp_path: Path, c
     assert ": 1 damaged, 3 finished; then" in capsys.readouterr().out.replace("3 finished, 1 damaged", "1 damaged, 3 finished")
 
 
+@pytest.mark.slow
 def test_an_experiment_that_cannot_run_does_not_stop_the_others(small_experiment: Experiment, tmp_path: Path) -> None:
     good, bad = replace(small_experiment, steps=2, validate_every=2), replace(small_experiment, encoder=str(tmp_path / "nothing"))
     store, said = RunStore(tmp_path / "runs"), []

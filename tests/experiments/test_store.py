@@ -17,6 +17,7 @@ from armlib.evaluation.evaluate import FULL_RANKING, RERANKING, file_name
 from armlib.evaluation.measures import default_measures, evaluate
 from armlib.experiments import store as store_module
 from armlib.experiments.experiment import Experiment
+from armlib.experiments.result import measures_as_text
 from armlib.experiments.store import RunStore
 from armlib.names import load_collection
 from armlib.retrieval.encoding import encode_texts
@@ -57,7 +58,7 @@ def test_held_out_queries_are_not_trained_on(small_store, small_experiment) -> N
 
 def test_a_training_without_measures(small_store, small_experiment) -> None:
     result = small_store.result(replace(small_experiment, evaluation=("none",), steps=2))
-    assert result.measures.empty and result.measures_as_text(result.measures) == "not measured" and result.encoder().dim == 32
+    assert result.measures.empty and measures_as_text(result.measures) == "not measured" and result.encoder().dim == 32
 
 
 def test_a_training_that_is_measured_by_re_ranking_alone(small_store, small_experiment) -> None:
@@ -92,6 +93,30 @@ def test_a_damaged_result_is_made_again(small_store, small_experiment, tmp_path)
     assert result.encoder().fingerprint() == original.encoder().fingerprint()
 
 
+def test_looking_for_what_is_missing_changes_nothing(small_store, small_experiment, tmp_path) -> None:
+    store, other = RunStore(tmp_path / "runs"), replace(small_experiment, seed=99)
+    assert store.missing([small_experiment, other, small_experiment]) == [small_experiment, other]
+    assert store.state(other) == "missing" and not (tmp_path / "runs").exists()
+    shutil.copytree(small_store.path / small_experiment.key(), store.path / small_experiment.key())
+    assert store.missing([small_experiment, other]) == [other] and store.state(small_experiment) == "finished"
+    damaged = store.path / small_experiment.key() / "trace.csv"
+    damaged.write_text("step\n")
+    assert store.missing([small_experiment]) == [small_experiment] and store.state(small_experiment) == "damaged"
+    assert damaged.read_text() == "step\n" and [path.name for path in store.path.iterdir()] == [small_experiment.key()]
+
+
+def test_results_are_whole_by_their_sizes_and_weights_by_their_contents(small_store, small_experiment, tmp_path) -> None:
+    copy, key = RunStore(tmp_path), small_experiment.key()
+    shutil.copytree(small_store.path / key, tmp_path / key)
+    file = tmp_path / key / "encoder" / "model.safetensors"
+    weights = bytearray(file.read_bytes())
+    weights[-5] ^= 1
+    file.write_bytes(weights)
+    assert copy.state(small_experiment) == "finished" and copy.missing([small_experiment]) == []
+    with pytest.raises(InputError, match=r"damaged: model\.safetensors does not have the contents"):
+        copy.result(small_experiment).encoder()
+
+
 def _ask(path: Path, experiment: Experiment, begin, seen) -> None:
     begin.wait()
     trained = []
@@ -100,6 +125,7 @@ def _ask(path: Path, experiment: Experiment, begin, seen) -> None:
     seen.put((RunStore(path).result(experiment).key, len(trained)))
 
 
+@pytest.mark.slow
 def test_two_processes_that_ask_train_once(small_experiment, tmp_path) -> None:
     context = multiprocessing.get_context("spawn")
     begin, seen = context.Event(), context.Queue()
@@ -125,6 +151,7 @@ def test_bad_input_leaves_nothing(small_experiment, tmp_path) -> None:
     assert not list(tmp_path.glob("*/result.json"))
 
 
+@pytest.mark.slow
 def test_several_results_by_several_jobs(small_experiment, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
     experiments = [replace(small_experiment, seed=seed, steps=4) for seed in (7, 8)]

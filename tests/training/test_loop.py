@@ -85,7 +85,7 @@ def test_training_lowers_the_loss_and_records_it(tiny_encoder, batches) -> None:
     assert training.kept_step == 60 and not training.stopped_early and "Adam" in training.optimizer
 
 
-@pytest.mark.parametrize("target", ["static(0.3)", "adaptive", "distributed"])
+@pytest.mark.parametrize("target", ["static(0.3)", "adaptive", "distributed", "variance"])
 def test_cached_gradients_equal_plain_ones_with_dropout(tiny_encoder, batches, target: str) -> None:
     batches.shape = Shape(24, 48, chunk_tokens=400)
     assert len(batches[3].passages) > 3

@@ -1,4 +1,4 @@
-"""TODO"""
+"""What the judges of measured claims read that no run store holds, and how they say that something is missing."""
 
 from __future__ import annotations
 

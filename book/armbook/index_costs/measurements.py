@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 import pandas as pd
-import torch
 from faiss.contrib.evaluation import knn_intersection_measure
 from threadpoolctl import threadpool_limits
 
+from armbook.reranking import gpu_if_any
 from armlib.data.tokenising import passage_tokens, query_tokens
 from armlib.errors import InputError, unknown
 from armlib.evaluation.evaluate import DEPTH
@@ -107,7 +107,7 @@ def encoded(result: Result) -> Searched:
     if not every:
         raise InputError(f"nothing to search: {made.collection} names no collection to measure on; choose another")
     chosen = [each for each in every if each.corpus.fingerprint() == every[0].corpus.fingerprint()]
-    device = "cuda" if torch.cuda.is_available() else None
+    device = gpu_if_any()
     passages = passage_tokens(chosen[0], encoder.tokenizer)
     vectors = cached_embeddings(encoder, passages, made.passage_length, device)
     queries, names = [], {}

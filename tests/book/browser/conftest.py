@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import Visitor, chromium, in_chromium, small_book, web_server
 from playwright.sync_api import Browser
+
+from browsing import Visitor, chromium, in_chromium, small_book, web_server
 
 
 @pytest.fixture(scope="session")

@@ -106,9 +106,8 @@ def test_a_point_is_dragged_by_the_mouse(page):
     still = [(role, k) for role in ROLES for k in range(4) if (role, k) not in (("positives", 0), ("negatives", 2), ("queries", 1))]
     assert all(moved[role][k] == BATCH[role][k] for role, k in still)
     loss = float(explorer.locator("text.loss").text_content().removeprefix("loss "))
-    assert loss == pytest.approx(
-        loss_on_circle(moved, MarginLoss("adaptive")).loss, abs=0.003
-    )  # of angles that are shown with one digit
+    # The angles are shown with one digit.
+    assert loss == pytest.approx(loss_on_circle(moved, MarginLoss("adaptive")).loss, abs=0.003)
     page.mouse.move(5, 5)
     assert angles(explorer) == moved, "a point that was let go follows the mouse"
 
