@@ -14,11 +14,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def bare_book(root: Path, chapters: Sequence[str]) -> None:
     """Fill an empty folder with what a book needs besides its introduction and these chapters; a bibliography comes last."""
-    for name in ("book", "notebooks", "figures"):
+    for name in ("book", "notebooks"):
         (root / name).mkdir()
     shutil.copy(REPOSITORY / "_config.yml", root)
-    shutil.copytree(REPOSITORY / "book" / "web", root / "book" / "web")
-    shutil.copy(REPOSITORY / "figures" / "favicon.svg", root / "figures")
+    for name in ("book/web", "figures"):
+        shutil.copytree(REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("generated"))
     for name in ("references.bib", "bibliography.md"):
         shutil.copy(REPOSITORY / "book" / name, root / "book")
     listed = "".join(f"- file: {page}\n" for page in (*chapters, "book/bibliography"))

@@ -15,6 +15,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 os.environ["ARMLIB_PROGRESS"] = "0"
+# What tests compute is so small that threads would wait for each other; on a busy machine many times as long as they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Set before anything imports ir_datasets, which looks only then; removed when the tests end.
 _HOME = tempfile.TemporaryDirectory(prefix="armlib-ir-datasets-")
 os.environ["IR_DATASETS_HOME"] = _HOME.name

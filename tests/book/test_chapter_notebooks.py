@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -24,7 +25,7 @@ SMALLER = {
 }
 PROFILE = """
 about = "Made for tests: its numbers mean nothing."
-encoders = ["lsa/distilbert"]
+encoders = ["{encoder}"]
 static = [0.3, 0.5, 1.0]
 batch_sizes = [8, 16]
 seeds = [0, 1]
@@ -32,7 +33,7 @@ sweep_seeds = [0]
 jobs = 1
 [experiment]
 collection = "{collection}"
-encoder = "lsa/distilbert"
+encoder = "{encoder}"
 batch_size = 16
 steps = 16
 learning_rate = 1e-3
@@ -54,10 +55,11 @@ WITH_SWEEP = [path for path in NOTEBOOKS if re.search("static_sweep|first_round"
 
 
 @pytest.fixture(scope="module")
-def profile(beir_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The path of a profile that trains for some steps."""
+def profile(beir_folder: Path, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of a profile that trains an encoder of one layer for some steps."""
     file = tmp_path_factory.mktemp("profile") / "tiny.toml"
-    file.write_text(PROFILE.format(collection=beir_folder))
+    encoder = shutil.copytree(tiny_folder, file.with_name("distilbert"))  # pages tell architectures by the name
+    file.write_text(PROFILE.format(collection=beir_folder, encoder=encoder))
     return str(file)
 
 

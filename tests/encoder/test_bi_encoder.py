@@ -146,6 +146,7 @@ def test_fingerprint_sees_every_weight_and_the_pooling(semantics: Semantics) -> 
     assert encoder.fingerprint() != before
 
 
+@pytest.mark.slow
 def test_real_minilm_equals_sentence_transformers(minilm: Path, tmp_path: Path) -> None:
     encoder = BiEncoder.load(minilm)
     assert (encoder.pooling, encoder.dim, encoder.max_length) == ("mean", 384, 512)

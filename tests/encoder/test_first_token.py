@@ -107,6 +107,7 @@ def test_relative_positions_count() -> None:
     assert (before - after).abs().max() > 0.01
 
 
+@pytest.mark.slow
 def test_real_minilm(minilm: object) -> None:
     model = BertModel.from_pretrained(minilm, add_pooling_layer=False).eval()
     inputs = batch()

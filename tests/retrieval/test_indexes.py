@@ -33,6 +33,7 @@ def test_lists_scale_as_in_the_paper():
     assert paper_factory(256, 32) == "OPQ32,IVF8_HNSW32,PQ32,RFlat"
 
 
+@pytest.mark.slow
 def test_paper_index_by_nprobe(paper, scifact, exact_rows):
     assert paper.specification == "paper:nprobe=154,efSearch=1024,efConstruction=128,k_factor=4"
     found = {}

@@ -172,7 +172,8 @@ def _tasks(profile: str, root: Path) -> list[Task]:
 def _fingerprint(root: Path) -> str:
     """Stands for the code of both packages, their data and the versions of what they use."""
     packages = Path(armlib.__file__).parent, Path(armbook.__file__).parent
-    files = [path for package in packages for path in sorted(package.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    found = (path for package in packages for path in sorted(package.rglob("*")) if path.is_file())
+    files = [path for path in found if path.parent.name != "__pycache__"]  # where files come and go
     pins = [root / "pyproject.toml"] if (root / "pyproject.toml").is_file() else []
     return digest(sys.version, *(f"{path.name} {file_digest(path)}" for path in [*files, *pins]))
 
