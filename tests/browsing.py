@@ -17,7 +17,7 @@ import nbformat.v4 as v4
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
-from armbook.build.pages import build
+from armbook.building.pages import build
 from books import REPOSITORY, bare_book
 
 SAMPLE = "notebooks/sample"

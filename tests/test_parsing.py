@@ -94,6 +94,6 @@ def test_written_is_what_is_read() -> None:
     assert written("plain") == usage("plain", plain) == "plain"
     assert written("sized", 3, weight=(1.0, 1.0), words=("few", "few")) == "sized(3)"
     text = written("sized", 0.1, weight=(1e-7, 1.0), words=("it's", "few"), on=(True, False))
-    assert text == "sized(0.1, weight=1e-07, words=\"it's\", on=True)"
+    assert text == 'sized(0.1, weight=1e-07, words="it\'s", on=True)'
     assert parse_call(text, "thing", KNOWN) == (0.1, 1e-7, "it's", True)
     assert written("sized", size=(3, None)) == "sized(size=3)"

@@ -90,7 +90,7 @@ def _add_figure(commands: Any, kind: str) -> None:
 
 
 def _figure(options: argparse.Namespace) -> None:
-    from armbook.build.pages import run_one
+    from armbook.building.pages import run_one
 
     name = f"{options.kind} {options.name}" if options.name.isdecimal() else options.name
     for made in run_one(_folder(options), name, dict(options.parameters)):
@@ -105,7 +105,7 @@ def _add_book(commands: Any) -> None:
 
 
 def _book(options: argparse.Namespace) -> None:
-    from armbook.build.pages import build
+    from armbook.building.pages import build
 
     def train() -> None:
         from armbook.chapters import first_round, tuned_static

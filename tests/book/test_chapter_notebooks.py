@@ -12,7 +12,7 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 
 from armbook import chapters
-from armbook.build.notebooks import changed_parameters, known_parameters
+from armbook.building.notebooks import changed_parameters, known_parameters
 from armlib.experiments.profile import load_profile
 from armlib.experiments.store import RunStore
 from books import REPOSITORY

@@ -17,11 +17,7 @@ def folder(tmp_path):
     """Three documents, two queries, a train and a test split."""
     root = tmp_path / "mine"
     (root / "qrels").mkdir(parents=True)
-    documents = [
-        {"_id": "a", "title": "T", "text": "one"},
-        {"_id": "b", "text": "one two"},
-        {"_id": "c", "text": "two one"},
-    ]
+    documents = [{"_id": "a", "title": "T", "text": "one"}, {"_id": "b", "text": "one two"}, {"_id": "c", "text": "two one"}]
     write_json_lines(root / "corpus.jsonl", documents)
     write_json_lines(root / "queries.jsonl", [{"_id": "q", "text": "one"}, {"_id": "r", "text": "two"}])
     (root / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq\ta\t1\n")
@@ -92,11 +88,7 @@ def test_own_triples_are_preferred_and_checked(folder):
         ("queries.jsonl", '{"text": "x"}', r"queries\.jsonl:3: .* _id is missing"),
         ("qrels/train.tsv", "q\tb", r"train\.tsv:3: expected 3 columns .*\(query-id, corpus-id, score\), got 2"),
         ("qrels/train.tsv", "q\tb\t1.5", r"train\.tsv:3: expected a whole number as score, got '1.5'"),
-        (
-            "qrels/train.tsv",
-            "q\ta\t2",
-            r"train\.tsv:3: query 'q' and document 'a' are judged 2, but 1 in a line before",
-        ),
+        ("qrels/train.tsv", "q\ta\t2", r"train\.tsv:3: query 'q' and document 'a' are judged 2, but 1 in a line before"),
         ("qrels/train.tsv", "q\tz\t1", r"train\.tsv:3: document 'z' does not exist in .*corpus\.jsonl"),
         ("qrels/train.tsv", "z\ta\t1", r"train\.tsv:3: query 'z' does not exist in .*queries\.jsonl"),
     ],
@@ -109,21 +101,15 @@ def test_malformed_lines_are_named(folder, file, line, message):
 
 def test_a_missing_header_is_named(folder):
     (folder / "qrels" / "train.tsv").write_text("q\ta\t1\n")
-    with pytest.raises(
-        InputError, match=r"train\.tsv:1: expected the header query-id TAB corpus-id TAB score, got q, a, 1"
-    ):
+    with pytest.raises(InputError, match=r"train\.tsv:1: expected the header query-id TAB corpus-id TAB score, got q, a, 1"):
         load_collection(folder).qrels()
 
 
 def test_missing_files_and_splits(folder):
-    with pytest.raises(
-        InputError, match=r"unknown split of .* 'tset'; did you mean 'test'\? \(available: test, train\)"
-    ):
+    with pytest.raises(InputError, match=r"unknown split of .* 'tset'; did you mean 'test'\? \(available: test, train\)"):
         load_collection(f"{folder}/tset")
     (folder / "queries.jsonl").unlink()
-    with pytest.raises(
-        InputError, match=r"queries\.jsonl does not exist \(nor queries\.jsonl\.gz\): expected a folder in BEIR"
-    ):
+    with pytest.raises(InputError, match=r"queries\.jsonl does not exist \(nor queries\.jsonl\.gz\): expected a folder in BEIR"):
         load_collection(folder).queries()
     shutil.rmtree(folder / "qrels")
     with pytest.raises(InputError, match="has no judgments: expected at least one file SPLIT.tsv"):

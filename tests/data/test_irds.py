@@ -31,9 +31,7 @@ def test_msmarco_training_triples():
     assert query in collection.queries()
 
 
-@pytest.mark.parametrize(
-    ("name", "queries", "judgments", "expected"), [(DL19, 43, 9260, 0.484), (DL20, 54, 11386, 0.495)]
-)
+@pytest.mark.parametrize(("name", "queries", "judgments", "expected"), [(DL19, 43, 9260, 0.484), (DL20, 54, 11386, 0.495)])
 def test_trec_deep_learning(name, queries, judgments, expected):
     collection = load_collection(name)
     assert collection.relevant_from == 2 and collection.triples() is None
@@ -85,9 +83,7 @@ def test_held_out_queries_are_always_the_same_and_leave_training():
     assert validation.fingerprint() != collection.fingerprint()
     assert len(list(itertools.islice(validation.documents(), 3))) == 3
     for count in (0, 405):
-        with pytest.raises(
-            InputError, match=f"cannot hold out {count} queries of beir/scifact/train: expected 1 to 404"
-        ):
+        with pytest.raises(InputError, match=f"cannot hold out {count} queries of beir/scifact/train: expected 1 to 404"):
             hold_out(collection, count)
 
 
@@ -102,9 +98,7 @@ def test_unknown_names_say_what_there_is():
 
 
 def test_a_part_that_a_name_lacks():
-    with pytest.raises(
-        InputError, match="msmarco-passage has no queries in ir_datasets; these have: msmarco-passage/dev, "
-    ):
+    with pytest.raises(InputError, match="msmarco-passage has no queries in ir_datasets; these have: msmarco-passage/dev, "):
         load_collection("msmarco-passage").queries()
 
 
@@ -113,26 +107,19 @@ def test_relevant_judgments_of_documents_that_do_not_exist(tmp_path, monkeypatch
     collection = irds.IrDataset("beir/scifact/train")
     query, grades = next(iter(collection.qrels().items()))
     grades["nothing"] = 1
-    with pytest.warns(
-        UserWarning, match=rf"1 of 920 relevant judgments .* \(first: query '{query}', document 'nothing'\)"
-    ):
+    with pytest.warns(UserWarning, match=rf"1 of 920 relevant judgments .* \(first: query '{query}', document 'nothing'\)"):
         assert "nothing" not in {positive for _, positive, _ in collection.triples()}
     collection = irds.IrDataset("beir/scifact/train")
     for grades in collection.qrels().values():
         grades.clear()
-    with pytest.raises(
-        InputError, match="0 of 0 relevant judgments of beir/scifact/train .* nothing is left to train on"
-    ):
+    with pytest.raises(InputError, match="0 of 0 relevant judgments of beir/scifact/train .* nothing is left to train on"):
         next(collection.triples())
 
 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (
-            requests.ConnectionError(request=requests.Request("GET", "https://example.org/x")),
-            "no connection to example.org",
-        ),
+        (requests.ConnectionError(request=requests.Request("GET", "https://example.org/x")), "no connection to example.org"),
         (OSError("Expected md5 hash to be a but got b"), "Expected md5 hash to be a but got b"),
         (EOFError("Compressed file ended before the end-of-stream marker"), "Compressed file ended before"),
         (RuntimeError("All download sources failed"), "All download sources failed"),
@@ -148,11 +135,7 @@ def test_failed_downloads_are_one_sentence(monkeypatch, error, said):
     with pytest.raises(InputError) as caught:
         collection.queries()
     assert str(caught.value).startswith("cannot get the queries of beir/nfcorpus/train through ir_datasets: ")
-    assert (
-        said in str(caught.value)
-        and "run it again to go on" in str(caught.value)
-        and "IR_DATASETS_HOME" in str(caught.value)
-    )
+    assert said in str(caught.value) and "run it again to go on" in str(caught.value) and "IR_DATASETS_HOME" in str(caught.value)
 
 
 @pytest.mark.slow

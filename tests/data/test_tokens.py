@@ -30,9 +30,7 @@ def test_gather_equals_the_tokenizer(texts, tokenizer, max_length: int) -> None:
     store = token_store(lambda: texts, tokenizer, "texts", "passages")
     rows = np.array([5, 0, 17, 5])
     ids, lengths = store.gather(rows, max_length)
-    expected = tokenizer(
-        [texts[row][1] for row in rows], truncation=True, max_length=max_length, padding=True, return_tensors="np"
-    )
+    expected = tokenizer([texts[row][1] for row in rows], truncation=True, max_length=max_length, padding=True, return_tensors="np")
     np.testing.assert_array_equal(ids, expected["input_ids"])
     np.testing.assert_array_equal(lengths, expected["attention_mask"].sum(1))
 

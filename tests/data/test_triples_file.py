@@ -20,13 +20,10 @@ def test_a_file_is_a_collection(tmp_path):
     assert list(documents.values()) == ["x is this", "y is that", "z is it"]
     queries = collection.queries()
     assert list(queries.values()) == ["what is x", "why y"]
-    texts = [
-        (queries[query], documents[positive], documents[negative]) for query, positive, negative in collection.triples()
-    ]
+    texts = [(queries[query], documents[positive], documents[negative]) for query, positive, negative in collection.triples()]
     assert texts == [tuple(line.strip().split("\t")) for line in LINES]
     named = {
-        queries[query]: {documents[document]: grade for document, grade in row.items()}
-        for query, row in collection.qrels().items()
+        queries[query]: {documents[document]: grade for document, grade in row.items()} for query, row in collection.qrels().items()
     }
     assert named == {"what is x": {"x is this": 1}, "why y": {"y is that": 1}}
     assert collection.name == str(path) and collection.validation is None and collection.evaluation == ()
@@ -60,9 +57,7 @@ def test_malformed_lines_are_named(tmp_path, line, message):
 
 
 def test_missing_and_empty_files(tmp_path):
-    with pytest.raises(
-        InputError, match=r"none\.tsv does not exist: expected a file with a query, a positive and a negative"
-    ):
+    with pytest.raises(InputError, match=r"none\.tsv does not exist: expected a file with a query, a positive and a negative"):
         load_collection(tmp_path / "none.tsv")
     (tmp_path / "empty.tsv").write_text("")
     with pytest.raises(InputError, match=r"empty\.tsv is empty: expected a query, a positive"):

@@ -43,8 +43,7 @@ def test_numpydoc_sections():
     summary, body, see_also = parse_docstring(NUMPYDOC)
     assert summary == "Return the thing, e.g. Some value."
     assert body == (
-        "Then a second sentence. A longer text about the package.thing and code. "
-        "parameters: x : int A number. notes: A note."
+        "Then a second sentence. A longer text about the package.thing and code. parameters: x : int A number. notes: A note."
     )
     assert see_also == ("other", "Class.method", "role")
 
@@ -55,11 +54,7 @@ def test_without_body_there_is_nothing(text):
 
 
 def test_signatures_before_the_summary_are_no_summary():
-    assert parse_docstring("array(object, dtype=None)\n\nCreate an array.\n\nMore.") == (
-        "Create an array.",
-        "More.",
-        (),
-    )
+    assert parse_docstring("array(object, dtype=None)\n\nCreate an array.\n\nMore.") == ("Create an array.", "More.", ())
 
 
 def test_public_objects_of_a_file(tmp_path):
@@ -120,9 +115,7 @@ def test_sources_are_public_and_nobodys_tests():
     files = source_files()
     modules = {module for _, module in files}
     assert {"numpy.fromnumeric", "sklearn.linear_model", "scipy.optimize", "statistics", "networkx"} <= modules
-    assert not any(
-        part.startswith("_") or part in {"tests", "externals"} for module in modules for part in module.split(".")
-    )
+    assert not any(part.startswith("_") or part in {"tests", "externals"} for module in modules for part in module.split("."))
     assert len(files) > 1500
 
 

@@ -81,11 +81,7 @@ def test_the_fingerprint_is_the_same_for_the_same_packages(train):
 
 def test_inherited_docstrings_and_aliases_are_one_object():
     long = "this body is long enough to count as one because it has more than fifteen words in it"
-    found = [
-        thing("a.Base.run", long),
-        thing("a.Child.run", long),
-        thing("a.other", long + " more", "Do what a.Base.run does."),
-    ]
+    found = [thing("a.Base.run", long), thing("a.Child.run", long), thing("a.other", long + " more", "Do what a.Base.run does.")]
     objects, aliases = distinct([*found, thing("a.brief", "too short"), thing("a.terse", long + "!", "Two words")])
     assert list(objects) == ["a.Base.run"] and aliases == {"a.Child.run": "a.Base.run"}
 
@@ -102,8 +98,7 @@ def test_passages_hold_sixty_words_and_are_at_most_three():
 
 def test_names_under_see_also_are_found_from_near_to_far():
     names = Names(
-        ["p.m.f", "p.m.C.f", "p.m.C.g", "p.n.f", "p.n.D.g", "p.far.away.only", "numpy.sort", "p.n.E.single"],
-        {"p.m.alias": "p.m.f"},
+        ["p.m.f", "p.m.C.f", "p.m.C.g", "p.n.f", "p.n.D.g", "p.far.away.only", "numpy.sort", "p.n.E.single"], {"p.m.alias": "p.m.f"}
     )
     assert names.find("f", "p.m.C.h") == "p.m.C.f"
     assert names.find("f", "p.m.h") == "p.m.f"

@@ -113,9 +113,10 @@ def test_cls_starts_as_the_mean_of_the_word_vectors(semantics: Semantics, archit
 def test_classes_are_the_stock_ones(semantics: Semantics, architecture: str) -> None:
     backbone = initial_backbone(semantics, architecture, layers=2, heads=2, feed_forward=32)
     assert type(backbone).__name__.lower() == f"{architecture}model" and len(first_token.layers(backbone)) == 2
-    assert torch.equal(
-        backbone.embeddings.word_embeddings.weight[5:9], torch.from_numpy(semantics.vectors[5:9])
-    ) or not semantics.vectors[5:9].any(1).all()
+    assert (
+        torch.equal(backbone.embeddings.word_embeddings.weight[5:9], torch.from_numpy(semantics.vectors[5:9]))
+        or not semantics.vectors[5:9].any(1).all()
+    )
     assert backbone.config.pad_token_id == semantics.tokenizer.pad_token_id == 1
 
 

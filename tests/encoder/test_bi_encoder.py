@@ -80,9 +80,7 @@ def test_sentence_transformers_gives_the_same_embeddings(
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_saving_twice_writes_the_same_bytes(semantics: Semantics, tmp_path: Path, architecture: str) -> None:
     encoder = make(semantics, architecture, "cls+linear")
-    manifests = [
-        read_json(encoder.save(tmp_path / name, query_length=8, passage_length=16) / "manifest.json") for name in "ab"
-    ]
+    manifests = [read_json(encoder.save(tmp_path / name, query_length=8, passage_length=16) / "manifest.json") for name in "ab"]
     assert manifests[0] == manifests[1] and "model.safetensors" in manifests[0]
 
 
@@ -206,9 +204,7 @@ def test_foreign_modules_are_read_or_refused(semantics: Semantics, tmp_path: Pat
 
 
 def test_other_similarities_and_prompts_are_warned_of(semantics: Semantics, tmp_path: Path) -> None:
-    folder = write(
-        semantics, tmp_path / "dot", Pooling(16, "cls"), similarity_fn_name="dot", prompts={"query": "query: "}
-    )
+    folder = write(semantics, tmp_path / "dot", Pooling(16, "cls"), similarity_fn_name="dot", prompts={"query": "query: "})
     with pytest.warns(UserWarning) as caught:
         BiEncoder.load(folder)
     messages = [str(warning.message) for warning in caught]
@@ -238,9 +234,7 @@ def test_missing_weights_are_refused(semantics: Semantics, tmp_path: Path) -> No
         BiEncoder.load(tmp_path)
 
 
-def test_a_failed_save_leaves_the_old_folder(
-    semantics: Semantics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_save_leaves_the_old_folder(semantics: Semantics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = make(semantics, "distilbert", "cls")
     folder = encoder.save(tmp_path / "encoder", query_length=8, passage_length=16)
     before = encoder.fingerprint()

@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import torch
 
-from armbook.build.checks import IN_CODE
+from armbook.building.checks import IN_CODE
 from armbook.explorer.circle import BATCH, ROLES, loss_on_circle, points, step
 from armbook.explorer.widget import _KINDS, SYNCED, LossExplorer
 from armbook.style import COLOURS

@@ -10,7 +10,7 @@ import filelock
 import nbformat
 import pytest
 
-from armbook.build.pages import NUMBERED, build, run_one
+from armbook.building.pages import NUMBERED, build, run_one
 from armlib.errors import InputError
 from books import REPOSITORY, bare_book, printed, write_notebook
 

@@ -23,7 +23,7 @@ def check(executed: Sequence[str] | None = None) -> None:
         if injected.startswith(INJECTED):
             from nbformat.v4 import new_code_cell  # slow to import, and papermill added nothing to most notebooks
 
-            from armbook.build.notebooks import check_values, declared_parameters
+            from armbook.building.notebooks import check_values, declared_parameters
 
             statements = [each for each in ast.parse(injected).body if isinstance(each, ast.Assign)]
             given = {each.targets[0].id: ast.literal_eval(each.value) for each in statements}

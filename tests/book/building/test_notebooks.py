@@ -14,8 +14,8 @@ import nbformat
 import nbformat.v4 as v4
 import pytest
 
-from armbook.build import parameters
-from armbook.build.notebooks import Task, changed_parameters, cleaned, execute, read_parameters
+from armbook.building import parameters
+from armbook.building.notebooks import Task, changed_parameters, cleaned, execute, read_parameters
 from armlib.errors import InputError
 from books import REPOSITORY, printed, write_notebook
 
@@ -128,7 +128,7 @@ def test_an_interrupted_run_leaves_no_process_and_no_socket(tmp_path):
     source = "import os, pathlib, time\npathlib.Path('running').write_text(f\"{os.getpid()} {info['ip']}\")\ntime.sleep(600)"
     notebook = write_notebook(tmp_path / "a.ipynb", "n: int = 1", CONNECTION, source)
     script = (
-        "from pathlib import Path; from armbook.build.notebooks import Task, execute;"
+        "from pathlib import Path; from armbook.building.notebooks import Task, execute;"
         f"root = Path({str(tmp_path)!r}); execute([Task(root / 'a.ipynb', root / 'out')], jobs=1, timeout=600, root=root)"
     )
     # A test run that was started in the background ignores interrupts, and its children would inherit that.
@@ -173,7 +173,7 @@ def test_widgets_are_shown_as_html_or_refused(tmp_path):
             assert dict(shown.cells[0].outputs[0].data) == page and "widgets" not in shown.metadata
 
 
-CHECKED = "from armbook.build import parameters\n\nparameters.check()"
+CHECKED = "from armbook.building import parameters\n\nparameters.check()"
 
 
 @pytest.mark.slow
@@ -196,6 +196,6 @@ def test_papermill_alone_is_refused_what_a_notebook_does_not_know(tmp_path: Path
 
 
 def test_a_notebook_in_lab_is_not_papermill_s() -> None:
-    parameters.check(["count: int = 3", "from armbook.build import parameters", "cuont = 4"])
+    parameters.check(["count: int = 3", "from armbook.building import parameters", "cuont = 4"])
     with pytest.raises(InputError, match="unknown parameter of this notebook 'cuont'"):
         parameters.check(["count: int = 3", "# Parameters\ncuont = 4\n"])

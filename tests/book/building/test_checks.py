@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat.v4 as v4
 import pytest
 
-from armbook.build.checks import check_html, check_sources, pages
+from armbook.building.checks import check_html, check_sources, pages
 from books import REPOSITORY
 
 

@@ -22,8 +22,8 @@ try:
     import nbformat
     import yaml
 
-    from armbook.build.checks import check_html, check_sources, pages
-    from armbook.build.notebooks import Task, announce, changed_parameters, cleaned, execute, known_parameters, read_parameters
+    from armbook.building.checks import check_html, check_sources, pages
+    from armbook.building.notebooks import Task, announce, changed_parameters, cleaned, execute, known_parameters, read_parameters
 except ImportError as error:
     raise InputError(f"the book is built with packages that are not installed ({error.name}): pip install -e '.[book]'") from error
 
