@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from armlib.data import irds
 from armlib.data.beir import BeirFolder
@@ -13,9 +14,10 @@ from armlib.data.collection import Collection
 from armlib.data.msmarco_mini import MsmarcoMini
 from armlib.data.triples_file import TriplesFile
 from armlib.demo.docstrings import Docstrings
-from armlib.demo.lsa import ARCHITECTURES, lsa_encoder
-from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from armlib.encoder.bi_encoder import BiEncoder
 
 OWN = {f"{kind.corpus_name}/{split}": kind for kind in (Docstrings, MsmarcoMini) for split in kind.splits}
 """The collections that armlib makes by itself."""
@@ -90,6 +92,10 @@ def load_encoder(name: str, collection: Collection, pooling: str | None = None) 
     Raises:
         InputError: there is no such encoder.
     """
+    # Imported here: collections are there in half a second, and torch and transformers take many.
+    from armlib.demo.lsa import ARCHITECTURES, lsa_encoder
+    from armlib.encoder.bi_encoder import BiEncoder
+
     kind, _, architecture = name.partition("/")
     if kind != "lsa":
         return BiEncoder.load(name, pooling)

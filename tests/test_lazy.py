@@ -37,6 +37,12 @@ def test_the_command_line_starts_without_them() -> None:
     assert not set(HEAVY) & set(in_a_fresh_process(code))
 
 
+def test_collections_are_there_without_what_encoders_need() -> None:
+    code = "import json, sys\nfrom armlib import load_collection\nload_collection('docstrings')\n"
+    code += "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    assert not {"torch", "transformers", "faiss"} & set(in_a_fresh_process(code))
+
+
 @pytest.mark.parametrize("name", armlib.__all__)
 def test_every_name_is_the_one_of_its_module(name: str) -> None:
     assert getattr(armlib, name) is getattr(import_module(armlib._HOMES[name]), name)
