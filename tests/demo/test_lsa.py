@@ -228,6 +228,7 @@ def test_too_little_text_is_refused() -> None:
         encoder_of(topic_texts(100), "distilbert", dim=16, heads=3, vocabulary=100)
 
 
+@pytest.mark.slow
 def test_real_passages_start_well_above_chance(shared_data: Path) -> None:
     """Before fine-tuning, the positive of a MS MARCO query is nearer than its BM25 negative four times of five."""
     folder = shared_data / "msmarco-mini"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import asdict, fields, replace
@@ -15,6 +16,7 @@ from armlib.experiments.experiment import Experiment
 from armlib.experiments.store import RunStore
 from armlib.losses import LOSSES, EmbeddedBatch, Loss, LossValue, MarginLoss
 from armlib.parsing import written
+from armlib.storage import short_digest
 
 
 def test_the_key_follows_values_and_data(small_experiment: Experiment, beir_folder: Path, tmp_path: Path) -> None:
@@ -47,6 +49,15 @@ def test_younger_values_are_in_the_key_only_where_they_are_not_the_default(monke
     changed = Experiment(sampler="in-order", full_ranking=False)
     assert changed.values().items() - Experiment().values().items() == {("sampler", "in-order"), ("full_ranking", False)}
     assert changed.variant() == "distributed, in-order"
+
+
+@pytest.mark.parametrize(
+    ("values", "digits"),
+    [({}, "80731738269878ae"), ({"target": "static(0.30)", "in_batch": True, "full_ranking": False}, "1df4d0dd4f664ed5")],
+)
+def test_results_that_are_stored_keep_their_keys(values: dict, digits: str) -> None:
+    """The digits are of the values that the first keys were made of; a value that came since is not among them."""
+    assert short_digest(json.dumps(Experiment(**values).values(), sort_keys=True)) == digits
 
 
 class Constant(Loss):
