@@ -25,7 +25,7 @@ def parse_call(text: str, kind: str, known: Mapping[str, Callable[..., Made]]) -
             thing itself refuses.
     """
     if not isinstance(text, str):
-        raise InputError(f"a {kind} is named by a text such as {next(iter(known))!r}, not by {text!r}")
+        raise InputError(f"a {kind} is named by a text, not by {text!r}; expected one such as {usage(*next(iter(known.items())))}")
     name = text.strip().partition("(")[0].strip().lower()
     if name not in known:
         raise unknown(kind, text, known)

@@ -69,7 +69,7 @@ def test_unknown_names_say_what_there_is() -> None:
         parse_call("seized(3)", "thing", KNOWN)
     with pytest.raises(InputError, match=r"^unknown thing ''"):
         parse_call("", "thing", KNOWN)
-    with pytest.raises(InputError, match=r"^a thing is named by a text such as 'plain', not by 3$"):
+    with pytest.raises(InputError, match=r"^a thing is named by a text, not by 3; expected one such as plain$"):
         parse_call(3, "thing", KNOWN)
 
 

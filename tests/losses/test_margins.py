@@ -270,7 +270,10 @@ def test_targets_print_as_they_parse():
         (lambda: MarginLoss("static(3)"), r"from -2 to 2, not 3$"),
         (lambda: MarginLoss("static(nan)"), r"from -2 to 2, not 'nan'"),
         (lambda: MarginLoss(Static(0.5, variance=-1)), r"variance of a static target must be .* at least 0, not -1"),
-        (lambda: MarginLoss(0.3), r"a target is named by a text such as 'static', not by 0\.3$"),
+        (
+            lambda: MarginLoss(0.3),
+            r"a target is named by a text, not by 0\.3; expected one such as static\(value, variance=0\.0\)$",
+        ),
         (lambda: MarginLoss("adaptive", error="mse"), r"unknown error 'mse'.*absolute, soft, squared"),
         (lambda: MarginLoss("adaptive", reading="code"), r"unknown reading 'code'"),
         (lambda: MarginLoss("distributed", in_batch=True), r"in_batch is for static and adaptive .*'distributed'"),
