@@ -27,9 +27,17 @@ WIDE, NARROW = 1200, 400  # pixels
 PATIENCE = 60_000  # milliseconds that a page may take for something on a busy machine
 expect.set_options(timeout=PATIENCE)
 FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]  # fmt: skip
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
 
 # Faults that axe finds in what the book's tools write and no page of ours can change: rule, selector.
 TOOLS = {

@@ -111,9 +111,17 @@ def beir_folder(texts: list[tuple[str, str]], tmp_path_factory: pytest.TempPathF
 def small_experiment(beir_folder: Path, tiny_folder: Path) -> Experiment:
     """Some seconds of training on `beir_folder`."""
     return Experiment(
-        collection=str(beir_folder), encoder=str(tiny_folder), batch_size=16, steps=20, learning_rate=1e-3, query_length=24,
-        passage_length=48, validation_queries=20, validate_every=10, evaluation=(f"{beir_folder}/test",),
-    )  # fmt: skip
+        collection=str(beir_folder),
+        encoder=str(tiny_folder),
+        batch_size=16,
+        steps=20,
+        learning_rate=1e-3,
+        query_length=24,
+        passage_length=48,
+        validation_queries=20,
+        validate_every=10,
+        evaluation=(f"{beir_folder}/test",),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -38,10 +38,16 @@ def closed():
 
 def test_ablations_are_named_by_what_they_change(ablations: list[Fabricated]) -> None:
     assert list(by_ablation(ablations, LOSSES_PROFILE)) == [
-        "distributed", "mean", "static(0.5, variance=1.0)", "variance", "distributed, stopped gradient",
-        "distributed, absolute error", "distributed, soft error", "distributed, learning rate × 0.5",
+        "distributed",
+        "mean",
+        "static(0.5, variance=1.0)",
+        "variance",
+        "distributed, stopped gradient",
+        "distributed, absolute error",
+        "distributed, soft error",
+        "distributed, learning rate × 0.5",
         "distributed, learning rate × 2",
-    ]  # fmt: skip
+    ]
 
 
 def test_ablations_are_differences_at_equal_seeds(ablations) -> None:
@@ -138,10 +144,13 @@ def test_an_explicit_mean_reaches_every_negative_unless_it_is_constant() -> None
     table = reach(
         batch,
         {
-            "distributed": MarginLoss("distributed"), "mean": MarginLoss("mean"), "static": MarginLoss("static(0.5)"),
-            "constant": MarginLoss("distributed", stop_gradient=True), "constant mean": MarginLoss("mean", stop_gradient=True),
+            "distributed": MarginLoss("distributed"),
+            "mean": MarginLoss("mean"),
+            "static": MarginLoss("static(0.5)"),
+            "constant": MarginLoss("distributed", stop_gradient=True),
+            "constant mean": MarginLoss("mean", stop_gradient=True),
         },
-    )  # fmt: skip
+    )
     assert table["negatives pulled"].to_dict() == {"distributed": 8, "mean": 8, "static": 1, "constant": 1, "constant mean": 1}
     assert table.cosine["distributed"] == pytest.approx(1) and table.cosine["mean"] < 0.9999
     assert table.cosine["constant"] == pytest.approx(table.cosine["constant mean"], abs=1e-12)

@@ -52,16 +52,25 @@ def perfect(collection: str) -> dict[str, dict[str, float]]:
 def test_rows_of_what_was_trained(results) -> None:
     rows = trained([*results, with_experiment(results[0], encoder="other")], ENCODER)
     assert [(row.group, row.loss, row.in_batch) for row in rows] == [
-        ("self-distillation", "adaptive", "no"), ("self-distillation", "adaptive, in-batch", "yes"),
-        ("self-distillation", "distributed", "yes"), ("no distillation", "static(0.3), tuned", "no"),
-        ("no distillation", "static(0.1), tuned, in-batch", "yes"), ("no distillation", "static(1.0)", "no"),
+        ("self-distillation", "adaptive", "no"),
+        ("self-distillation", "adaptive, in-batch", "yes"),
+        ("self-distillation", "distributed", "yes"),
+        ("no distillation", "static(0.3), tuned", "no"),
+        ("no distillation", "static(0.1), tuned, in-batch", "yes"),
+        ("no distillation", "static(1.0)", "no"),
         ("no distillation", "before fine-tuning", "–"),
-    ]  # fmt: skip
+    ]
     assert {row.origin for row in rows} == {MEASURED}
     table = table4(rows, VARIANTS_COLLECTIONS)
     assert table["docstrings/test", "nDCG@10"].tolist() == [
-        "0.450 ± 0.010", "0.500 ± 0.010", "0.570 ± 0.010 best", "0.600 ± 0.010 best", "0.580 ± 0.010", "0.300 ± 0.010", "0.100",
-    ]  # fmt: skip
+        "0.450 ± 0.010",
+        "0.500 ± 0.010",
+        "0.570 ± 0.010 best",
+        "0.600 ± 0.010 best",
+        "0.580 ± 0.010",
+        "0.300 ± 0.010",
+        "0.100",
+    ]
     assert table["training", "triples seen"].tolist() == ["1,000"] * 6 + ["0"]
 
 
@@ -94,8 +103,9 @@ def test_run_files_of_others_become_rows_and_references(collection: str, perfect
     write_run(tmp_path / "half.txt", half)
     distilled = teachers([f"GOOD={tmp_path}/good.run.gz@{collection}", str(tmp_path / "half.txt")], 5000, [collection])
     assert [(each.name, each.triples, list(each.evaluations)) for each in distilled] == [
-        ("GOOD", 5000, [collection]), ("half", 5000, [collection])
-    ]  # fmt: skip
+        ("GOOD", 5000, [collection]),
+        ("half", 5000, [collection]),
+    ]
     assert [each.evaluations[collection].mean["nDCG@10"] for each in distilled] == [1.0, 0.5]
     copy = replace(bm25([collection])[0], loss="a copy", evaluations={collection: [distilled[0].evaluations[collection]]})
     table = table4([copy, *bm25([collection]), *from_runs(distilled)], [collection])
@@ -142,9 +152,7 @@ def test_gains_are_differences_of_means(results) -> None:
 def test_published_rows_say_who_measured_them() -> None:
     table = published4()
     origins = table["system", "origin"].value_counts().to_dict()
-    assert origins == {
-        PUBLISHED: 6, "quoted from Hofstätter et al. (2021)": 5, "quoted from Wang and Zuccon (2023)": 4,
-    }  # fmt: skip
+    assert origins == {PUBLISHED: 6, "quoted from Hofstätter et al. (2021)": 5, "quoted from Wang and Zuccon (2023)": 4}
     score = "TREC-DL 2019, all of MS MARCO", "nDCG@10"
     assert table.loc[2, score] == "0.64 † best" and table.loc[6, score] == "0.71 best" and table.loc[11, score] == "0.50"
     assert table.loc[9, ("system", "loss")] == "MarginMSE (reference of the tests)"

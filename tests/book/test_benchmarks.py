@@ -74,9 +74,14 @@ def test_store_speed_holds_each_store(processor) -> None:
     made = {key: processor[0][key] for key in ("made", "file")}
     texts = {"texts_per_second": 3000.0, "bytes": 2_000_000_000, "went_on_from": 40}
     file = {
-        "benchmark": "store-speed", **made, "settings": {"passages": 90, "queries": 8, "triples": 700}, "passages": texts,
-        "queries": texts | {"went_on_from": 0}, "triples": {"triples_per_second": 9e5, "bytes": 8400}, "peak_gib": 1.5,
-    }  # fmt: skip
+        "benchmark": "store-speed",
+        **made,
+        "settings": {"passages": 90, "queries": 8, "triples": 700},
+        "passages": texts,
+        "queries": texts | {"went_on_from": 0},
+        "triples": {"triples_per_second": 9e5, "bytes": 8400},
+        "peak_gib": 1.5,
+    }
     table = store_speed([*processor, file]).tail(3).set_index("store")
     assert table["count"].to_dict() == {"passages": 90, "queries": 8, "triples": 700}
     assert table["built per second"].tolist() == [3000, 3000, 9e5] and table["went on from"].tolist() == [40, 0, 0]

@@ -33,9 +33,11 @@ def test_static_targets_are_the_tuned_ones() -> None:
     found = variants(five_variants())
     assert len(found) == 10
     assert {key: chosen[0].experiment.target for key, chosen in found.items() if key[1] == "static"} == {
-        ("lsa/distilbert", "static", False): "static(0.3)", ("lsa/distilbert", "static", True): "static(0.1)",
-        ("mine", "static", False): "static(0.1)", ("mine", "static", True): "static(0.3)",
-    }  # fmt: skip
+        ("lsa/distilbert", "static", False): "static(0.3)",
+        ("lsa/distilbert", "static", True): "static(0.1)",
+        ("mine", "static", False): "static(0.1)",
+        ("mine", "static", True): "static(0.3)",
+    }
     assert all([result.experiment.seed for result in chosen] == [0, 1] for chosen in found.values())
 
 

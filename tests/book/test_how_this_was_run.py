@@ -22,9 +22,16 @@ from armlib.experiments.profile import Profile, load_profile
 from fabricated import Fabricated, fabricated
 
 PROFILE = Profile(
-    "fabricated", Experiment(steps=4, batch_size=2, validate_every=2), ("lsa/distilbert", "lsa/roberta"), static=(0.1, 0.5),
-    batch_sizes=(1, 2), seeds=(0, 1), sweep_seeds=(0,), jobs=1, about="Made up for tests.",
-)  # fmt: skip
+    "fabricated",
+    Experiment(steps=4, batch_size=2, validate_every=2),
+    ("lsa/distilbert", "lsa/roberta"),
+    static=(0.1, 0.5),
+    batch_sizes=(1, 2),
+    seeds=(0, 1),
+    sweep_seeds=(0,),
+    jobs=1,
+    about="Made up for tests.",
+)
 
 
 def of_16_seconds(experiment: Experiment, gpu: str | None = None, torch: str = "2") -> Fabricated:

@@ -75,9 +75,10 @@ def test_figure_4_has_the_learning_curves_of_each_encoder_in_its_column(adaptive
         measure = ("nDCG@10", "Success(rel=2)@5")[place // 2]
         for line, in_batch in zip(lines, (False, True), strict=True):
             both = [
-                each.validations[measure] for each in adaptive
+                each.validations[measure]
+                for each in adaptive
                 if each.experiment.encoder == ENCODERS[place % 2] and each.experiment.in_batch == in_batch
-            ]  # fmt: skip
+            ]
             np.testing.assert_allclose(line.get_ydata(), (both[0] + both[1]) / 2)
             np.testing.assert_allclose(line.get_xdata(), 64 * adaptive[0].validations.step)
             assert line.get_color() == colour("adaptive, in-batch" if in_batch else "adaptive")

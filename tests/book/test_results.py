@@ -28,8 +28,9 @@ def test_a_target_is_tuned_on_the_kept_weights_and_the_common_seeds() -> None:
     other = [with_experiment(first, target=target) for target in ("adaptive", "static(0.5, variance=1.0)")]
     other += tuned_sweep({(1.0, 0): 1.0}, reading="released-code")
     assert tuned_targets(tuned_sweep(scores) + tuned_sweep({(0.3, 0): 0.2}, in_batch=True) + other) == {
-        ("lsa/distilbert", False): 0.1, ("lsa/distilbert", True): 0.3,
-    }  # fmt: skip
+        ("lsa/distilbert", False): 0.1,
+        ("lsa/distilbert", True): 0.3,
+    }
     with pytest.raises(InputError, match="seeds that all targets"):
         tuned_targets(tuned_sweep({(0.1, 0): 0.5, (0.3, 1): 0.4}))
 
@@ -38,8 +39,10 @@ def test_scores_are_those_that_tell_results_apart() -> None:
     found = telling_scores(changed_losses(chapters.readings(LOSSES_PROFILE)))
     for name, recall in LOSSES_RECALL.items():
         assert {score[1:] for score in found if score[0] == name} == {
-            (RERANKING, "nDCG@10"), (FULL_RANKING, "nDCG@10"), (FULL_RANKING, recall)
-        }  # fmt: skip
+            (RERANKING, "nDCG@10"),
+            (FULL_RANKING, "nDCG@10"),
+            (FULL_RANKING, recall),
+        }
 
 
 def measured_on(*collections: str) -> Fabricated:

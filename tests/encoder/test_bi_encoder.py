@@ -166,8 +166,11 @@ def test_table_1_decides_the_pooling_of_plain_encoders(semantics: Semantics, tmp
     for architecture, pooling in expected.items():
         folder = tmp_path / architecture
         if architecture == "bert":
-            BertModel(BertConfig(vocab_size=400, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                                 intermediate_size=16, pad_token_id=1)).save_pretrained(folder)  # fmt: skip
+            BertModel(
+                BertConfig(
+                    vocab_size=400, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, pad_token_id=1
+                )
+            ).save_pretrained(folder)
         else:
             initial_backbone(semantics, architecture, heads=2, feed_forward=8).save_pretrained(folder)
         semantics.tokenizer.save_pretrained(folder)
@@ -270,8 +273,9 @@ def test_bad_arguments_are_refused(semantics: Semantics, tmp_path: Path) -> None
     with pytest.raises(InputError, match="encoder with a decoder"):
         T5Model(T5Config(vocab_size=20, d_model=4, d_ff=4, num_layers=1, num_heads=1, d_kv=4)).save_pretrained(tmp_path)
         BiEncoder.load(tmp_path)
-    bare = PreTrainedTokenizerFast(tokenizer_object=semantics.tokenizer.backend_tokenizer.__class__.from_str(
-        semantics.tokenizer.backend_tokenizer.to_str()))  # fmt: skip
+    bare = PreTrainedTokenizerFast(
+        tokenizer_object=semantics.tokenizer.backend_tokenizer.__class__.from_str(semantics.tokenizer.backend_tokenizer.to_str())
+    )
     with pytest.raises(InputError, match="no padding token"):
         BiEncoder(encoder.backbone, bare)
     bare.pad_token = "[PAD]"

@@ -31,16 +31,27 @@ def make(architecture: str, layers: int = 2, dropout: float = 0.0, **options: ob
     if architecture == "distilbert":
         model = DistilBertModel(
             DistilBertConfig(
-                vocab_size=300, dim=32, n_layers=layers, n_heads=4, hidden_dim=64, dropout=dropout,
-                attention_dropout=dropout, **options,
+                vocab_size=300,
+                dim=32,
+                n_layers=layers,
+                n_heads=4,
+                hidden_dim=64,
+                dropout=dropout,
+                attention_dropout=dropout,
+                **options,
             )
-        )  # fmt: skip
+        )
     else:
         shape = {
-            "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4,
-            "intermediate_size": 64, "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout,
+            "vocab_size": 300,
+            "hidden_size": 32,
+            "num_hidden_layers": layers,
+            "num_attention_heads": 4,
+            "intermediate_size": 64,
+            "hidden_dropout_prob": dropout,
+            "attention_probs_dropout_prob": dropout,
             "pad_token_id": 1,
-        }  # fmt: skip
+        }
         config, model_class = {
             "bert": (BertConfig, BertModel),
             "roberta": (RobertaConfig, RobertaModel),
@@ -179,8 +190,11 @@ def test_gradient_checkpointing_still_works() -> None:
 
 
 def test_unknown_architectures_are_left_alone() -> None:
-    model = ElectraModel(ElectraConfig(vocab_size=50, hidden_size=8, embedding_size=8, num_attention_heads=2,
-                                       num_hidden_layers=1, intermediate_size=8))  # fmt: skip
+    model = ElectraModel(
+        ElectraConfig(
+            vocab_size=50, hidden_size=8, embedding_size=8, num_attention_heads=2, num_hidden_layers=1, intermediate_size=8
+        )
+    )
     classes = [type(module) for module in model.modules()]
     assert not first_token.enable(model)
     assert not first_token.enable(torch.nn.Linear(2, 2))

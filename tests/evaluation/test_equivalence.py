@@ -81,9 +81,10 @@ def test_group_is_tested_against_its_best_with_correction():
 def test_correction_can_take_equivalence_away():
     group = _group(static=0.0, adaptive=-0.02)
     chosen = next(
-        margin for margin in np.linspace(0.02, 0.1, 801)
+        margin
+        for margin in np.linspace(0.02, 0.1, 801)
         if 0.02 < equivalence(group["adaptive"].scores("nDCG@10"), group["static"].scores("nDCG@10"), margin).p < 0.04
-    )  # fmt: skip
+    )
     assert compare(group, "nDCG@10", "static", chosen).loc["adaptive", "equivalent"]
     larger = group | {f"other {i}": group["adaptive"] for i in range(2)}
     assert not compare(larger, "nDCG@10", "static", chosen)["equivalent"].any()

@@ -75,11 +75,8 @@ def test_result_does_not_depend_on_hash_order(shared_data):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "nDGC@10", "ndcg_cut_10", "nDCG@", "nDCG(rel=2)@10", "P", "nDCG@10.5", "R(foo=3)@10", "import os", "nDCG@0",
-        "alpha_nDCG@10",
-    ],
-)  # fmt: skip
+    ["nDGC@10", "ndcg_cut_10", "nDCG@", "nDCG(rel=2)@10", "P", "nDCG@10.5", "R(foo=3)@10", "import os", "nDCG@0", "alpha_nDCG@10"],
+)
 def test_unknown_measures_are_named_with_common_ones(name):
     with pytest.raises(InputError, match=r"unknown measure .*R\(rel=2\)@1000") as caught:
         parse_measures(["nDCG@10", name])

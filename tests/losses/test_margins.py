@@ -95,8 +95,10 @@ def by_loops(target: str, in_batch: bool, reading: str, error: str, q, p, n) -> 
 
 
 def gradients(value: torch.Tensor, leaves: list[torch.Tensor]) -> list[torch.Tensor]:
-    return [g if g is not None else torch.zeros_like(x) for g, x in zip(
-        torch.autograd.grad(value, leaves, allow_unused=True), leaves, strict=True)]  # fmt: skip
+    return [
+        g if g is not None else torch.zeros_like(x)
+        for g, x in zip(torch.autograd.grad(value, leaves, allow_unused=True), leaves, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("error", ERRORS)

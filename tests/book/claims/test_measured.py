@@ -30,9 +30,16 @@ from fabricated import Fabricated, evaluation, fabricated, with_about
 
 BASE = Experiment(steps=600, validate_every=60)
 PROFILE = Profile(
-    "fabricated", BASE, ("lsa/distilbert", "lsa/roberta", "lsa/mpnet"), static=(0.1, 0.3, 1.0), batch_sizes=(16, 64), seeds=(0, 1),
-    sweep_seeds=(0, 1), jobs=1, about="Made up for tests.",
-)  # fmt: skip
+    "fabricated",
+    BASE,
+    ("lsa/distilbert", "lsa/roberta", "lsa/mpnet"),
+    static=(0.1, 0.3, 1.0),
+    batch_sizes=(16, 64),
+    seeds=(0, 1),
+    sweep_seeds=(0, 1),
+    jobs=1,
+    about="Made up for tests.",
+)
 TEST = "docstrings/test"
 NOISE = np.linspace(-0.02, 0.02, 40)
 STATICS = (0.1, 0.3, 0.5, 1.0)

@@ -88,10 +88,18 @@ def test_no_kind_of_index_looks_like_a_variant_of_the_loss() -> None:
 
 def test_times_are_drawn_by_size(tmp_path, monkeypatch) -> None:
     rows = [
-        {"size": size, "kind": kind, "index": f"x:nprobe={7 + released},efConstruction=128", "released": released,
-         "ms": size / 1000 + number, "ms low": size / 2000, "ms high": size / 500 + number}
-        for size in (1000, 4000) for number, (kind, released) in enumerate(((FLAT, False), (PAPER, False), (PAPER, True)))
-    ]  # fmt: skip
+        {
+            "size": size,
+            "kind": kind,
+            "index": f"x:nprobe={7 + released},efConstruction=128",
+            "released": released,
+            "ms": size / 1000 + number,
+            "ms low": size / 2000,
+            "ms high": size / 500 + number,
+        }
+        for size in (1000, 4000)
+        for number, (kind, released) in enumerate(((FLAT, False), (PAPER, False), (PAPER, True)))
+    ]
     growth = pd.DataFrame(rows)
     figure = time_by_size(growth)
     (axes,) = figure.axes

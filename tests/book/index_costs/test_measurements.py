@@ -141,8 +141,11 @@ def test_synthetic_vectors_lie_as_near_to_real_ones_as_these_to_each_other(searc
 def test_growth_is_timed_at_every_size(searched) -> None:
     table = grow(searched, [300, 600], rounds=1, batch=4, flat_sizes=[1200])
     assert table.groupby("kind", sort=False)["size"].unique().map(list).to_dict() == {
-        FLAT: [300, 600, 1200], IVF: [300, 600], HNSW: [300, 600], PAPER: [300, 600],
-    }  # fmt: skip
+        FLAT: [300, 600, 1200],
+        IVF: [300, 600],
+        HNSW: [300, 600],
+        PAPER: [300, 600],
+    }
     assert table[table.released]["index"].str.contains("nprobe=1,efSearch=16").all() and table.released.sum() == 2
     found = exponents(table.assign(ms=table["size"] ** 0.5)).set_index("index")
     assert found.exponent.to_numpy() == pytest.approx(0.5) and list(found.index) == [*KINDS, "paper, as released"]
