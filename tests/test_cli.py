@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from armlib import cli
-from armlib.cli import add_command, main
+from armlib.cli import main
+from armlib.cli.options import add_command
 from armlib.experiments.experiment import Experiment
 from armlib.retrieval.run_files import read_run
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from armlib.cli import add_command, add_store_options
+from armlib.cli.options import add_command, add_store_options
 from armlib.errors import InputError
 
 SWEEP_EXAMPLES = """\
@@ -31,7 +31,7 @@ examples:
 
 
 def add_commands(commands: Any) -> None:
-    """Add the book's commands; see `armlib.cli.add_command`."""
+    """Add the book's commands; see `armlib.cli.options.add_command`."""
     _add_sweep(commands)
     for kind in ("figure", "table"):
         _add_figure(commands, kind)

@@ -1,0 +1,61 @@
+"""``armlib evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from armlib.cli.options import add_command, add_store_options, trained_model
+from armlib.errors import InputError
+
+EXAMPLES = """\
+examples:
+  armlib evaluate 3f0c9a1b2d4e --output measured                      a result of this store, by its key
+  armlib evaluate runs/3f0c9a1b2d4e/encoder --collection msmarco-mini/trec-dl-2019
+  armlib evaluate sentence-transformers/all-MiniLM-L6-v2 --collection beir/scifact/test --index paper:nprobe=64
+"""
+
+
+def add_evaluate(commands: Any) -> None:
+    about = "Write TREC runs and measures of a model: re-ranking and full ranking."
+    parser = add_command(commands, "evaluate", _evaluate, about, EXAMPLES)
+    parser.add_argument("model", help="a result's key, a folder with a model, or a Hugging Face name")
+    parser.add_argument("--collection", nargs="+", metavar="NAME", help="what to measure on (default: a result's own)")
+    parser.add_argument("--measure", nargs="+", default=(), help="as ir_measures writes them, such as nDCG@10 'R(rel=2)@1000'")
+    parser.add_argument("--index", default="exact", help="exact (default), paper, or a FAISS factory string with its parameters")
+    parser.add_argument("--query-length", type=int, help="tokens of a query (default: the model's, else 30)")
+    parser.add_argument("--passage-length", type=int, help="tokens of a passage (default: the model's, else 200)")
+    parser.add_argument("--output", default="measured", help="folder for runs and measures (default: measured)")
+    add_store_options(parser)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from armlib.evaluation.evaluate import evaluate_encoder
+    from armlib.experiments.result import measures_as_text
+    from armlib.names import load_collection
+
+    encoder, lengths, names = trained_model(options)
+    names = options.collection or names
+    if not names:
+        raise InputError("evaluate needs --collection: only a result of a run store knows what it was measured on")
+    collections = [load_collection(name) for name in names]
+    folder = Path(options.output)
+    rows, indexes = evaluate_encoder(
+        encoder,
+        collections,
+        folder,
+        query_length=lengths["query_length"],
+        passage_length=lengths["passage_length"],
+        index=options.index,
+        measures=options.measure,
+        tag=Path(options.model).name,
+    )
+    frame = pd.DataFrame(rows)
+    frame.to_csv(folder / "measures.csv", index=False)
+    print(measures_as_text(frame))
+    for name, about in indexes.items():
+        print(f"{name}: index {about}")
+    print(f"runs and measures per query: {folder}/runs, {folder}/measures")

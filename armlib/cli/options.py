@@ -1,0 +1,55 @@
+"""What commands are made of: how one is added, and the options that several share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from armlib.encoder.bi_encoder import BiEncoder
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], None], about: str, examples: str = ""
+) -> argparse.ArgumentParser:
+    """Add a command to the command line.
+
+    Args:
+        commands: what an entry point of the group `armlib.cli.COMMANDS` is called with.
+        name: of the command.
+        run: called with the parsed options.
+        about: one sentence.
+        examples: shown below the options.
+
+    Returns:
+        The command's parser, to add options to.
+    """
+    parser = commands.add_parser(
+        name, help=about, description=about, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_store_options(parser: argparse.ArgumentParser, *, precision: bool = False) -> None:
+    """Add the options that name a run store and the device that it computes on."""
+    parser.add_argument("--runs", metavar="FOLDER", help="the run store (default: $ARMLIB_RUNS, else ./runs)")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    if precision:
+        parser.add_argument("--precision", default="auto", help="auto (default: bf16 on CUDA, else float32), no or bf16")
+
+
+def trained_model(options: argparse.Namespace) -> tuple[BiEncoder, dict[str, int], tuple[str, ...]]:
+    """The encoder, its maximum lengths, and the collections that it was measured on."""
+    from armlib.encoder.bi_encoder import BiEncoder
+    from armlib.experiments.store import RunStore
+
+    folder, names = options.model, tuple[str, ...]()
+    for result in RunStore(options.runs).finished():
+        if result.key == options.model:
+            folder, names = result.folder / "encoder", result.experiment.evaluation_names()
+    encoder = BiEncoder.load(folder)
+    paper = {"query_length": 30, "passage_length": 200}
+    lengths = {name: getattr(options, name, None) or encoder.saved.get(name, default) for name, default in paper.items()}
+    return encoder, lengths, names

@@ -1,0 +1,41 @@
+"""``armlib search``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from armlib.cli.options import add_command, add_store_options, trained_model
+from armlib.errors import InputError
+
+EXAMPLES = """\
+examples:
+  armlib search "how do I sort an array by several keys"
+  armlib search "effect of vitamin D on bone density" --collection beir/scifact/test --model runs/3f0c9a1b2d4e/encoder
+"""
+
+
+def add_search(commands: Any) -> None:
+    parser = add_command(commands, "search", _search, "Search a collection with a trained model.", EXAMPLES)
+    parser.add_argument("question", help="what to look for")
+    parser.add_argument("--model", help="as for evaluate (default: the newest result of the store on this collection)")
+    parser.add_argument("--collection", default="docstrings", help="what to search (default: docstrings)")
+    parser.add_argument("-k", type=int, default=5, help="passages to show (default: 5)")
+    add_store_options(parser)
+
+
+def _search(options: argparse.Namespace) -> None:
+    from armlib.experiments.store import RunStore
+    from armlib.names import load_collection
+    from armlib.retrieval.search import Searcher
+
+    collection = load_collection(options.collection)
+    if options.model is None:
+        finished = RunStore(options.runs).finished()
+        trained = [result for result in finished if load_collection(result.experiment.collection).corpus == collection.corpus]
+        if not trained:
+            raise InputError(f"nothing was trained on {options.collection} yet; run 'armlib train' first, or name a --model")
+        options.model = trained[-1].key
+    encoder, lengths, _ = trained_model(options)
+    for rank, hit in enumerate(Searcher(encoder, collection, **lengths).search(options.question, options.k), start=1):
+        print(f"{rank}. {hit.score:.3f}  {hit.id}\n   {hit.text}")
