@@ -23,8 +23,8 @@ from transformers import AutoTokenizer
 
 from armlib import storage
 from armlib.data.batches import Shape, TripleBatches
-from armlib.data.tokenising import passage_tokens, query_tokens
 from armlib.data.triple_rows import triple_rows
+from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.losses import MarginLoss
 from armlib.names import load_collection
 from armlib.training.gradients import batch_gradients
@@ -41,10 +41,10 @@ def gradient(arguments: argparse.Namespace, loss: str, batch_size: int, cached: 
     device = accelerator.device.type
     tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer or default_tokenizer())
     collection = load_collection(arguments.collection)
-    stores = query_tokens(collection, tokenizer), passage_tokens(collection, tokenizer)
+    encoder = random_encoder(tokenizer, arguments.layers, arguments.dim, device, cls_only=True).train()
+    stores = query_tokens(collection, encoder), passage_tokens(collection, encoder)
     shape = Shape(arguments.query_length, arguments.passage_length, chunk_tokens=arguments.chunk_tokens)
     batches = TripleBatches(triple_rows(collection, *stores), *stores, batch_size=batch_size, shape=shape, seed=0)
-    encoder = random_encoder(tokenizer, arguments.layers, arguments.dim, device, cls_only=True).train()
     batch = batches[0].to(accelerator.device)
     target, in_batch = LOSSES[loss]
     settings = Settings(steps=1, learning_rate=0.0, cached=cached)

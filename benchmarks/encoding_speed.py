@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 from transformers import AutoTokenizer
 
 from armlib import storage
-from armlib.data.tokenising import passage_tokens
+from armlib.encoder.token_stores import passage_tokens
 from armlib.errors import InputError
 from armlib.names import load_collection
 from armlib.retrieval.encoding import encode_rows
@@ -55,16 +55,16 @@ class Ways:
         self.device = default_accelerator(arguments.device).device.type
         self.tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer or default_tokenizer())
         collection = load_collection(arguments.collection)
-        self.store = passage_tokens(collection, self.tokenizer)
+        saving, self.stock = (
+            random_encoder(self.tokenizer, arguments.layers, arguments.dim, self.device, cls_only) for cls_only in (True, False)
+        )
+        self.store = passage_tokens(collection, self.stock)
         count = arguments.passages * arguments.rounds
         if count > len(self.store):
             raise InputError(f"{collection.name} has {len(self.store)} passages, fewer than the {count} of all rounds")
         self.order = np.random.default_rng(0).permutation(len(self.store))
         needed = set(self.order[:count].tolist())
         self.texts = {row: document.text for row, document in enumerate(collection.documents()) if row in needed}
-        saving, self.stock = (
-            random_encoder(self.tokenizer, arguments.layers, arguments.dim, self.device, cls_only) for cls_only in (True, False)
-        )
         peer = sentence_transformer(self.stock, folder, self.device, passage_length=self.length, query_length=self.length)
         if self.device == "cuda":
             peer.to(torch.bfloat16)

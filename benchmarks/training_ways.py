@@ -19,9 +19,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PrinterCallback
 
 from armlib.data.batches import Batch, Chunk, Shape, TripleBatches
 from armlib.data.collection import Collection
-from armlib.data.tokenising import passage_tokens, query_tokens
 from armlib.data.triple_rows import triple_rows
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.errors import InputError
 from armlib.losses import MarginLoss
 from armlib.names import load_collection
@@ -126,12 +126,12 @@ class Ways:
         self.shape = Shape(arguments.query_length, arguments.passage_length, arguments.chunk_size)
         self.tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer or default_tokenizer())
         collection = load_collection(arguments.collection)
-        self.queries, self.passages = query_tokens(collection, self.tokenizer), passage_tokens(collection, self.tokenizer)
-        self.triples = triple_rows(collection, self.queries, self.passages)
-        self.texts = self._texts(collection)
         self.stock, self.saving = (
             random_encoder(self.tokenizer, arguments.layers, arguments.dim, self.device, cls_only) for cls_only in (False, True)
         )
+        self.queries, self.passages = query_tokens(collection, self.stock), passage_tokens(collection, self.stock)
+        self.triples = triple_rows(collection, self.queries, self.passages)
+        self.texts = self._texts(collection)
         lengths = {"query_length": self.shape.query_length, "passage_length": self.shape.passage_length}
         self.peer = sentence_transformer(self.stock, folder, self.device, **lengths)
         ways: tuple[Callable[[Part], tuple[dict[str, float], int, str]], ...] = (

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from armlib.data.batches import Shape, TripleBatches
-from armlib.data.tokenising import passage_tokens, query_tokens
+from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.data.triple_rows import triple_rows
 from armlib.demo.lsa import lsa_encoder
 from armlib.losses import (
@@ -59,7 +59,7 @@ accelerator = default_accelerator("cpu")
 
 for architecture, pooling in (("distilbert", "cls"), ("roberta", "cls+linear"), ("mpnet", "mean")):
     encoder = lsa_encoder(lambda: texts, "shapes", architecture, pooling=pooling, **settings)
-    queries, passages = query_tokens(collection, encoder.tokenizer), passage_tokens(collection, encoder.tokenizer)
+    queries, passages = query_tokens(collection, encoder), passage_tokens(collection, encoder)
     rows = triple_rows(collection, queries, passages)
     for cached in (False, True):
         shape = Shape(24, 48, chunk_size=5, chunk_tokens=200 if cached else None)
@@ -80,7 +80,7 @@ for architecture, pooling in (("distilbert", "cls"), ("roberta", "cls+linear"), 
         assert scores.shape == found.shape == (2, 10)
     ExactSearch(vectors, device="cpu", block=64).search(question, 500)
     lengths = {"query_length": 24, "passage_length": 48}
-    judged = query_tokens(test, encoder.tokenizer)
+    judged = query_tokens(test, encoder)
     run = rerank_first_stage(encoder, judged, passages, test.first_stage(), **lengths)
     again = rerank_first_stage(encoder, judged, passages, test.first_stage(), **lengths, passage_vectors=vectors)
     assert run.keys() == again.keys() == test.qrels().keys()

@@ -15,7 +15,7 @@ from armlib.cli.train import add_train
 from armlib.errors import InputError
 
 COMMANDS = "armlib.commands"
-"""The group of entry points through which a package adds commands: functions that take what `armlib.cli.options.add_command` takes first."""
+"""The group of entry points through which a package adds commands: functions of what `options.add_command` takes first."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

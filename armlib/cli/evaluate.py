@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from armlib.cli.options import add_command, add_store_options, trained_model
+from armlib.cli.options import add_command, add_model_options, add_store_options, trained_model
 from armlib.errors import InputError
 
 EXAMPLES = """\
@@ -24,8 +24,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("--collection", nargs="+", metavar="NAME", help="what to measure on (default: a result's own)")
     parser.add_argument("--measure", nargs="+", default=(), help="as ir_measures writes them, such as nDCG@10 'R(rel=2)@1000'")
     parser.add_argument("--index", default="exact", help="exact (default), paper, or a FAISS factory string with its parameters")
-    parser.add_argument("--query-length", type=int, help="tokens of a query (default: the model's, else 30)")
-    parser.add_argument("--passage-length", type=int, help="tokens of a passage (default: the model's, else 200)")
+    add_model_options(parser)
     parser.add_argument("--output", default="measured", help="folder for runs and measures (default: measured)")
     add_store_options(parser)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,14 @@ def add_store_options(parser: argparse.ArgumentParser, *, precision: bool = Fals
         parser.add_argument("--precision", default="auto", help="auto (default: bf16 on CUDA, else float32), no or bf16")
 
 
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how a model reads texts, which `trained_model` looks at."""
+    parser.add_argument("--query-length", type=int, help="tokens of a query (default: the model's, else 30)")
+    parser.add_argument("--passage-length", type=int, help="tokens of a passage (default: the model's, else 200)")
+    parser.add_argument("--query-prompt", default="", help="put in front of every query, such as 'query: ' (default: the model's)")
+    parser.add_argument("--passage-prompt", default="", help="put in front of every passage (default: the model's)")
+
+
 def trained_model(options: argparse.Namespace) -> tuple[BiEncoder, dict[str, int], tuple[str, ...]]:
     """The encoder, its maximum lengths, and the collections that it was measured on."""
     from armlib.encoder.bi_encoder import BiEncoder
@@ -50,6 +59,16 @@ def trained_model(options: argparse.Namespace) -> tuple[BiEncoder, dict[str, int
         if result.key == options.model:
             folder, names = result.folder / "encoder", result.experiment.evaluation_names()
     encoder = BiEncoder.load(folder)
-    paper = {"query_length": 30, "passage_length": 200}
-    lengths = {name: getattr(options, name, None) or encoder.saved.get(name, default) for name, default in paper.items()}
+    encoder.set_prompts(options.query_prompt, options.passage_prompt)
+    lengths = {}
+    for name, usual in {"query_length": 30, "passage_length": 200}.items():
+        asked, longest = getattr(options, name), encoder.max_length
+        if asked:
+            encoder.check_lengths(**{f"--{name.replace('_', '-')}": asked})
+        lengths[name] = asked or encoder.lengths.get(name) or usual
+        if longest and lengths[name] > longest:
+            warnings.warn(
+                f"{name} is {longest} tokens in place of {lengths[name]}: the encoder has no more positions", stacklevel=2
+            )
+            lengths[name] = longest
     return encoder, lengths, names

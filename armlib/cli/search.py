@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from armlib.cli.options import add_command, add_store_options, trained_model
+from armlib.cli.options import add_command, add_model_options, add_store_options, trained_model
 from armlib.errors import InputError
 
 EXAMPLES = """\
@@ -21,6 +21,7 @@ def add_search(commands: Any) -> None:
     parser.add_argument("--model", help="as for evaluate (default: the newest result of the store on this collection)")
     parser.add_argument("--collection", default="docstrings", help="what to search (default: docstrings)")
     parser.add_argument("-k", type=int, default=5, help="passages to show (default: 5)")
+    add_model_options(parser)
     add_store_options(parser)
 
 

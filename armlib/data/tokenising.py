@@ -19,7 +19,6 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from armlib import storage
-from armlib.data.collection import Collection
 from armlib.data.tokens import TokenStore, special_tokens
 from armlib.errors import InputError
 from armlib.progress import bar
@@ -177,15 +176,3 @@ def _finish(draft: Path, final: Path, tokenizer: PreTrainedTokenizerBase, key: s
             "stored_length": stored,
         },
     )
-
-
-def query_tokens(collection: Collection, tokenizer: PreTrainedTokenizerBase) -> TokenStore:
-    """The token store of a collection's queries; see `token_store` for what it raises."""
-    source = storage.digest("queries", collection.fingerprint())
-    return token_store(lambda: collection.queries().items(), tokenizer, source, f"queries of {collection.name}")
-
-
-def passage_tokens(collection: Collection, tokenizer: PreTrainedTokenizerBase) -> TokenStore:
-    """The token store of a collection's documents, shared by all collections over the same documents."""
-    source = storage.digest("documents", collection.corpus.fingerprint())
-    return token_store(collection.documents, tokenizer, source, f"passages of {collection.corpus.name}")

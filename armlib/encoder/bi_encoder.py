@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from huggingface_hub import is_offline_mode
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from armlib.data.tokens import special_tokens
 from armlib.encoder import first_token
-from armlib.encoder.folder import RECORD, at_hand, check_reachable, pooler_options, quiet_transformers, read_layout, write_layout
+from armlib.encoder.export import RECORD, write_layout
+from armlib.encoder.layout import Layout, Prompts
+from armlib.encoder.pooling import LINEAR, POOLINGS, identity_layer, pooled
+from armlib.encoder.pretrained import load_pretrained, quiet_transformers
 from armlib.errors import InputError, unknown
-from armlib.storage import MANIFEST, atomic_folder, damage, digest, read_json, write_json
+from armlib.storage import atomic_folder, digest, read_json, write_json
 
-POOLINGS = ("cls", "cls+linear", "mean")
 TABLE_1 = {"distilbert": "cls", "roberta": "cls+linear", "mpnet": "cls+linear"}  # the paper's embedding of each encoder
+POSITIONS = {"position_embeddings", "wpe", "embed_positions"}  # what tables of positions are called
+# Encoders that take a mask of two dimensions per text and make nothing else of it: no windows, no causal order.
+PLAIN_ATTENTION = {"bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta"}
 
 
 class ParameterCounts(NamedTuple):
@@ -39,13 +42,14 @@ class BiEncoder(nn.Module):
     Args:
         backbone: an encoder such as `AutoModel` gives; its ``last_hidden_state`` is used.
         tokenizer: the tokenizer that belongs to it; it is set to cut and pad nothing on its own.
-        pooling: ``"cls"`` (vector of the first token), ``"cls+linear"`` (then one linear layer without activation) or
-            ``"mean"`` (mean over the tokens of the text).
+        pooling: one of `armlib.encoder.pooling.POOLINGS`.
         cls_only: compute the last layer for the first token alone where the pooling and the architecture allow it.
-        linear: the layer of ``"cls+linear"``. By default it starts as the identity: training then starts from the
-            similarities that the encoder was pre-trained to have, without drawing random numbers, whereas a random
-            layer would hardly be learned at the paper's learning rate (3.9e-8 over 310,000 steps of Adam moves a
+        linear: the layer of a pooling with one, such as ``"cls+linear"``. By default it starts as the identity: training then
+            starts from the similarities that the encoder was pre-trained to have, without drawing random numbers, whereas
+            a random layer would hardly be learned at the paper's learning rate (3.9e-8 over 310,000 steps of Adam moves a
             weight by 0.012 at most).
+        prompts: what is put in front of queries and passages before they are tokenised; `armlib.encoder.token_stores` does so.
+        truncate_dim: keep so many dimensions of the embedding; None for all.
 
     Raises:
         InputError: the pooling is unknown, or the tokenizer or the architecture does not suit it.
@@ -58,35 +62,39 @@ class BiEncoder(nn.Module):
         pooling: str = "cls",
         cls_only: bool = True,
         linear: nn.Linear | None = None,
+        prompts: Prompts = Prompts(),  # noqa: B008 - a named tuple does not change
+        truncate_dim: int | None = None,
     ) -> None:
         super().__init__()
         if pooling not in POOLINGS:
             raise unknown("pooling", pooling, POOLINGS)
-        if getattr(backbone.config, "is_encoder_decoder", False):
+        if backbone.config.is_encoder_decoder and hasattr(backbone, "decoder"):
             raise InputError(f"{type(backbone).__name__} is an encoder with a decoder; expected an encoder alone")
         if tokenizer.pad_token_id is None:
             raise InputError(f"the tokenizer of {type(backbone).__name__} has no padding token; expected an encoder's")
         self.backbone = backbone
         self.tokenizer = tokenizer
-        self.pooling = pooling
+        self.pooling, self.prompts, self.truncate_dim = pooling, prompts, truncate_dim
         width = backbone.config.hidden_size
         self.linear: nn.Linear | None = None
-        if pooling == "cls+linear":
+        if pooling.endswith(LINEAR):
             self.linear = linear if linear is not None else identity_layer(width)
-        self.dim: int = width if self.linear is None else self.linear.out_features
-        self.saved: dict[str, Any] = {}  # what `save` had recorded, in an encoder that was loaded
+        self.dim: int = min(width if self.linear is None else self.linear.out_features, truncate_dim or 1 << 62)
+        # Of an encoder that was loaded: the maximum lengths that its folder says, and what `save` had recorded.
+        self.lengths: dict[str, int | None] = {}
+        self.saved: dict[str, Any] = {}
         tokenizer.padding_side = "right"
         if tokenizer.is_fast:  # files on disk may cut and pad (all-MiniLM-L6-v2's to 128 tokens)
             tokenizer.backend_tokenizer.no_truncation()
             tokenizer.backend_tokenizer.no_padding()
         if self.max_length is not None:
             tokenizer.model_max_length = self.max_length
-        if pooling != "mean" and not self.special_tokens()[0]:
+        if pooling.startswith("cls") and not self.special_tokens()[0]:
             raise InputError(
                 f"pooling {pooling!r} needs a token in front of every text, which the tokenizer of "
                 f"{type(backbone).__name__} does not add; expected pooling 'mean' with it"
             )
-        self.cls_only: bool = cls_only and pooling != "mean" and first_token.enable(backbone)
+        self.cls_only: bool = cls_only and pooling.startswith("cls") and first_token.enable(backbone)
         if not self.cls_only:
             first_token.disable(backbone)
         self.train(backbone.training)
@@ -105,16 +113,15 @@ class BiEncoder(nn.Module):
             (n, dim) embeddings, not normalised.
         """
         tokens = {"input_ids": input_ids} if words is None else {"inputs_embeds": words}
-        seen = attention_mask
-        if self.backbone.config._attn_implementation == "sdpa":
+        config, seen = self.backbone.config, attention_mask
+        plain = config.model_type in PLAIN_ATTENTION and not getattr(config, "is_decoder", False)
+        if plain and config._attn_implementation == "sdpa":
             # The mask in the shape that attention takes: transformers would make it wait for the device to look for padding.
             seen = attention_mask[:, None, None, :].bool()
-        hidden = self.backbone(**tokens, attention_mask=seen).last_hidden_state
-        if self.pooling == "mean":
-            kept = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (n, L, 1)
-            return (hidden * kept).sum(1) / kept.sum(1).clamp(min=1)
-        first = hidden[:, 0]
-        return first if self.linear is None else self.linear(first)
+        hidden = self.backbone(**tokens, attention_mask=seen).last_hidden_state  # (n, L, D), or (n, 1, D) of the first tokens
+        vectors = pooled(hidden, attention_mask, self.pooling)  # (n, D)
+        vectors = vectors if self.linear is None else self.linear(vectors)
+        return vectors if self.truncate_dim is None else vectors[:, : self.truncate_dim]
 
     def word_embeddings(self, input_ids: Int[Tensor, "*n"]) -> Float[Tensor, "*n D"]:
         """Word embeddings of token ids of any shape, with one more dimension of D.
@@ -127,11 +134,11 @@ class BiEncoder(nn.Module):
     @property
     def max_length(self) -> int | None:
         """The most tokens, special ones included, that the encoder has positions for; None where it has no limit."""
-        table = getattr(getattr(self.backbone, "embeddings", None), "position_embeddings", None)
-        if not isinstance(table, nn.Embedding):
-            return None
-        # RoBERTa and MPNet number positions from behind the padding id.
-        return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+        for name, table in self.backbone.named_modules():
+            if isinstance(table, nn.Embedding) and name.rpartition(".")[2] in POSITIONS:
+                # RoBERTa and MPNet number positions from behind the padding id.
+                return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+        return None
 
     @property
     def parameter_counts(self) -> ParameterCounts:
@@ -144,9 +151,25 @@ class BiEncoder(nn.Module):
         """The ids that the tokenizer puts in front of a text's tokens and behind them."""
         return special_tokens(self.tokenizer)
 
+    def set_prompts(self, query: str = "", passage: str = "") -> None:
+        """Put other prompts in front of queries and passages; an empty one leaves what there is."""
+        self.prompts = Prompts(query or self.prompts.query, passage or self.prompts.passage)
+
+    def check_lengths(self, **lengths: int) -> None:
+        """Refuse maximum lengths in tokens, by name, that leave no token of a text or exceed the encoder's positions.
+
+        Raises:
+            InputError: names the length.
+        """
+        shortest, longest = sum(map(len, self.special_tokens())) + 1, self.max_length
+        for name, length in lengths.items():
+            if length < shortest or (longest is not None and length > longest):
+                most = f"{longest} tokens, its positions" if longest else "any number of tokens"
+                raise InputError(f"{name} is {length}; this encoder takes {shortest} to {most}")
+
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the weights and the pooling: equal exactly where embeddings of equal ids are."""
-        parts: list[str | bytes] = [self.pooling]
+        parts: list[str | bytes] = [self.pooling, *([f"truncate_dim {self.truncate_dim}"] if self.truncate_dim else [])]
         for name, tensor in sorted(self.state_dict().items()):
             values = tensor.detach().cpu().contiguous()
             shape = f"{name} {values.dtype} {tuple(values.shape)}"
@@ -168,14 +191,11 @@ class BiEncoder(nn.Module):
         Raises:
             InputError: a length does not suit the encoder, or the disk is full.
         """
-        for name, length in (("query_length", query_length), ("passage_length", passage_length)):
-            shortest, longest = sum(map(len, self.special_tokens())) + 1, self.max_length
-            if length < shortest or (longest is not None and length > longest):
-                raise InputError(f"{name} is {length}; expected {shortest} to {longest or 'any number of'} tokens")
+        self.check_lengths(query_length=query_length, passage_length=passage_length)
         folder = Path(folder)
-        mode = "mean" if self.pooling == "mean" else "cls"
+        layout = Layout(pooling=self.pooling, linear=self.linear, prompts=self.prompts, truncate_dim=self.truncate_dim)
         with atomic_folder(folder) as draft, quiet_transformers():
-            write_layout(draft, self.backbone, self.tokenizer, mode, self.linear, query_length, passage_length)
+            write_layout(draft, self.backbone, self.tokenizer, layout, query_length, passage_length)
             record = {"pooling": self.pooling, "query_length": query_length, "passage_length": passage_length}
             write_json(draft / RECORD, record | {"fingerprint": self.fingerprint(), "provenance": provenance or {}})
         return folder
@@ -197,60 +217,11 @@ class BiEncoder(nn.Module):
         source = str(name_or_folder)
         if pooling is not None and pooling not in POOLINGS:
             raise unknown("pooling", pooling, POOLINGS)
-        if Path(source).is_dir():
-            if (Path(source) / MANIFEST).is_file() and (trouble := damage(Path(source))):
-                raise InputError(f"the encoder in {source} is damaged: {trouble}; expected what was saved there")
-        elif source.count("/") > 1 or source.startswith((".", "/", "~")):
-            raise InputError(f"there is no folder {source}; expected an encoder's folder or {at_hand()}")
-        with quiet_transformers():
-            try:
-                if not Path(source).is_dir():
-                    check_reachable(source)
-                return cls._load(source, pooling, cls_only)
-            except InputError:
-                raise
-            except (OSError, ValueError, SafetensorError) as error:
-                reason = str(error).strip().splitlines()[0].rstrip(".")
-                if Path(source).is_dir():
-                    tried = f"the folder {source} cannot be loaded as an encoder ({reason})"
-                else:
-                    tried = f"the encoder {source!r} cannot be loaded, as a folder or from the hub ({reason}); " + (
-                        "HF_HUB_OFFLINE is set, so only what was downloaded before is found"
-                        if is_offline_mode()
-                        else "where the hub cannot be reached, give the folder of a downloaded encoder"
-                    )
-                raise InputError(f"{tried}; expected a folder, a hub name, or {at_hand()}") from error
-
-    @classmethod
-    def _load(cls, source: str, pooling: str | None, cls_only: bool) -> BiEncoder:
-        layout = read_layout(source)
-        config = AutoConfig.from_pretrained(source, subfolder=layout.subfolder)
-        if getattr(config, "is_encoder_decoder", False):
-            raise InputError(f"{source} is an encoder with a decoder; expected an encoder alone")
-        backbone, report = AutoModel.from_pretrained(
-            source,
-            config=config,
-            subfolder=layout.subfolder,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **pooler_options(config),
-        )
-        if missing := sorted(report["missing_keys"]):
-            raise InputError(
-                f"the files of {source} lack {len(missing)} weights of {type(backbone).__name__}, {missing[0]} among "
-                f"them; expected a checkpoint of this architecture"
-            )
-        tokenizer = AutoTokenizer.from_pretrained(source, subfolder=layout.subfolder)
-        chosen = pooling or layout.pooling or TABLE_1.get(config.model_type, "mean")
-        encoder = cls(backbone, tokenizer, chosen, cls_only, layout.linear if chosen == "cls+linear" else None)
+        backbone, tokenizer, layout = load_pretrained(source)
+        chosen = pooling or layout.pooling or TABLE_1.get(backbone.config.model_type, "mean")
+        linear = layout.linear if chosen == layout.pooling else None
+        encoder = cls(backbone, tokenizer, chosen, cls_only, linear, layout.prompts, layout.truncate_dim).eval()
+        encoder.lengths = {"query_length": layout.query_length, "passage_length": layout.passage_length}
         if (Path(source) / RECORD).is_file():
             encoder.saved = read_json(Path(source) / RECORD)
-        return encoder.eval()
-
-
-def identity_layer(width: int) -> nn.Linear:
-    """A linear layer, (n, width) to (n, width), that changes nothing yet."""
-    layer = nn.utils.skip_init(nn.Linear, width, width)
-    nn.init.eye_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
+        return encoder

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from armlib.data.collection import Collection
-from armlib.data.tokenising import passage_tokens, query_tokens
 from armlib.data.types import Run
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.evaluation.measures import Evaluation, default_measures, evaluate
 from armlib.retrieval.embeddings import encode_collection
 from armlib.retrieval.rankings import full_ranking, rerank_first_stage
@@ -53,11 +53,12 @@ def evaluate_encoder(
     Raises:
         InputError: a measure, an index or a collection cannot be used.
     """
+    encoder.check_lengths(query_length=query_length, passage_length=passage_length)
     wanted = {each.name: list(measures) or default_measures(each.relevant_from) for each in collections}
     rows, indexes = [], {}
     with tempfile.TemporaryDirectory(prefix="armlib-") as temporary:
         for each in sorted(collections, key=lambda one: one.corpus.fingerprint()):
-            queries, passages = query_tokens(each, encoder.tokenizer), passage_tokens(each, encoder.tokenizer)
+            queries, passages = query_tokens(each, encoder), passage_tokens(each, encoder, passage_length)
             embeddings = (work or Path(temporary)) / each.corpus.fingerprint()
             vectors = encode_collection(encoder, passages, embeddings, passage_length) if full else None
             qrels = each.qrels()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from transformers import PreTrainedTokenizerBase
-
 from armlib.data.collection import Collection
-from armlib.data.tokenising import passage_tokens, query_tokens
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.evaluation.measures import evaluate
 from armlib.retrieval.rankings import rerank_first_stage
 from armlib.retrieval.run_files import ranked
@@ -19,23 +17,16 @@ class Validator:
 
     Args:
         collection: queries, judgments and first stage.
-        tokenizer: of the encoders that are validated.
+        encoder: whose tokenizer and prompts those that are validated share.
         queries: at most so many of its queries with a relevant document, always the same ones; 0 takes all.
         depth: how many first-stage candidates of each are re-ranked.
         query_length, passage_length: maximum lengths in tokens.
     """
 
     def __init__(
-        self,
-        collection: Collection,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        queries: int,
-        depth: int,
-        query_length: int,
-        passage_length: int,
+        self, collection: Collection, encoder: BiEncoder, *, queries: int, depth: int, query_length: int, passage_length: int
     ) -> None:
-        self.queries, self.passages = query_tokens(collection, tokenizer), passage_tokens(collection, tokenizer)
+        self.queries, self.passages = query_tokens(collection, encoder), passage_tokens(collection, encoder, passage_length)
         self.query_length, self.passage_length = query_length, passage_length
         judged = {query: grades for query, grades in collection.qrels().items() if max(grades.values()) >= collection.relevant_from}
         first_stage = collection.first_stage()

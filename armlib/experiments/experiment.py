@@ -35,7 +35,9 @@ class Experiment:
 
     collection: str = _value("docstrings", "what to train on: a name of ir_datasets, a folder in BEIR layout, a file of triples")
     encoder: str = _value("lsa/distilbert", "lsa/distilbert, lsa/roberta, lsa/mpnet, a Hugging Face name or a folder")
-    pooling: str = _value("", "cls, cls+linear or mean; empty takes the encoder's own")
+    pooling: str = _value(
+        "", "cls, mean or last, or one of them with a layer behind it, such as cls+linear; empty takes the encoder's own"
+    )
     loss: str = _value("", "any loss by name, such as adaptive(in_batch=True); empty takes the margin loss of the next five values")
     target: str = _value("distributed", "of the margin loss: static(0.3), adaptive, distributed, mean or variance")
     in_batch: bool = _value(False, "compare each query with the negatives of the whole batch; for static and adaptive targets")
@@ -50,6 +52,8 @@ class Experiment:
     weight_decay: float = _value(1e-6, "of matrices; biases and normalisation weights have none")
     clip_norm: float = _value(0.0, "largest norm of the gradient; 0 leaves it as it is")
     optimizer: str = _value("auto", "adam, adam8bit (bitsandbytes, CUDA) or auto: 8-bit on CUDA where it is installed")
+    query_prompt: str = _value("", "put in front of every query; empty takes what the encoder's folder says, if it does")
+    passage_prompt: str = _value("", "put in front of every passage; empty takes what the encoder's folder says, if it does")
     query_length: int = _value(30, "tokens that queries are cut at")
     passage_length: int = _value(200, "tokens that passages are cut at")
     chunk_size: int = _value(16, "texts encoded together")
@@ -125,7 +129,7 @@ class Experiment:
 
     def values(self) -> dict[str, Any]:
         """All values that the key depends on; those younger than the first keys only where they are not the default."""
-        younger = {"full_ranking": True, "loss": "", "sampler": "random"}
+        younger = {"full_ranking": True, "loss": "", "sampler": "random", "query_prompt": "", "passage_prompt": ""}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 
     def key(self) -> str:

@@ -12,10 +12,10 @@ import numpy as np
 from armlib.data.batches import TripleBatches
 from armlib.data.collection import Collection
 from armlib.data.held_out import HeldOut, hold_out
-from armlib.data.tokenising import passage_tokens, query_tokens
 from armlib.data.tokens import TokenStore
 from armlib.data.triple_rows import triple_rows
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.evaluation.validation import Validator
 from armlib.experiments.experiment import HELD_OUT, NOTHING, Experiment
 from armlib.names import load_collection, load_encoder
@@ -74,17 +74,20 @@ class TrainingData:
     @cached_property
     def encoder(self) -> BiEncoder:
         """The encoder before training; training changes it."""
-        return load_encoder(self.experiment.encoder, self.collection, self.experiment.pooling or None)
+        asked = self.experiment
+        encoder = load_encoder(asked.encoder, self.collection, asked.pooling or None)
+        encoder.set_prompts(asked.query_prompt, asked.passage_prompt)
+        return encoder
 
     @cached_property
     def queries(self) -> TokenStore:
         """The token store of the collection's queries."""
-        return query_tokens(self.collection, self.encoder.tokenizer)
+        return query_tokens(self.collection, self.encoder, self.experiment.query_length)
 
     @cached_property
     def passages(self) -> TokenStore:
         """The token store of the collection's documents."""
-        return passage_tokens(self.collection, self.encoder.tokenizer)
+        return passage_tokens(self.collection, self.encoder, self.experiment.passage_length)
 
     @cached_property
     def triples(self) -> np.ndarray:
@@ -96,7 +99,7 @@ class TrainingData:
         """What validates an encoder during training."""
         return Validator(
             self.validation,
-            self.encoder.tokenizer,
+            self.encoder,
             queries=self.experiment.validation_queries,
             depth=self.experiment.validation_depth,
             query_length=self.experiment.query_length,

@@ -57,6 +57,11 @@ def encode_rows(
         encoder.to(device)
     device = next(encoder.parameters()).device
     lengths = np.minimum(store.lengths[rows], max_length)
+    longest = getattr(encoder, "max_length", None)
+    if longest and lengths.max(initial=0) > longest:
+        raise InputError(
+            f"texts of up to {lengths.max()} tokens are too long for an encoder with {longest} positions; cut them there"
+        )
     order = np.argsort(-lengths, kind="stable")
     vectors = np.empty((len(rows), getattr(encoder, "dim", 0)), np.float32)
     waiting: deque[tuple[np.ndarray, torch.Tensor, torch.cuda.Event | None]] = deque()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from armlib.data.collection import Collection
-from armlib.data.tokenising import passage_tokens
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.token_stores import passage_tokens
 from armlib.errors import InputError
 from armlib.retrieval.embeddings import cached_embeddings
 from armlib.retrieval.encoding import encode_texts
@@ -32,8 +32,9 @@ class Searcher:
     """
 
     def __init__(self, encoder: BiEncoder, collection: Collection, *, query_length: int = 30, passage_length: int = 200) -> None:
+        encoder.check_lengths(query_length=query_length, passage_length=passage_length)
         self.encoder, self.collection, self.query_length = encoder, collection, query_length
-        self.passages = passage_tokens(collection, encoder.tokenizer)
+        self.passages = passage_tokens(collection, encoder, passage_length)
         self.index = ExactSearch(cached_embeddings(encoder, self.passages, passage_length))
 
     def search(self, question: str, k: int = 5) -> list[Hit]:
@@ -44,7 +45,7 @@ class Searcher:
         """
         if not question.strip():
             raise InputError("the question is empty")
-        vector = encode_texts(self.encoder, [question], self.query_length)
+        vector = encode_texts(self.encoder, [self.encoder.prompts.query + question], self.query_length)
         scores, rows = self.index.search(vector, min(k, len(self.passages)))
         ids = [self.passages.ids[row].decode() for row in rows[0]]
         texts = self.collection.corpus.texts(ids)

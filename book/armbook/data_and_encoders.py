@@ -16,7 +16,7 @@ from armbook import published
 from armbook.style import GREY, STYLE
 from armbook.tables import listed
 from armlib.data.collection import Collection
-from armlib.data.tokenising import passage_tokens
+from armlib.encoder.token_stores import passage_tokens
 from armlib.experiments.profile import Profile
 from armlib.experiments.training_data import TrainingData
 from armlib.names import load_collection, load_encoder
@@ -137,7 +137,7 @@ def collections(data: TrainingData) -> pd.DataFrame:
         judged_queries, relevant = each.judged_queries(), _relevant(each)
         columns[name] = {
             "used for": role,
-            "passages": len(passage_tokens(each, data.encoder.tokenizer)),
+            "passages": len(passage_tokens(each, data.encoder)),
             "judged queries": len(judged_queries),
             **{f"pairs of grade {grade}": by_grade[grade] for grade in grades},
             "relevant from grade": each.relevant_from,

@@ -223,7 +223,7 @@ def query_lengths(result: Result, lengths: Sequence[int] = (20, 30, 200)) -> pd.
     wanted = sorted({min(length, longest) for length in [*lengths, made.query_length]})
     rows = []
     for name in made.evaluation_names():
-        first_stage = Reranking(load_collection(name), encoder.tokenizer, made.passage_length)
+        first_stage = Reranking(load_collection(name), encoder, made.passage_length)
         vectors = first_stage.encoded(encoder)
         found = {length: first_stage.ndcg(encoder, length, vectors) for length in wanted}
         rows += [
@@ -248,7 +248,7 @@ def weights(results: Sequence[Result], seeds: Sequence[int]) -> pd.DataFrame:
     untrained = starting_encoder(made)
     rows = {}
     for name in made.evaluation_names():
-        first_stage = Reranking(load_collection(name), untrained.tokenizer, made.passage_length)
+        first_stage = Reranking(load_collection(name), untrained, made.passage_length)
         rows[first_stage.name] = {
             "trained": np.mean([result.value(first_stage.name, RERANKING, MEASURE) for result in results]),
             "before training": first_stage.ndcg(untrained, made.query_length),
@@ -282,7 +282,7 @@ def poolings(encoders: Iterable[str], base: Experiment, seeds: Sequence[int]) ->
         pooled = issubclass(output, BaseModelOutputWithPoolingAndCrossAttentions)
         others = [_Pooled(plain, seed) for seed in seeds] if pooled else [] if plain is own else [plain]
         for collection in base.evaluation_names():
-            first_stage = Reranking(load_collection(collection), own.tokenizer, base.passage_length)
+            first_stage = Reranking(load_collection(collection), own, base.passage_length)
             first = first_stage.ndcg(own, base.query_length)
             released = np.mean([first_stage.ndcg(other, base.query_length) for other in others] or first)
             embedding = "[CLS], linear with random weights, tanh" if pooled else "[CLS]"

@@ -16,7 +16,7 @@ from transformers import AutoModel, DistilBertConfig, MPNetConfig, RobertaConfig
 
 from armbook import published
 from armbook.published import MODELS
-from armlib.encoder.folder import pooler_options
+from armlib.encoder.pretrained import pooler_options
 from armlib.errors import InputError, unknown
 
 PASSAGES = 8_841_823  # of MS MARCO, each encoded once for every model of Table 3 (section 4)

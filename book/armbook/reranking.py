@@ -8,12 +8,12 @@ from copy import deepcopy
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedTokenizerBase
+from transformers import AutoModel
 
 from armlib.data.collection import Collection
-from armlib.data.tokenising import passage_tokens, query_tokens
 from armlib.data.types import Run
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.evaluation.measures import evaluate
 from armlib.experiments.experiment import Experiment
 from armlib.names import load_collection, load_encoder
@@ -27,16 +27,16 @@ class Reranking:
 
     Args:
         collection: queries, judgments and a first stage.
-        tokenizer: that all the encoders share.
+        encoder: whose tokenizer and prompts all the others share.
         passage_length: maximum length in tokens.
 
     Attributes:
         query_tokens: (Q,) lengths of the queries in tokens, the special ones included, before any cut.
     """
 
-    def __init__(self, collection: Collection, tokenizer: PreTrainedTokenizerBase, passage_length: int) -> None:
+    def __init__(self, collection: Collection, encoder: BiEncoder, passage_length: int) -> None:
         self.name, self.passage_length, self.qrels = collection.name, passage_length, collection.qrels()
-        self.queries, self.passages = query_tokens(collection, tokenizer), passage_tokens(collection, tokenizer)
+        self.queries, self.passages = query_tokens(collection, encoder), passage_tokens(collection, encoder, passage_length)
         self.candidates: Run = {query: found for query, found in collection.first_stage().items() if query in self.qrels}
         self.documents = list(dict.fromkeys(document for found in self.candidates.values() for document in found))
         self.query_rows = np.asarray(self.queries.rows(list(self.candidates)), np.int64)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from armlib.data.held_out import hold_out
-from armlib.data.tokenising import passage_tokens, query_tokens
 from armlib.data.triple_rows import triple_rows
+from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.errors import InputError
 from armlib.names import load_collection
 
@@ -19,7 +19,7 @@ from armlib.names import load_collection
 def stores(beir_folder: Path, tiny_encoder):
     """The token stores of the small collection's training queries and passages."""
     train = load_collection(beir_folder)
-    return query_tokens(train, tiny_encoder.tokenizer), passage_tokens(train, tiny_encoder.tokenizer)
+    return query_tokens(train, tiny_encoder), passage_tokens(train, tiny_encoder)
 
 
 def named(rows: np.ndarray, queries, passages) -> list[tuple[str, str, str]]:
@@ -30,7 +30,7 @@ def named(rows: np.ndarray, queries, passages) -> list[tuple[str, str, str]]:
 
 def test_stores_of_passages_are_shared_by_splits_and_those_of_queries_are_not(beir_folder: Path, stores, tiny_encoder) -> None:
     test = load_collection(f"{beir_folder}/test")
-    queries, passages = query_tokens(test, tiny_encoder.tokenizer), passage_tokens(test, tiny_encoder.tokenizer)
+    queries, passages = query_tokens(test, tiny_encoder), passage_tokens(test, tiny_encoder)
     assert passages.key == stores[1].key and queries.key != stores[0].key
     assert passages.description == f"passages of {beir_folder}" and queries.description == f"queries of {beir_folder}/test"
     assert [name.decode() for name in passages.ids] == [document.id for document in test.documents()]
@@ -68,7 +68,7 @@ def test_what_gives_no_triples_is_refused(beir_folder: Path, stores, tmp_path: P
     (smaller / "corpus.jsonl").write_text(first)
     (smaller / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n")
     (smaller / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n")
-    passages = passage_tokens(load_collection(smaller), tiny_encoder.tokenizer)
+    passages = passage_tokens(load_collection(smaller), tiny_encoder)
     with pytest.raises(InputError, match=rf"^among triples 1 to {count:,} of .*, \d+ of {count} ids are not among the 1 passages"):
         triple_rows(train, stores[0], passages)
     assert not list((tmp_path / "cache" / "triples").glob("rows-*")), "nothing is kept of a failure"

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Dense, Normalize, Transformer
-from sentence_transformers.sentence_transformer.modules import Dropout, Pooling
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, T5Config, T5Model
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from armlib.demo.lsa import ARCHITECTURES, initial_backbone
 from armlib.demo.word_vectors import Semantics, latent_semantics
@@ -66,7 +64,7 @@ def test_sentence_transformers_gives_the_same_embeddings(
     assert np.abs(passages - queries).max() > 0.01  # the two cuts differ on the longest text
 
     loaded = BiEncoder.load(folder)
-    assert (loaded.pooling, loaded.dim, loaded.cls_only) == (pooling, 16, pooling != "mean")
+    assert (loaded.pooling, loaded.dim, loaded.cls_only) == (pooling, 16, pooling.startswith("cls"))
     assert loaded.fingerprint() == encoder.fingerprint() == loaded.saved["fingerprint"]
     assert loaded.saved["provenance"] == {"seed": 1} and loaded.saved["query_length"] == 6
     assert (loaded.special_tokens(), loaded.max_length) == (([0], [2]), encoder.max_length)
@@ -92,14 +90,15 @@ def test_others_load_no_random_weights(semantics: Semantics, tmp_path: Path) -> 
 
 
 def test_pooling_takes_what_it_says(semantics: Semantics) -> None:
-    cls, linear, mean = (make(semantics, "distilbert", pooling) for pooling in POOLINGS)
+    cls, mean, last, linear = (make(semantics, "distilbert", pooling) for pooling in ("cls", "mean", "last", "mean+linear"))
     batch = cls.tokenizer(TEXTS, padding=True, truncation=True, max_length=30, return_tensors="pt")
     ids, mask = batch["input_ids"], batch["attention_mask"]
     with torch.inference_mode():
         hidden = mean.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
         torch.testing.assert_close(cls(ids, mask), hidden[:, 0], atol=2e-6, rtol=1e-5)
         torch.testing.assert_close(mean(ids, mask)[3], hidden[3, : mask[3].sum()].mean(0), atol=2e-6, rtol=1e-5)
-        expected = hidden[:, 0] @ linear.linear.weight.T + linear.linear.bias
+        torch.testing.assert_close(last(ids, mask)[3], hidden[3, mask[3].sum() - 1], atol=2e-6, rtol=1e-5)
+        expected = mean(ids, mask) @ linear.linear.weight.T + linear.linear.bias
         torch.testing.assert_close(linear(ids, mask), expected, atol=5e-6, rtol=1e-5)
 
 
@@ -179,42 +178,6 @@ def test_table_1_decides_the_pooling_of_plain_encoders(semantics: Semantics, tmp
         assert not BiEncoder.load(folder).training
 
 
-def write(semantics: Semantics, folder: Path, *modules: torch.nn.Module, **settings: object) -> Path:
-    """A sentence-transformers folder of other modules than ours."""
-    plain = folder.parent / "plain"
-    initial_backbone(semantics, "distilbert", heads=2, feed_forward=8).save_pretrained(plain)
-    semantics.tokenizer.save_pretrained(plain)
-    model = SentenceTransformer(modules=[Transformer(str(plain)), *modules], device="cpu", **settings)
-    model.save(str(folder), create_model_card=False)
-    return folder
-
-
-def test_foreign_modules_are_read_or_refused(semantics: Semantics, tmp_path: Path) -> None:
-    linear = Dense(16, 5, bias=False, activation_function=torch.nn.Identity())
-    narrow = BiEncoder.load(write(semantics, tmp_path / "narrow", Pooling(16, "cls"), linear, Normalize()))
-    assert (narrow.pooling, narrow.dim) == ("cls+linear", 5) and torch.equal(narrow.linear.weight, linear.linear.weight)
-    refused = {
-        "Tanh": (Pooling(16, "cls"), Dense(16, 16)),
-        "mean pooling": (Pooling(16, "mean"), Dense(16, 16, activation_function=torch.nn.Identity())),
-        "the pooling max": (Pooling(16, "max"),),
-        "the pooling cls and mean": (Pooling(16, ("cls", "mean")),),
-        "Transformer, Pooling, Dropout": (Pooling(16, "cls"), Dropout(0.1)),
-    }
-    for number, (words, modules) in enumerate(refused.items()):
-        folder = write(semantics, tmp_path / str(number), *modules)
-        with pytest.raises(InputError, match=f"{words}.*cannot represent; expected"):
-            BiEncoder.load(folder)
-
-
-def test_other_similarities_and_prompts_are_warned_of(semantics: Semantics, tmp_path: Path) -> None:
-    folder = write(semantics, tmp_path / "dot", Pooling(16, "cls"), similarity_fn_name="dot", prompts={"query": "query: "})
-    with pytest.warns(UserWarning) as caught:
-        BiEncoder.load(folder)
-    messages = [str(warning.message) for warning in caught]
-    assert "dot similarity; cosine is used" in messages[0] and "'query: '" in messages[1]
-    assert caught[0].filename == __file__
-
-
 def test_damage_is_refused(semantics: Semantics, tmp_path: Path) -> None:
     folder = make(semantics, "distilbert", "cls").save(tmp_path / "encoder", query_length=8, passage_length=16)
     weights = bytearray((folder / "model.safetensors").read_bytes())
@@ -266,13 +229,10 @@ def test_bad_arguments_are_refused(semantics: Semantics, tmp_path: Path) -> None
         BiEncoder.load(tmp_path, pooling="max")
     with pytest.raises(InputError, match="unknown pooling 'cls\\+dense'"):
         BiEncoder(encoder.backbone, semantics.tokenizer, "cls+dense")
-    with pytest.raises(InputError, match="passage_length is 513; expected 3 to 512"):
+    with pytest.raises(InputError, match="passage_length is 513; this encoder takes 3 to 512 tokens, its positions"):
         encoder.save(tmp_path / "e", query_length=8, passage_length=513)
     with pytest.raises(InputError, match="query_length is 2"):
         encoder.save(tmp_path / "e", query_length=2, passage_length=16)
-    with pytest.raises(InputError, match="encoder with a decoder"):
-        T5Model(T5Config(vocab_size=20, d_model=4, d_ff=4, num_layers=1, num_heads=1, d_kv=4)).save_pretrained(tmp_path)
-        BiEncoder.load(tmp_path)
     bare = PreTrainedTokenizerFast(
         tokenizer_object=semantics.tokenizer.backend_tokenizer.__class__.from_str(semantics.tokenizer.backend_tokenizer.to_str())
     )

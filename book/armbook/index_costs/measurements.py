@@ -13,7 +13,7 @@ from faiss.contrib.evaluation import knn_intersection_measure
 from threadpoolctl import threadpool_limits
 
 from armbook.reranking import gpu_if_any
-from armlib.data.tokenising import passage_tokens, query_tokens
+from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.errors import InputError, unknown
 from armlib.evaluation.evaluate import DEPTH
 from armlib.evaluation.measures import default_measures, evaluate
@@ -108,11 +108,11 @@ def encoded(result: Result) -> Searched:
         raise InputError(f"nothing to search: {made.collection} names no collection to measure on; choose another")
     chosen = [each for each in every if each.corpus.fingerprint() == every[0].corpus.fingerprint()]
     device = gpu_if_any()
-    passages = passage_tokens(chosen[0], encoder.tokenizer)
+    passages = passage_tokens(chosen[0], encoder)
     vectors = cached_embeddings(encoder, passages, made.passage_length, device)
     queries, names = [], {}
     for each in chosen:
-        store, names[each.name] = query_tokens(each, encoder.tokenizer), list(each.qrels())
+        store, names[each.name] = query_tokens(each, encoder), list(each.qrels())
         rows = np.asarray(store.rows(names[each.name]), np.int64)
         queries.append(encode_rows(encoder, store, rows, made.query_length, device=device, description="queries"))
     return Searched(vectors, passages.ids, np.concatenate(queries), names)
