@@ -10,8 +10,14 @@ POOLINGS = ("cls", "mean", "last", f"cls{LINEAR}", f"mean{LINEAR}", f"last{LINEA
 """The first token's vector, the mean over the tokens of the text, or the last token's; then perhaps one linear layer."""
 
 
-def pooled(hidden: Float[Tensor, "n L D"], attention_mask: Int[Tensor, "n L"], pooling: str) -> Float[Tensor, "n D"]:
-    """The vectors of texts before any linear layer; padding, at the right, does not count."""
+def pooled(hidden: Float[Tensor, "n K D"], attention_mask: Int[Tensor, "n L"], pooling: str) -> Float[Tensor, "n D"]:
+    """The vectors of texts before any linear layer; padding, at the right, does not count.
+
+    Args:
+        hidden: (n, L, D) vectors of the tokens; for ``cls`` those of the first tokens, (n, 1, D), are enough.
+        attention_mask: (n, L), 1 for tokens and 0 for padding.
+        pooling: one of `POOLINGS`.
+    """
     if pooling.startswith("mean"):
         kept = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (n, L, 1)
         return (hidden * kept).sum(1) / kept.sum(1).clamp(min=1)
