@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+LONGEST = 1000
+"""Characters of a message: what was given is named in it, and may be a whole file."""
 
 
 class InputError(ValueError):
-    """Something that the user gave cannot be used. The message is one sentence that stands on its own."""
+    """Something that the user gave cannot be used. The message is one sentence, on one line, that stands on its own."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_one_line(message))
+
+
+def _one_line(text: str) -> str:
+    """The text with what no terminal should get written as in Python, and with what is too long cut out of its middle."""
+    text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    text = re.sub(r"\S{300,}", lambda word: f"{word[0][:150]}…{word[0][-50:]}", text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 301]}…{text[-300:]}"
 
 
 def unknown(kind: str, name: str, available: Iterable[str]) -> InputError:

@@ -130,3 +130,12 @@ def small_store(small_experiment: Experiment, tmp_path_factory: pytest.TempPathF
     store = RunStore(tmp_path_factory.mktemp("runs"))
     store.result(small_experiment)
     return store
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which inputs were tried, so that they can be tried again (see `fuzzing`)."""
+    fuzzing = sys.modules.get("fuzzing")
+    if fuzzing and fuzzing.counts:
+        terminalreporter.write_line(f"inputs made from seeds {fuzzing.FIXED_SEED} and ARMLIB_FUZZ_SEED={fuzzing.OTHER_SEED}:")
+        for reader, counted in sorted(fuzzing.counts.items()):
+            terminalreporter.write_line(f"  {reader}: {counted['inputs']} tried, {counted['refused']} refused, the others read")
