@@ -32,6 +32,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "processor_kwargs": (None, {}),
     "config_kwargs": (None, {}),
 }
+POOLING_SETTINGS = {"pooling_mode", "include_prompt", "embedding_dimension", "word_embedding_dimension"}
 FORMER = {"model_args": "model_kwargs", "tokenizer_args": "processor_kwargs", "config_args": "config_kwargs"}
 
 
@@ -145,7 +146,9 @@ def _pooling(source: str, subfolder: str) -> str:
         mode = mode[0]
     if mode not in MODES if isinstance(mode, str) else True:
         raise _refused(source, f"the pooling {mode if isinstance(mode, str) else ' and '.join(mode)}")
-    if settings.get("include_prompt") is False:
+    if unknown := sorted(settings.keys() - POOLING_SETTINGS):
+        raise _refused(source, f"{unknown[0]} in the configuration of its Pooling module")
+    if not settings.get("include_prompt", True):
         raise _refused(source, "a pooling without the tokens of the prompt (include_prompt false)")
     return MODES[mode]
 
@@ -172,7 +175,10 @@ def _model(source: str, settings: dict[str, Any]) -> tuple[Prompts, int | None]:
     dimensions = settings.get("truncate_dim")
     if dimensions is not None and (type(dimensions) is not int or dimensions < 1):
         raise InputError(f"{source} says truncate_dim is {dimensions!r}; expected a whole number of dimensions")
-    given = {name: text for name, text in (settings.get("prompts") or {}).items() if text}
+    prompts = settings.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str | None) for text in prompts.values()):
+        raise InputError(f"{source} says prompts are {str(prompts)[:200]}; expected a text by each name, such as query")
+    given = {name: text for name, text in prompts.items() if text}
     # A passage prompt has one of these names; the first that is not empty counts.
     passage = next((name for name in ("document", "passage", "corpus") if name in given), "")
     unused = {name: text for name, text in given.items() if name not in ("query", passage)}

@@ -142,6 +142,8 @@ def _check_tokenizer(source: str, tokenizer: PreTrainedTokenizerBase, backbone: 
         raise InputError(
             f"the tokenizer of {source} cuts texts at the {tokenizer.truncation_side}; expected one that cuts at the right"
         )
+    if "attention_mask" not in tokenizer.model_input_names:
+        raise InputError(f"the tokenizer of {source} gives no attention mask; expected one that marks padding")
     whole, (before, after) = tokenizer(PROBE), special_tokens(tokenizer)
     content = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     if list(whole["input_ids"]) != [*before, *content, *after] or any(whole.get("token_type_ids") or ()):
