@@ -44,6 +44,7 @@ class Experiment:
     error: str = _value("squared", "of margins against targets: squared, absolute or soft")
     reading: str = _value("paper", "of in-batch and distributed losses: paper or released-code")
     stop_gradient: bool = _value(False, "treat the targets as constants")
+    teacher: str = _value("", "whose scores the loss learns from, such as interaction or cross-encoder('NAME'); empty for none")
     sampler: str = _value("random", "which triples make a batch: random")
     batch_size: int = _value(64, "triples a step, over all processes")
     steps: int = _value(300, "optimiser steps at most")
@@ -129,7 +130,7 @@ class Experiment:
 
     def values(self) -> dict[str, Any]:
         """All values that the key depends on; those younger than the first keys only where they are not the default."""
-        younger = {"full_ranking": True, "loss": "", "sampler": "random", "query_prompt": "", "passage_prompt": ""}
+        younger = {"full_ranking": True, "loss": "", "sampler": "random", "teacher": "", "query_prompt": "", "passage_prompt": ""}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 
     def key(self) -> str:
@@ -154,6 +155,7 @@ class Experiment:
         parts += [f"{self.reading} reading"] if self.reading != "paper" else []
         parts += ["stopped gradient"] if self.stop_gradient else []
         parts += [self.sampler] if self.sampler != "random" else []
+        parts += [f"taught by {self.teacher}"] if self.teacher else []
         return ", ".join(parts)
 
     def __str__(self) -> str:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing import mutated, tried_on
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.retrieval.encoding import encode_texts
+from fuzzing import mutated, tried_on
 
 TEXTS = ["Return the Sorted unique elements of an array", "sum", "match the string and replace each pattern with another " * 9]
 FILES = (
