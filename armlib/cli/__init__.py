@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, search, and whatever other installed packages add, such as the book's figure and table."""
+"""The command line: train, score, evaluate, search, and what other installed packages add, such as the book's figure and table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 
 from armlib.cli.evaluate import add_evaluate
+from armlib.cli.score import add_score
 from armlib.cli.search import add_search
 from armlib.cli.train import add_train
 from armlib.errors import InputError
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_train(commands)
+    add_score(commands)
     add_evaluate(commands)
     add_search(commands)
     for entry in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from armlib.data.samplers import parse_sampler
+from armlib.data.samplers import Examples, parse_sampler
 from armlib.data.tokens import TokenStore
 from armlib.errors import InputError
 from armlib.losses.base import TeacherScores
@@ -79,7 +79,9 @@ class Batch:
         return self._with(Chunk.pin_memory, torch.Tensor.pin_memory)
 
     def _with(self, chunks: Callable[[Chunk], Chunk], tensors: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        teacher = self.teacher and TeacherScores(*(None if part is None else tensors(part) for part in self.teacher))
+        parts = self.teacher._asdict() if self.teacher else {}
+        moved = {name: tensors(part) for name, part in parts.items() if part is not None}
+        teacher = self.teacher and self.teacher._replace(**moved)
         queries, passages = list(map(chunks, self.queries)), list(map(chunks, self.passages))
         return Batch(self.size, queries, passages, self.real_tokens, tensors(self.rows), teacher)
 
@@ -126,6 +128,7 @@ class TripleBatches(Dataset[Batch]):
         shape: cuts and chunks.
         seed: of the sampler.
         sampler: a name as `armlib.data.samplers.parse_sampler` takes it.
+        known: what the sampler may ask about the triples; None: which query each one has, and no more.
         teacher: called with rows of ``triples``, (n, 2 + N), gives a teacher's scores of them.
         rank, processes: this process among how many.
 
@@ -143,6 +146,7 @@ class TripleBatches(Dataset[Batch]):
         shape: Shape,
         seed: int,
         sampler: str = "random",
+        known: Examples | None = None,
         teacher: Callable[[np.ndarray], TeacherScores] | None = None,
         rank: int = 0,
         processes: int = 1,
@@ -152,7 +156,7 @@ class TripleBatches(Dataset[Batch]):
         # A plain view of a mapped file: indexing a memmap object costs several times as much.
         self.triples, self.queries, self.passages = np.asarray(triples), queries, passages
         self.teacher = teacher
-        self.sampler = parse_sampler(sampler)(len(triples), batch_size, seed)
+        self.sampler = parse_sampler(sampler)(known or Examples(self.triples[:, 0]), batch_size, seed)
         self.shape, self.rank, self.processes = shape, rank, processes
 
     @property

@@ -66,6 +66,7 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
             "seconds": seconds,
             "triples": int(done.trace.triples.max()) if len(done.trace) else 0,
             "available_triples": len(batches.triples),
+            "examples": f"lists of {batches.triples.shape[1] - 1} passages" if experiment.lists else "triples",
             "steps": len(done.trace),
             "kept_step": done.kept_step,
             "stopped_early": done.stopped_early,
@@ -75,6 +76,7 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
             "processes": accelerator.num_processes,
             "validated_on": data.validation.name,
             "fingerprints": {each.name: each.fingerprint() for each in (data.collection, *evaluations)},
+            **data.about_teacher(),
             **provenance(),
         }
         encoder.save(

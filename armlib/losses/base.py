@@ -67,6 +67,11 @@ class LossValue(NamedTuple):
 class Loss(nn.Module, ABC):
     """A loss over a batch of embeddings. ``str()`` of it is a text that `armlib.losses.registry.parse_loss` reads."""
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """The fields of `TeacherScores` that it reads; a loss that learns from no teacher needs none."""
+        return frozenset()
+
     @abstractmethod
     def of_batch(self, batch: EmbeddedBatch) -> LossValue:
         """The loss of a batch.

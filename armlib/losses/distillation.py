@@ -40,6 +40,10 @@ class MarginMSE(Loss):
         self.scale = number(scale, "the scale of margin-mse", 0, math.inf, above=True)
         self.in_batch = number(in_batch, "in_batch of margin-mse", 0, math.inf)
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"pointwise", *(["in_batch"] if self.in_batch else [])})
+
     def of_batch(self, batch: EmbeddedBatch) -> LossValue:
         teacher = scores_of(batch, str(self))
         targets = margins(teacher.pointwise).detach()  # (B, N)
@@ -84,6 +88,10 @@ class ListKL(Loss):
         self.teacher_temperature = number(teacher_temperature, "the teacher_temperature of list-kl", 0, math.inf, above=True)
         self.pairs = number(pairs, "pairs of list-kl", 0, math.inf)
         self.contrast = number(contrast, "contrast of list-kl", 0, math.inf)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"pointwise", *(["pairwise"] if self.pairs else [])})
 
     def of_batch(self, batch: EmbeddedBatch) -> LossValue:
         teacher = scores_of(batch, str(self))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +37,8 @@ def encode_collection(
     batch_tokens: int | None = None,
     device: str | torch.device | None = None,
     rebuild: bool = False,
+    unit: bool = True,
+    workers: Callable[[Path, list[int]], None] | None = None,
 ) -> Float[np.ndarray, "N D"]:
     """Encode every text of a store into a file, and read it through a memory map.
 
@@ -47,9 +52,12 @@ def encode_collection(
         block: texts encoded between two points from which an interrupted encoding goes on.
         dtype: ``float32``, or ``float16``, which takes half the space and changes cosines by about 1e-5.
         rebuild: encode anew what the folder holds of another key, instead of refusing.
+        unit: divide each vector by its length.
+        workers: calls `encode_block` for the folder and each of the numbers that it is given, here or on other machines; None
+            encodes in this process.
 
     Returns:
-        (N, D) vectors of length 1, in the order of the store, read-only.
+        (N, D) vectors, of length 1 where ``unit`` says so, in the order of the store, read-only.
 
     Raises:
         InputError: the folder holds other vectors (another key, length, block or type), an embedding is not finite, the store
@@ -62,27 +70,72 @@ def encode_collection(
         raise InputError(f"vectors are kept as float16 or float32, not {dtype!r}")
     key = key or short_digest(encoder.fingerprint(), store.key)
     about = {"key": key, "texts": len(store), "max_length": max_length, "block": block, "dtype": dtype}
+    about |= {} if unit else {"unit": False}
     _claim(folder, about, rebuild)
-    count = -(-len(store) // block)
-    for number in range(count):
-        reason = _missing(folder, number, block)
-        if reason is None:
-            continue
-        if reason:
-            warnings.warn(f"block {number} of {folder / VECTORS} is damaged ({reason}); it is encoded again", stacklevel=2)
-        rows = np.arange(number * block, min((number + 1) * block, len(store)))
-        progress = f"encoding, block {number + 1} of {count}"
-        vectors = encode_rows(encoder, store, rows, max_length, batch_tokens=batch_tokens, device=device, description=progress)
-        _write(folder, number, block, len(store), vectors.astype(dtype))
+    missing = [number for number in range(-(-len(store) // block)) if _is_missing(folder, number, block)]
+    if workers:
+        workers(folder, missing)
+    else:
+        for number in missing:
+            encode_block(encoder, store, folder, number, batch_tokens=batch_tokens, device=device)
     return np.load(folder / VECTORS, mmap_mode="r")
+
+
+def encode_block(
+    encoder: BiEncoder,
+    store: TokenStore,
+    folder: Path,
+    number: int,
+    *,
+    batch_tokens: int | None = None,
+    device: str | torch.device | None = None,
+) -> None:
+    """Encode a block of a folder that `encode_collection` has begun; one that is there and whole stays.
+
+    Raises:
+        InputError: an embedding is not finite, or the disk is full.
+    """
+    about = read_json(folder / ABOUT)
+    block = about["block"]
+    if _missing(folder, number, block) is None:
+        return
+    rows = np.arange(number * block, min((number + 1) * block, len(store)))
+    progress = f"encoding, block {number + 1} of {-(-len(store) // block)}"
+    began, used = time.perf_counter(), device or next(encoder.parameters()).device
+    vectors = encode_rows(
+        encoder,
+        store,
+        rows,
+        about["max_length"],
+        batch_tokens=batch_tokens,
+        device=device,
+        description=progress,
+        unit=about.get("unit", True),
+    )
+    _write(folder, number, block, len(store), vectors.astype(about["dtype"]), f"{time.perf_counter() - began:.3f} {used}")
+
+
+def encoding_cost(folder: Path) -> dict[str, Any]:
+    """The ``seconds`` that the blocks in a folder took to encode, one after the other, and the ``device``."""
+    seals = [seal.read_text().split() for seal in sorted(folder.glob("block-*.sha256"))]
+    known = [seal for seal in seals if len(seal) == 3]  # in older folders the checksum stands alone
+    return {
+        "seconds": sum(float(seconds) for _, seconds, _ in known),
+        "device": ", ".join(sorted({device for _, _, device in known})),
+    }
+
+
+def embeddings_folder(encoder: BiEncoder, store: TokenStore, max_length: int, unit: bool = True) -> Path:
+    """Where the cache keeps the vectors of a store: a name that changes with encoder, texts and length."""
+    parts = (encoder.fingerprint(), store.key, str(max_length), *(() if unit else ("not unit",)))
+    return cache_folder() / "embeddings" / short_digest(*parts)
 
 
 def cached_embeddings(
     encoder: BiEncoder, store: TokenStore, max_length: int, device: str | torch.device | None = None
 ) -> np.ndarray:
-    """`encode_collection` into the cache folder, under a name that changes with encoder, texts and length."""
-    key = short_digest(encoder.fingerprint(), store.key, str(max_length))
-    return encode_collection(encoder, store, cache_folder() / "embeddings" / key, max_length, device=device)
+    """`encode_collection` into the cache folder."""
+    return encode_collection(encoder, store, embeddings_folder(encoder, store, max_length), max_length, device=device)
 
 
 def _claim(folder: Path, about: dict[str, object], rebuild: bool) -> None:
@@ -115,10 +168,17 @@ def _missing(folder: Path, number: int, block: int) -> str | None:
     except (OSError, ValueError, EOFError) as error:
         return f"the file cannot be read: {error}"
     found = hashlib.sha256(np.ascontiguousarray(vectors[number * block : (number + 1) * block]).data).hexdigest()
-    return None if found == seal.read_text() else "it does not have the contents that were written"
+    return None if seal.read_text().split()[:1] == [found] else "it does not have the contents that were written"
 
 
-def _write(folder: Path, number: int, block: int, texts: int, vectors: np.ndarray) -> None:
+def _is_missing(folder: Path, number: int, block: int) -> bool:
+    reason = _missing(folder, number, block)
+    if reason:
+        warnings.warn(f"block {number} of {folder / VECTORS} is damaged ({reason}); it is encoded again", stacklevel=3)
+    return reason is not None
+
+
+def _write(folder: Path, number: int, block: int, texts: int, vectors: np.ndarray, cost: str) -> None:
     """Write a block into the file, which the first one makes (or makes again, if it cannot be read), and then its seal."""
     path = folder / VECTORS
     with disk_errors(path):
@@ -132,7 +192,7 @@ def _write(folder: Path, number: int, block: int, texts: int, vectors: np.ndarra
             target.flush()
             os.fsync(target.fileno())
     with atomic_file(_seal(folder, number)) as draft:
-        draft.write_text(hashlib.sha256(np.ascontiguousarray(vectors).data).hexdigest())
+        draft.write_text(f"{hashlib.sha256(np.ascontiguousarray(vectors).data).hexdigest()} {cost}")
 
 
 def _is_there(path: Path, shape: tuple[int, int], dtype: np.dtype) -> bool:
