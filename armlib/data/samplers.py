@@ -82,8 +82,8 @@ class TopicSampler(Sampler):
     uniformly, all if it has fewer; then further clusters until there are B queries, the last one cut. Of each query a bin is drawn
     uniformly over those that are not empty, and an example of it uniformly. A cluster that is drawn twice can bring a query twice.
 
-    This is endless sampling, with replacement across batches: an epoch has as many steps as a pass over the examples would, and
-    is none.
+    This is endless sampling, with replacement across batches: an epoch has as many steps as a pass over the examples, but is not
+    one.
 
     Args:
         examples, batch_size, seed: as for `Sampler`.
@@ -107,7 +107,8 @@ class TopicSampler(Sampler):
         chosen: list[np.ndarray] = []
         missing = self.batch_size
         while missing:
-            first, last = clusters[draw.integers(len(clusters) - 1) :][:2].tolist()
+            cluster = draw.integers(len(clusters) - 1)
+            first, last = clusters[cluster : cluster + 2].tolist()
             chosen.append(first + draw.choice(last - first, min(last - first, self.share, missing), replace=False))
             missing -= len(chosen[-1])
         drawn = np.concatenate(chosen)

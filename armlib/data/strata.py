@@ -35,8 +35,7 @@ def strata(
 ) -> Strata:
     """The strata of T examples, memory-mapped from the cache.
 
-    Of 40 million examples of 400,000 queries they take about 0.2 GB, which the processes of a machine share, and making them
-    about 2 GB.
+    Of 40 million examples of 400,000 queries they take 0.2 GB, which the processes of a machine share, and making them 1.7 GB.
 
     Args:
         clusters, queries: numbers of the cluster and the query of each example.
@@ -46,9 +45,9 @@ def strata(
     Raises:
         InputError: a margin is not finite.
     """
-    numbers = np.zeros(len(queries), np.int64) if margins is None else bin_numbers(queries, margins, bins)
 
     def make(draft: Path) -> None:
+        numbers = 0 if margins is None else bin_numbers(queries, margins, bins)
         # One number that sorts by cluster, then query, then bin.
         key = (clusters.astype(np.int64) * (int(queries.max()) + 1) + queries) * bins + numbers
         order = np.argsort(key, kind="stable")
@@ -61,8 +60,9 @@ def strata(
         for name, values in zip(Strata._fields, (of_clusters, of_queries, starts, examples), strict=True):
             np.save(draft / f"{name}.npy", values)
 
-    parts = [np.ascontiguousarray(each).tobytes() for each in (clusters, queries, numbers)]
-    folder = kept(f"strata/{short_digest(RECIPE, *parts)}", "strata of the training examples", make)
+    given = [clusters, queries, *([] if margins is None else [margins])]
+    parts = [np.ascontiguousarray(each).tobytes() for each in given]
+    folder = kept(f"strata/{short_digest(RECIPE, str(bins), *parts)}", "strata of the training examples", make)
     # Plain views of the mapped files: indexing a memmap object costs several times as much.
     return Strata(*(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in Strata._fields))
 

@@ -85,6 +85,8 @@ class Experiment:
         for name in ("batch_size", "query_length", "passage_length", "chunk_size", "validation_depth"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} of an experiment must be at least 1, not {getattr(self, name)}")
+        if self.seed < 0:
+            raise InputError(f"seed of an experiment must be at least 0, not {self.seed}")
         # refuse what they refuse now, before any work
         self.make_loss()
         self.settings()
@@ -214,7 +216,7 @@ class Experiment:
         parts += [self.sampler] if self.sampler != "random" else []
         parts += [f"lists of {self.lists}"] if self.lists else []
         parts += [f"taught by {self.teacher}"] if self.teacher else []
-        parts += [f"and {self.pairwise_teacher}"] if self.pairwise_teacher else []
+        parts += [f"pairs compared by {self.pairwise_teacher}"] if self.pairwise_teacher else []
         return ", ".join(parts)
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,13 +21,17 @@ from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.evaluation.validation import Validator
 from armlib.experiments.experiment import HELD_OUT, NOTHING, Experiment
 from armlib.names import load_collection, load_encoder
-from armlib.retrieval.mining import kept_candidates, kept_clusters, kept_similarities
-from armlib.storage import digest
+from armlib.retrieval.mining import kept_array, kept_candidates, kept_clusters, kept_similarities
+from armlib.storage import digest, short_digest
 from armlib.teachers.base import PairwiseTeacher, ScoreSource, Workers
 from armlib.teachers.device import teacher_device
+from armlib.teachers.interaction import InteractionTeacher
+from armlib.teachers.pairwise import PairwiseInteractionTeacher
 from armlib.teachers.preferences import ScoredLists, preferences
 from armlib.teachers.registry import parse_pairwise_teacher, parse_teacher
 from armlib.teachers.row_scores import RowScores
+
+AnyTeacher = TypeVar("AnyTeacher", bound=ScoreSource | PairwiseTeacher)
 
 
 class TrainingData:
@@ -84,12 +88,19 @@ class TrainingData:
     @cached_property
     def source(self) -> ScoreSource | None:
         """Where the teacher's scores come from; None without a teacher."""
-        return parse_teacher(self.experiment.teacher) if self.experiment.teacher else None
+        return self._without_validation(parse_teacher(self.experiment.teacher)) if self.experiment.teacher else None
 
     @cached_property
     def judge(self) -> PairwiseTeacher | None:
         """The teacher that compares two passages; None without one."""
-        return parse_pairwise_teacher(self.experiment.pairwise_teacher) if self.experiment.pairwise_teacher else None
+        asked = self.experiment.pairwise_teacher
+        return self._without_validation(parse_pairwise_teacher(asked)) if asked else None
+
+    def _without_validation(self, teacher: AnyTeacher) -> AnyTeacher:
+        """The teacher; one that is trained on the collection leaves out the queries that validate."""
+        if isinstance(teacher, InteractionTeacher | PairwiseInteractionTeacher) and isinstance(self.validation, HeldOut):
+            teacher.held_out = max(teacher.held_out, len(self.validation.chosen))
+        return teacher
 
     @cached_property
     def encoder(self) -> BiEncoder:
@@ -161,8 +172,10 @@ class TrainingData:
         own = name in ("", self.experiment.encoder)
         encoder = self._before_training() if own else load_encoder(name, self.collection)
         queries = self.queries if own else query_tokens(self.collection, encoder, self.experiment.query_length)
-        found, numbers = np.unique(self.examples[:, 0], return_inverse=True)
-        return kept_clusters(encoder, queries, found, self.experiment.query_length, k, teacher_device())[numbers]
+        rows, clusters = self.examples[:, 0], np.zeros(len(queries), np.int32)
+        found = np.flatnonzero(np.bincount(rows))  # much faster than sorting 40 million rows
+        clusters[found] = kept_clusters(encoder, queries, found, self.experiment.query_length, k, teacher_device())
+        return clusters[rows]
 
     def _margins(self, by: str) -> np.ndarray:
         """What a query's triples are balanced over; see `armlib.data.samplers.balanced`."""
@@ -171,8 +184,15 @@ class TrainingData:
             return kept_similarities(
                 self._before_training(), self.passages, triples[:, 1:], self.experiment.passage_length, teacher_device()
             )
-        assert self.scores, "Experiment refuses such a sampler without a teacher"
-        return self.scores.of_pairs(triples[:, 0], triples[:, 1]) - self.scores.of_pairs(triples[:, 0], triples[:, 2])
+        source, scores = self.source, self.scores
+        assert source and scores, "an experiment without a teacher has no such sampler"
+
+        def make() -> np.ndarray:
+            return scores.of_pairs(triples[:, 0], triples[:, 1]) - scores.of_pairs(triples[:, 0], triples[:, 2])
+
+        names = (source.fingerprint(self.collection), self.queries.key, self.passages.key)
+        key = short_digest("margins", *names, np.ascontiguousarray(triples).tobytes())
+        return kept_array(f"margins/{key}", "margins of the triples", make)
 
     def validator(self) -> Validator:
         """What validates an encoder during training."""

@@ -72,9 +72,10 @@ def encode_collection(
     about = {"key": key, "texts": len(store), "max_length": max_length, "block": block, "dtype": dtype}
     about |= {} if unit else {"unit": False}
     _claim(folder, about, rebuild)
-    missing = [number for number in range(-(-len(store) // block)) if _is_missing(folder, number, block)]
+    # Each is looked at when it is its turn: other processes may fill the folder, too.
+    missing = (number for number in range(-(-len(store) // block)) if _is_missing(folder, number, block))
     if workers:
-        workers(folder, missing)
+        workers(folder, list(missing))
     else:
         for number in missing:
             encode_block(encoder, store, folder, number, batch_tokens=batch_tokens, device=device)

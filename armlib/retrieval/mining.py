@@ -40,7 +40,7 @@ def kept_clusters(
         return query_clusters(encode_rows(encoder, queries, rows, max_length, device=device, description="queries"), k)
 
     key = short_digest(RECIPE, encoder.fingerprint(), queries.key, str(max_length), str(k), rows.tobytes())
-    return _kept_array(f"query-clusters/{key}", "clusters of queries", make)
+    return kept_array(f"query-clusters/{key}", "clusters of queries", make)
 
 
 def kept_similarities(
@@ -57,7 +57,7 @@ def kept_similarities(
         return found
 
     key = short_digest(encoder.fingerprint(), passages.key, str(max_length), np.ascontiguousarray(pairs).tobytes())
-    return _kept_array(f"similarities/{key}", "similarities of passages", make)
+    return kept_array(f"similarities/{key}", "similarities of passages", make)
 
 
 def kept_candidates(
@@ -87,10 +87,10 @@ def kept_candidates(
 
     lengths = f"{query_length} {passage_length} {depth}"
     key = short_digest(encoder.fingerprint(), queries.key, passages.key, lengths, rows.tobytes())
-    return _kept_array(f"candidates/{key}", "candidates of the training queries", make)
+    return kept_array(f"candidates/{key}", "candidates of the training queries", make)
 
 
-def _kept_array(name: str, what: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+def kept_array(name: str, what: str, make: Callable[[], np.ndarray]) -> np.ndarray:
     """An array that is computed once and memory-mapped from the cache."""
 
     def write(draft: Path) -> None:

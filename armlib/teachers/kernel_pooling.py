@@ -31,7 +31,7 @@ LEAST = 1e-10  # of a soft count, before its logarithm
 K1, B = 0.9, 0.4  # of BM25, as in armlib.data.bm25
 COMPARISONS = 1 << 17  # pairs of WordPieces that are compared at a time: half a megabyte, which stays in a core's cache
 PADDING = SPECIAL.index("[PAD]")
-FORMAT = "kernel pooling 1"
+FORMAT = "kernel pooling 2"
 
 
 class KernelPooling:
@@ -62,9 +62,11 @@ class KernelPooling:
         self._idf = np.log1p((count - frequency + 0.5) / (frequency + 0.5))
 
     def features(self, queries: Sequence[str], passages: Sequence[str]) -> Float[Tensor, "n features"]:
-        """Twelve numbers of each query and passage: eleven of kernel pooling, and BM25."""
-        pooled = self.pooled(self.pieces(queries, QUERY_LENGTH), self.pieces(passages, PASSAGE_LENGTH))
-        return torch.cat([pooled, self.bm25(queries, passages)[:, None]], dim=1)
+        """Twelve numbers of each query and passage: eleven of kernel pooling, and BM25 in units of the query's own weight."""
+        asked = self.pieces(queries, QUERY_LENGTH)
+        weights = torch.tensor([self._rarity[each].sum().item() for each in asked])
+        pooled = self.pooled(asked, self.pieces(passages, PASSAGE_LENGTH))
+        return torch.cat([pooled, (self.bm25(queries, passages) / weights)[:, None]], dim=1)
 
     def pieces(self, texts: Sequence[str], most: int) -> list[Int[Tensor, " length"]]:
         """The first WordPieces of each text, at least one."""
@@ -79,26 +81,41 @@ class KernelPooling:
         """What kernel pooling says of n pairs of texts.
 
         Returns:
-            (n, 11), by kernel the sum over the words of the left text of their inverse document frequency times the logarithm of
-            the kernel's soft count of similar words in the right text.
+            (n, 11), by kernel the logarithm of its soft count of similar words in the right text, in the mean over the words of
+            the left text, weighted by their inverse document frequency.
         """
         found = torch.empty(len(left), len(CENTRES))
-        lengths = (np.array(list(map(len, side)), np.int64) for side in (left, right))
-        for part in _of_like_length(*lengths):
-            words = torch.stack([left[i] for i in part])  # (n, l)
-            others = pad_sequence([right[i] for i in part], True, PADDING)  # (n, r)
-            found[part] = torch.einsum("nl,nlk->nk", self._rarity[words], self._log_counts(words, others))
-            self.operations += 4 * len(CENTRES) * words.shape[1] * others.numel()
+        for part, words, others in self._parts(left, right):
+            weights = normalize(self._rarity[words], p=1, dim=1)  # (n, l)
+            for number, near in enumerate(self._near(words, others)):
+                found[part, number] = _mean_log(weights, near.sum(dim=2))
         return found
 
-    def _log_counts(self, words: Int[Tensor, "n l"], others: Int[Tensor, "n r"]) -> Float[Tensor, "n l kernels"]:
-        cosines = self._cosines[words[:, :, None], others[:, None, :]]  # (n, l, r)
+    def mutual(self, left: list[Int[Tensor, " l"]], right: list[Int[Tensor, " r"]]) -> Float[Tensor, "n kernels"]:
+        """`pooled` of left and right plus that of right and left, (n, 11), for half the price."""
+        found = torch.empty(len(left), len(CENTRES))
+        for part, words, others in self._parts(left, right):
+            weights = normalize(self._rarity[words], p=1, dim=1)  # (n, l)
+            back = normalize(self._rarity[others] * (others != PADDING), p=1, dim=1)  # (n, r)
+            for number, near in enumerate(self._near(words, others)):
+                found[part, number] = _mean_log(weights, near.sum(dim=2)) + _mean_log(back, near.sum(dim=1))
+        return found
+
+    def _parts(
+        self, left: list[Int[Tensor, " l"]], right: list[Int[Tensor, " r"]]
+    ) -> Iterator[tuple[Int[np.ndarray, " n"], Int[Tensor, "n l"], Int[Tensor, "n r"]]]:
+        """Pairs of texts that are compared together: their rows, and their words; only the right texts are padded."""
+        for part in _of_like_length(*(np.array(list(map(len, side)), np.int64) for side in (left, right))):
+            words, others = torch.stack([left[i] for i in part]), pad_sequence([right[i] for i in part], True, PADDING)
+            self.operations += 4 * len(CENTRES) * words.shape[1] * others.numel()
+            yield part, words, others
+
+    def _near(self, words: Int[Tensor, "n l"], others: Int[Tensor, "n r"]) -> Iterator[Float[Tensor, "n l r"]]:
+        """What each kernel makes of the cosine of each pair of words."""
+        cosines = self._cosines[words[:, :, None], others[:, None, :]]
         cosines.masked_fill_((others == PADDING)[:, None, :], 9.0)  # so far off that every kernel counts nothing
-        counts = [
-            (cosines - centre).square_().mul_(-0.5 / width**2).exp_().sum(dim=2)
-            for centre, width in zip(CENTRES, WIDTHS, strict=True)
-        ]
-        return torch.stack(counts, dim=2).clamp_min_(LEAST).log_()
+        for centre, width in zip(CENTRES, WIDTHS, strict=True):
+            yield (cosines - centre).square_().mul_(-0.5 / width**2).exp_()
 
     def bm25(self, queries: Sequence[str], passages: Sequence[str]) -> Float[Tensor, " n"]:
         """BM25 of n queries and passages, as `armlib.data.bm25.BM25.search` scores them where it indexes the same texts."""
@@ -112,7 +129,7 @@ class KernelPooling:
     def _counted(self, texts: list[str]) -> sparse.csr_array:
         """How often each word occurs in each text, (n, words); words that the collection does not have are passed over."""
         rows = list(self._words.streaming_tokenize(texts, update_vocab=False, allow_empty=False))
-        numbers = [number for row in rows for number in row]
+        numbers = np.array([number for row in rows for number in row], np.int64)
         starts = np.cumsum([0, *map(len, rows)])
         found = sparse.csr_array((np.ones(len(numbers)), numbers, starts), shape=(len(rows), len(self._idf)))
         found.sum_duplicates()
@@ -161,13 +178,17 @@ def _unique(texts: Sequence[str]) -> tuple[list[str], list[int]]:
     return list(numbers), [numbers[text] for text in texts]
 
 
+def _mean_log(weights: Float[Tensor, "n l"], counts: Float[Tensor, "n l"]) -> Float[Tensor, " n"]:
+    return (weights * counts.clamp_min(LEAST).log()).sum(dim=1)
+
+
 def _of_like_length(left: Int[np.ndarray, " n"], right: Int[np.ndarray, " n"]) -> Iterator[Int[np.ndarray, " part"]]:
-    """Rows of pairs of texts of these lengths, in parts whose left texts are equally long, with about `COMPARISONS` pairs of words."""
+    """Rows of pairs of texts of these lengths, in parts with equally long left texts and at most `COMPARISONS` pairs of words."""
     for length in np.unique(left):
         rows = np.flatnonzero(left == length)
         rows = rows[np.argsort(right[rows], kind="stable")]
         while len(rows):
             # The longest text of a part is its last one.
             most = np.searchsorted(np.arange(1, len(rows) + 1) * length * right[rows], COMPARISONS, "right")
-            part, rows = np.split(rows, [max(1, most)])
+            part, rows = np.split(rows, [max(1, int(most))])
             yield part

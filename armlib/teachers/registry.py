@@ -8,17 +8,25 @@ from armlib.parsing import parse_call
 from armlib.teachers.base import PairwiseTeacher, ScoreSource
 from armlib.teachers.bi_encoder import BiEncoderTeacher
 from armlib.teachers.cross_encoder import CrossEncoderTeacher
+from armlib.teachers.interaction import InteractionTeacher
+from armlib.teachers.pairwise import PairwiseInteractionTeacher
 from armlib.teachers.score_files import RunFile, ScoreFile
+from armlib.teachers.two_passages import DuoT5, PairwiseCrossEncoder
 
 TEACHERS: dict[str, Callable[..., ScoreSource]] = {
     "cross-encoder": CrossEncoderTeacher,
     "bi-encoder": BiEncoderTeacher,
+    "interaction": InteractionTeacher,
     "scores": ScoreFile,
     "run": RunFile,
 }
 """By name, what scores a query and a passage."""
 
-PAIRWISE: dict[str, Callable[..., PairwiseTeacher]] = {}
+PAIRWISE: dict[str, Callable[..., PairwiseTeacher]] = {
+    "pairwise-interaction": PairwiseInteractionTeacher,
+    "pairwise-cross-encoder": PairwiseCrossEncoder,
+    "duo-t5": DuoT5,
+}
 """By name, what compares two passages."""
 
 

@@ -67,11 +67,11 @@ class FileOfScores(ScoreSource):
         if not isinstance(path, str) or not path:
             raise InputError(f"a file of scores is named in quotes, not as {path!r}")
         self.path = Path(path).expanduser()
-        endings = set(self.path.suffixes)
+        ending = Path(self.path.name.lower().removesuffix(".gz")).suffix
         expected = f"expected text, as {self.kind}('FILE') reads it: {self.lines()}"
-        if endings & PICKLES:
+        if ending in PICKLES:
             raise InputError(f"{path} looks like a pickle or another binary file, which could run any code; {expected}")
-        if ".parquet" in endings:
+        if ending == ".parquet":
             raise InputError(f"{path} is a Parquet file, for which armlib has no reader; {expected}")
 
     def __str__(self) -> str:

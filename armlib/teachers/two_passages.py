@@ -32,6 +32,7 @@ from armlib.teachers.device import teacher_device
 from armlib.teachers.model_files import fingerprint_of_model
 
 MAX_LENGTH = 512
+BARE: dict[str, Any] = {"add_special_tokens": False, "verbose": False}  # says nothing of long texts, which are cut here
 QUERY_SHARE = 4  # a query is cut at this part of the maximum length
 
 
@@ -107,7 +108,9 @@ class PairwiseCrossEncoder(TwoPassageModel):
         room = self._longest - tokenizer.num_special_tokens_to_add(pair=True) - 1
         asked, joined = [], []
         for texts in zip(queries, firsts, seconds, strict=True):
-            query, first, second = _cut([tokenizer(text, **OFFSETS)["offset_mapping"] for text in texts], room)
+            query, first, second = _cut(
+                [tokenizer(text, **BARE, return_offsets_mapping=True)["offset_mapping"] for text in texts], room
+            )
             asked.append(texts[0][: _end(query)])
             joined.append(f"{texts[1][: _end(first)]} {tokenizer.sep_token} {texts[2][: _end(second)]}")
         found, tokens = logits(model, tokenizer, asked, joined, self._longest)
@@ -126,13 +129,17 @@ class DuoT5(TwoPassageModel):
     def _load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         return load_sequence_to_sequence(self.name)
 
+    def prepare(self, collection: Collection) -> None:
+        super().prepare(collection)
+        self._answers, self.prompts([""], [""], [""])  # to say now what is wrong with the tokenizer or the maximum length
+
     @cached_property
     def _answers(self) -> list[int]:
         """The tokens of "true" and "false"."""
         _, tokenizer = self._loaded
         found = []
         for word in ("true", "false"):
-            ids = tokenizer(word, add_special_tokens=False)["input_ids"]
+            ids = tokenizer(word, **BARE)["input_ids"]
             if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
                 raise InputError(
                     f"the tokenizer of {self.name!r} has no token {word!r} (it gives {len(ids)}: "
@@ -150,7 +157,7 @@ class DuoT5(TwoPassageModel):
         _, tokenizer = self._loaded
 
         def ids(text: str) -> list[int]:
-            return tokenizer(text, add_special_tokens=False)["input_ids"]
+            return tokenizer(text, **BARE)["input_ids"]
 
         before, after = special_tokens(tokenizer)
         words = [ids("Query:"), ids(" Document0:"), ids(" Document1:"), ids(" Relevant:")]
@@ -179,9 +186,6 @@ class DuoT5(TwoPassageModel):
             found[part] = scores.float().softmax(dim=1)[:, 0].cpu().numpy()
         self._count(int(lengths.sum()))
         return found
-
-
-OFFSETS: dict[str, Any] = {"add_special_tokens": False, "return_offsets_mapping": True}
 
 
 def _cut(parts: list[list], room: int) -> list[list]:

@@ -102,6 +102,7 @@ def test_any_loss_of_the_registry_can_be_trained_with(small_experiment: Experime
         ({"batch_size": 0}, "batch_size of an experiment must be at least 1, not 0"),
         ({"steps": "many"}, "steps of an experiment must be int, not 'many'"),
         ({"seed": True}, "seed of an experiment must be int, not True"),
+        ({"seed": -1}, "seed of an experiment must be at least 0, not -1"),
     ],
 )
 def test_values_that_cannot_be_are_refused_at_once(values: dict, sentence: str) -> None:

@@ -194,7 +194,8 @@ def test_the_command_line(taught: Experiment, tmp_path: Path, capsys, monkeypatc
     assert "infonce, topic-aware(5)" in capsys.readouterr().out
     asked = ["--lists", LISTS, "--pairwise-teacher", "longer", "--teacher", taught.teacher, "--loss", "list-kl(pairs=1)"]
     assert main([*common, *asked]) == 0
-    assert f"lists of {LISTS}, taught by {taught.teacher} and longer" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"lists of {LISTS}, taught by {taught.teacher}, pairs compared by longer" in said
 
 
 @pytest.mark.parametrize(

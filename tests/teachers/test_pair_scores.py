@@ -209,13 +209,6 @@ def test_scores_do_not_depend_on_the_hash_seed(
     said, teacher = [], f"cross-encoder({str(cross_encoder_folder)!r})"
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "ARMLIB_CACHE": str(tmp_path / seed)}
-        command = [
-            sys.executable,
-            "-c",
-            SCORED,
-            str(beir_folder),
-            str(tiny_folder),
-            f"cross-encoder({str(cross_encoder_folder)!r})",
-        ]
+        command = [sys.executable, "-c", SCORED, *map(str, (beir_folder, tiny_folder, teacher))]
         said.append(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
     assert said[0] == said[1] and len(said[0].split()) == 3

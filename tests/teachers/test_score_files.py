@@ -154,7 +154,7 @@ def test_joining_is_looking_up(scored: list[tuple[int, int, float]], asked: set[
     np.testing.assert_array_equal(found, [usable[pair][0] if kinds[pair] == "there" else np.nan for pair in pairs])
 
 
-@pytest.mark.parametrize("name", ["scores.pkl", "scores.pkl.gz", "a.pickle", "scores.npy", "scores.bin"])
+@pytest.mark.parametrize("name", ["scores.pkl", "scores.pkl.gz", "a.pickle", "SCORES.PKL", "scores.npy", "scores.bin"])
 def test_pickles_are_refused_by_name(name: str) -> None:
     for kind in ("scores", "run"):
         with pytest.raises(InputError, match="could run any code; expected text"):
@@ -188,6 +188,10 @@ def test_contents_that_are_no_scores_are_refused(data: Data, contents: bytes, sa
         (tmp_path / name).write_bytes(packed)
         with pytest.raises(InputError, match=said.replace("scores.tsv", name)):
             data.scored(ScoreFile(str(tmp_path / name)))
+
+
+def test_a_name_may_speak_of_anything() -> None:
+    assert str(parse_teacher("scores('/data/model.bin.tsv')")) == "scores('/data/model.bin.tsv')"
 
 
 def test_a_file_that_is_not_there_is_named(data: Data, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from dask.distributed import Client
 
 from armlib.cli import main
 from armlib.data.beir import BeirFolder
@@ -25,7 +28,9 @@ from armlib.experiments.scoring import by_workers
 from armlib.experiments.store import RunStore
 from armlib.experiments.training_data import TrainingData
 from armlib.retrieval.embeddings import encode_collection
+from armlib.storage import digest
 from armlib.teachers import pair_scores
+from armlib.teachers.base import Workers
 from armlib.teachers.bi_encoder import BiEncoderTeacher
 from armlib.teachers.pair_scores import PairScores
 
@@ -64,22 +69,14 @@ def test_training_with_a_teacher_from_the_command_line(taught: Experiment, loss:
     assert np.isfinite(result.trace.loss).all()
 
 
-def test_a_student_learns_from_a_cross_encoder(taught: Experiment, cross_encoder: str, tmp_path: Path) -> None:
-    """Its margins come nearer to the teacher's than they were."""
-    # The random teacher's logits are on a scale of their own.
-    longer = replace(taught, teacher=cross_encoder, loss="margin-mse(1)", steps=40, validate_every=40, learning_rate=5e-3)
-    result = RunStore(tmp_path).result(longer)
-    loss = result.trace.loss.to_numpy()
-    print(loss.round(2))
-    assert loss[-10:].mean() < 0.8 * loss[:10].mean()
-    about = result.about["teacher"]
-    pairs = {pair for q, *both in TrainingData(longer).triples.tolist() for pair in ((q, both[0]), (q, both[1]))}
-    assert about["pairs"] == len(pairs) and about["operations"] > 0
+def test_the_cost_of_a_cross_encoder_is_that_of_unique_pairs(taught: Experiment, cross_encoder: str, tmp_path: Path) -> None:
+    experiment = replace(taught, teacher=cross_encoder)
+    about = RunStore(tmp_path).result(experiment).about["teacher"]
+    pairs = {pair for q, *both in TrainingData(experiment).triples.tolist() for pair in ((q, both[0]), (q, both[1]))}
+    assert about["pairs"] == len(pairs) and about["operations"] > 0 and about["seconds"] > 0
 
 
-def test_equal_teachers_have_equal_keys_and_other_teachers_others(
-    taught: Experiment, small_experiment: Experiment, bi_encoder: str, tmp_path: Path
-) -> None:
+def test_equal_teachers_have_equal_keys_and_other_teachers_others(taught: Experiment, bi_encoder: str, tmp_path: Path) -> None:
     spelled = replace(taught, teacher=bi_encoder.replace("bi-encoder(", "bi-encoder( name=").replace("'", '"'))
     assert spelled == taught and spelled.key() == taught.key()
     assert replace(taught, teacher=bi_encoder.replace(")", ", scale=2)")).key() != taught.key()
@@ -89,7 +86,13 @@ def test_equal_teachers_have_equal_keys_and_other_teachers_others(
         scores.write_text(text)
         keys.add(replace(taught, teacher=f"scores({str(scores)!r})").key())
     assert len(keys) == 2, "the same name, other contents"
-    assert TrainingData(small_experiment).source is None
+
+
+def test_without_a_teacher_the_key_is_of_values_and_collections_alone(small_experiment: Experiment) -> None:
+    data = TrainingData(small_experiment)
+    read = (data.collection, *data.evaluations)
+    prints = [part for each in read for part in (each.name, each.fingerprint(), each.corpus.fingerprint())]
+    assert small_experiment.key() == digest(json.dumps(small_experiment.values(), sort_keys=True), *prints)[:12]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +150,14 @@ def test_scoring_ahead_leaves_nothing_to_score(
     assert all("expected" in line or "needs" in line or "--workers" in line for line in capsys.readouterr().err.splitlines())
 
 
-def scored(experiment: Experiment, workers=None) -> np.ndarray:
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """Two workers of this machine."""
+    with workers_here(2) as client:
+        yield client
+
+
+def scored(experiment: Experiment, workers: Workers | None = None) -> np.ndarray:
     data = TrainingData(experiment, workers=workers)
     assert isinstance(data.scores, PairScores)
     return data.scores(data.triples).pointwise.numpy()
@@ -155,7 +165,7 @@ def scored(experiment: Experiment, workers=None) -> np.ndarray:
 
 @pytest.mark.slow
 def test_the_shards_of_a_lost_worker_are_taken_up_by_another(
-    taught: Experiment, cross_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, taught: Experiment, cross_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two workers one is killed at work; the scores are those of one undisturbed process to the bit."""
     monkeypatch.setattr(pair_scores, "SHARD", 32)
@@ -171,32 +181,30 @@ def test_the_shards_of_a_lost_worker_are_taken_up_by_another(
         os.kill(workers[0], 9)
         killed.append(len(list(tmp_path.glob("cache/teacher-scores/*.scoring/shard-*"))))
 
-    with workers_here(2) as client:
-        pids = list(client.run(os.getpid).values())
-        killer = threading.Thread(target=kill, args=(pids,), daemon=True)
-        killer.start()
-        found = scored(experiment, by_workers(client))
-        killer.join()
-        assert not psutil.pid_exists(pids[0]) and len(client.run(os.getpid)) >= 1
+    pids = list(client.run(os.getpid).values())
+    killer = threading.Thread(target=kill, args=(pids,), daemon=True)
+    killer.start()
+    found = scored(experiment, by_workers(client))
+    killer.join()
+    assert not psutil.pid_exists(pids[0])
     assert 0 < killed[0] < len(np.unique(TrainingData(experiment).triples[:, 1])), "it was killed before the end"
     assert found.tobytes() == expected.tobytes()
 
 
 @pytest.mark.slow
 def test_workers_encode_blocks_and_say_what_is_wrong(
-    taught: Experiment, tiny_folder: Path, tiny_encoder: BiEncoder, tmp_path: Path
+    client: Client, taught: Experiment, tiny_folder: Path, tiny_encoder: BiEncoder, tmp_path: Path
 ) -> None:
     collection = BeirFolder(Path(taught.collection), None)
     store, teacher = passage_tokens(collection, tiny_encoder, 48), BiEncoderTeacher(str(tiny_folder))
     expected = encode_collection(tiny_encoder, store, tmp_path / "here", 48, block=50)
-    with workers_here(2) as client:
-        work = by_workers(client)
-        found = encode_collection(
-            tiny_encoder, store, tmp_path / "there", 48, block=50, workers=lambda *asked: work(teacher, collection, *asked)
-        )
-        np.testing.assert_array_equal(found, expected)
-        with pytest.raises(InputError, match="/nowhere"):
-            work(BiEncoderTeacher("/nowhere"), collection, tmp_path / "there", [0])
+    work = by_workers(client)
+    found = encode_collection(
+        tiny_encoder, store, tmp_path / "there", 48, block=50, workers=lambda *asked: work(teacher, collection, *asked)
+    )
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(InputError, match="/nowhere"):
+        work(BiEncoderTeacher("/nowhere"), collection, tmp_path / "there", [0])
 
 
 def test_results_with_a_teacher_are_read_when_the_teacher_is_gone(taught: Experiment, tmp_path: Path) -> None:
