@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing import mutated, tried_on
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.retrieval.encoding import encode_texts
+from fuzzing import mutated, tried_on
 
 TEXTS = ["Return the Sorted unique elements of an array", "sum", "match the string and replace each pattern with another " * 9]
 FILES = (
@@ -77,6 +77,7 @@ def original(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Non
     _FOLDER[:] = [folder]
 
 
+@pytest.mark.slow
 @tried_on("encoder folders", st.sampled_from(FILES), st.data())
 def test_embeddings_are_what_the_folder_says(tmp_path: Path, name: str, data: st.DataObject) -> None:
     file = _FOLDER[0] / name
