@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from armlib.cli.options import add_command, add_model_options, add_store_options, trained_model
-from armlib.errors import InputError
+from armlib.errors import InputError, printable
 
 EXAMPLES = """\
 examples:
@@ -28,8 +28,9 @@ def add_search(commands: Any) -> None:
 def _search(options: argparse.Namespace) -> None:
     from armlib.experiments.store import RunStore
     from armlib.names import load_collection
-    from armlib.retrieval.search import Searcher
+    from armlib.retrieval.search import Searcher, check_question
 
+    check_question(options.question, options.k)
     collection = load_collection(options.collection)
     if options.model is None:
         finished = RunStore(options.runs).finished()
@@ -39,4 +40,4 @@ def _search(options: argparse.Namespace) -> None:
         options.model = trained[-1].key
     encoder, lengths, _ = trained_model(options)
     for rank, hit in enumerate(Searcher(encoder, collection, **lengths).search(options.question, options.k), start=1):
-        print(f"{rank}. {hit.score:.3f}  {hit.id}\n   {hit.text}")
+        print(f"{rank}. {hit.score:.3f}  {printable(hit.id)}\n   {printable(' '.join(hit.text.split()))}")

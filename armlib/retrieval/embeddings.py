@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from armlib.data.tokens import TokenStore
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.retrieval.encoding import encode_rows
-from armlib.storage import atomic_file, cache_folder, disk_errors, read_json, short_digest, write_json
+from armlib.storage import atomic_file, cache_folder, digest, disk_errors, read_json, remove, short_digest, write_json
 
 VECTORS, ABOUT = "vectors.npy", "vectors.json"
 DTYPES = ("float32", "float16")
@@ -65,15 +66,15 @@ def encode_collection(
     _claim(folder, about, rebuild)
     count = -(-len(store) // block)
     for number in range(count):
-        reason = _missing(folder, number, block)
+        rows = np.arange(number * block, min((number + 1) * block, len(store)))
+        reason = _missing(folder, about, rows, number)
         if reason is None:
             continue
         if reason:
             warnings.warn(f"block {number} of {folder / VECTORS} is damaged ({reason}); it is encoded again", stacklevel=2)
-        rows = np.arange(number * block, min((number + 1) * block, len(store)))
         progress = f"encoding, block {number + 1} of {count}"
         vectors = encode_rows(encoder, store, rows, max_length, batch_tokens=batch_tokens, device=device, description=progress)
-        _write(folder, number, block, len(store), vectors.astype(dtype))
+        _write(folder, about, number, rows, vectors.astype(dtype))
     return np.load(folder / VECTORS, mmap_mode="r")
 
 
@@ -85,19 +86,25 @@ def cached_embeddings(
     return encode_collection(encoder, store, cache_folder() / "embeddings" / key, max_length, device=device)
 
 
-def _claim(folder: Path, about: dict[str, object], rebuild: bool) -> None:
+def _claim(folder: Path, about: dict[str, Any], rebuild: bool) -> None:
     """See that the folder is for these vectors, or make it so."""
     record = folder / ABOUT
     if record.exists():
-        there = read_json(record)
-        if there == about:
-            return
-        if not rebuild:
-            differing = [name for name in about if there.get(name) != about[name]]
-            found = ", ".join(f"{name} {there.get(name)!r} instead of {about[name]!r}" for name in differing)
-            raise InputError(f"{folder} holds other vectors ({found}); name another folder, or have it rebuilt")
-        for file in (folder / VECTORS, *folder.glob("block-*")):
-            file.unlink(missing_ok=True)
+        try:
+            there = read_json(record, dict)
+        except InputError as error:
+            warnings.warn(
+                f"{error}; it is written anew, and the vectors beside it are used if they are the right ones", stacklevel=3
+            )
+        else:
+            if there == about:
+                return
+            if not rebuild:
+                differing = [name for name in about if there.get(name) != about[name]]
+                found = ", ".join(f"{name} {there.get(name)!r} instead of {about[name]!r}" for name in differing)
+                raise InputError(f"{folder} holds other vectors ({found}); name another folder, or have it rebuilt")
+            for file in (folder / VECTORS, *folder.glob("block-*")):
+                remove(file)
     write_json(record, about)
 
 
@@ -105,42 +112,50 @@ def _seal(folder: Path, number: int) -> Path:
     return folder / f"block-{number:05d}.sha256"
 
 
-def _missing(folder: Path, number: int, block: int) -> str | None:
+def _contents(about: dict[str, Any], vectors: np.ndarray) -> str:
+    """The SHA-256 of a block of vectors, (n, D), and of all that says what they are."""
+    parts = (json.dumps(about, sort_keys=True), f"{vectors.dtype.str} {vectors.shape}", np.ascontiguousarray(vectors).tobytes())
+    return digest(*parts)
+
+
+def _missing(folder: Path, about: dict[str, Any], rows: np.ndarray, number: int) -> str | None:
     """None where a block is there and whole; the empty text where nobody has written it; else what is wrong with it."""
     seal = _seal(folder, number)
-    if not seal.is_file():
+    if not seal.exists():
         return ""
+    vectors = _there(folder)
+    if isinstance(vectors, str):
+        return f"the file cannot be read: {vectors}"
+    whole = vectors.ndim == 2 and len(vectors) == about["texts"]
+    with disk_errors(seal, "read"):
+        whole = whole and seal.is_file() and seal.read_bytes() == _contents(about, vectors[rows[0] : rows[-1] + 1]).encode()
+    return None if whole else "it does not have the contents that were written"
+
+
+def _there(folder: Path) -> np.ndarray | str:
+    """The vectors that a folder holds, or why they cannot be read."""
     try:
-        vectors = np.load(folder / VECTORS, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        return f"the file cannot be read: {error}"
-    found = hashlib.sha256(np.ascontiguousarray(vectors[number * block : (number + 1) * block]).data).hexdigest()
-    return None if found == seal.read_text() else "it does not have the contents that were written"
+        return np.load(folder / VECTORS, mmap_mode="r")
+    except Exception as error:  # absent, cut off, or damaged where its shape is written, of which NumPy makes anything
+        return str(error) or type(error).__name__
 
 
-def _write(folder: Path, number: int, block: int, texts: int, vectors: np.ndarray) -> None:
+def _write(folder: Path, about: dict[str, Any], number: int, rows: np.ndarray, vectors: np.ndarray) -> None:
     """Write a block into the file, which the first one makes (or makes again, if it cannot be read), and then its seal."""
-    path = folder / VECTORS
+    path, shape = folder / VECTORS, (about["texts"], vectors.shape[1])
     with disk_errors(path):
         with FileLock(folder / ".lock"):
-            if not _is_there(path, (texts, vectors.shape[1]), vectors.dtype):
-                _allocate(path, (texts, vectors.shape[1]), vectors.dtype)
+            there = _there(folder)
+            if isinstance(there, str) or there.shape != shape or there.dtype != vectors.dtype or not there.flags.c_contiguous:
+                _allocate(path, shape, vectors.dtype)
         with open(path, "r+b") as target:
             # Not through a memory map: a disk that is full then ends the process instead of raising an error.
-            target.seek(np.load(path, mmap_mode="r").offset + number * block * vectors.shape[1] * vectors.itemsize)
+            target.seek(np.load(path, mmap_mode="r").offset + int(rows[0]) * vectors.shape[1] * vectors.itemsize)
             target.write(np.ascontiguousarray(vectors).data)
             target.flush()
             os.fsync(target.fileno())
     with atomic_file(_seal(folder, number)) as draft:
-        draft.write_text(hashlib.sha256(np.ascontiguousarray(vectors).data).hexdigest())
-
-
-def _is_there(path: Path, shape: tuple[int, int], dtype: np.dtype) -> bool:
-    try:
-        vectors = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):  # absent, cut off, or damaged where its shape is written
-        return False
-    return vectors.shape == shape and vectors.dtype == dtype
+        draft.write_text(_contents(about, vectors), encoding="utf8")
 
 
 def _allocate(path: Path, shape: tuple[int, int], dtype: np.dtype) -> None:

@@ -19,7 +19,9 @@ examples:
 
 Chapters: distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines. What is finished is not trained again;
 the training run of a worker that was lost goes on, on another worker, from its last checkpoint. The workers of a scheduler of
-your own (SSH, Slurm, Kubernetes: whatever Dask starts) need this package, the data and the folder of the runs.
+your own (SSH, Slurm, Kubernetes: whatever Dask starts) need this package, the data and the folder of the runs. Whoever reaches a
+tcp:// address can run code there, so its network must be one that you trust; a tls:// one takes its certificates from Dask's
+configuration. The workers of this machine listen to nobody else.
 """
 FIGURE_EXAMPLES = """\
 examples:
