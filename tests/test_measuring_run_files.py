@@ -79,6 +79,7 @@ def test_default_measures_are_those_of_the_collection(beir_folder: Path, tmp_pat
     assert strict(capsys.readouterr().out)["runs"][0]["mean"] == {"R@1000": 1.0, "Success@100": 1.0, "nDCG@10": 1.0}
 
 
+@pytest.mark.slow
 def test_shipped_runs_are_compared(shared_data: Path, capsys: pytest.CaptureFixture) -> None:
     runs = sorted((shared_data / "runs").glob("dl20.*"))[:4]
     qrels = shared_data / "trec-dl" / "qrels.dl20-passage.txt"

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
     It is 0, or 2 after one sentence on what was wrong with the input; 130 after Control-C, 143 after SIGTERM in a training run,
-    both with a checkpoint to go on from.
+    both with a checkpoint to go on from; 141 where nobody reads the output any more.
     """
     options = _parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
     warnings.showwarning = _show_warning
@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # letters that the terminal's encoding lacks
     try:
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except InputError as error:
         print(f"armlib: {error}", file=sys.stderr)
         return 2

@@ -124,10 +124,11 @@ class Collection(ABC):
         def make(draft: Path) -> None:
             index, queries = self.corpus.bm25(), self.queries()
             qrels = existing_judgments(self.qrels(), queries, set(index.ids), self.name, self.relevant_from)
-            mined = mine_negatives(index, queries, qrels, relevant_from=self.relevant_from)
+            mined = mine_negatives(index, queries, qrels, relevant_from=self.relevant_from, exclude=lambda query: own & {query})
             write_columns(draft / "triples.tsv", mined)
 
-        key = short_digest(self.fingerprint(), BM25_RECIPE)
+        own = self.queries_in_corpus()  # a query is no negative of itself
+        key = short_digest(self.fingerprint(), BM25_RECIPE, *(["without the queries themselves"] if own else []))
         folder = kept(f"triples/{slug(self.name)}-{key}", "mined triples", make)
         for _, (query, positive, negative) in columns(folder / "triples.tsv", ("query id", "positive id", "negative id")):
             yield query, positive, negative

@@ -143,10 +143,9 @@ def workers_of(scheduler: str) -> Iterator[Client]:
     """
     try:
         client = Client(scheduler, timeout=SECONDS_TO_CONNECT)
-    except (TypeError, RuntimeError) as error:  # what Dask makes of certificates that are missing
-        raise InputError(f"the Dask scheduler at {scheduler!r} cannot be used: {error}") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler answers at {scheduler!r}; the address is such as tcp://host:8786") from error
+    except Exception as error:  # Dask makes errors of any kind of addresses and certificates
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"no Dask scheduler answers at {scheduler!r}, such as tcp://host:8786 ({reason})") from error
     with client:
         yield client
 

@@ -89,7 +89,9 @@ def cached_embeddings(
 def _claim(folder: Path, about: dict[str, Any], rebuild: bool) -> None:
     """See that the folder is for these vectors, or make it so."""
     record = folder / ABOUT
-    if record.exists():
+    with disk_errors(record, "read"):
+        claimed = record.exists()
+    if claimed:
         try:
             there = read_json(record, dict)
         except InputError as error:

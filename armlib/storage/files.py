@@ -110,25 +110,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for each in (*draft.rglob("*"), draft):
                 _set_mode(each, mode)
                 flush(each)
-            _exchange(draft, path)
-            flush(path.parent)
+            _rename(draft, path)
     finally:
         _delete(draft)
 
 
-def _exchange(draft: Path, path: Path) -> None:
-    """Give a draft its name. What had it is moved away first, as folders must be; `sweep` puts it back should this be killed."""
-    old = draft.with_suffix(".old")
-    if not os.path.lexists(path):
-        os.replace(draft, path)
-        return
-    os.replace(path, old)
+def _rename(draft: Path, path: Path) -> None:
+    """Give a folder its name. What had it is moved away first, as folders must be; `sweep` puts it back should this be killed."""
+    old, there = draft.with_suffix(".old"), os.path.lexists(path)
+    if there:
+        os.replace(path, old)
     try:
         os.replace(draft, path)
     except BaseException:
-        os.replace(old, path)
+        if there:
+            os.replace(old, path)
         raise
-    _delete(old)
+    flush(path.parent)
+    if there:
+        _delete(old)
 
 
 def _beside(path: Path) -> Path:

@@ -47,7 +47,7 @@ def _add_sweep(commands: Any) -> None:
     add_store_options(parser, precision=True)
     parser.add_argument("--chapter", nargs="+", metavar="NAME", help="only the training runs of these chapters (default: all)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes of this machine (default: the profile's jobs)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, whose workers are used instead")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler on a trusted network, whose workers are used")
     parser.add_argument("--list", action="store_true", help="train nothing; print the state of each training run")
 
 

@@ -47,3 +47,9 @@ class Arguments(Collection):
 def test_a_query_is_a_document_where_id_and_text_agree(query: str, document: str, same: bool) -> None:
     collection = Arguments({"17": query, "unjudged": TEXT, "absent": TEXT}, {"17": document, "unjudged": TEXT, "other": TEXT})
     assert collection.queries_in_corpus() == ({"17"} if same else set())
+
+
+def test_a_query_is_no_mined_negative_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Arguments, "_trainable", lambda self: True)
+    documents = {"17": TEXT, "other": f"Indeed, {TEXT}", "third": f"They say that {TEXT}"}
+    assert list(Arguments({"17": TEXT}, documents).triples()) == [("17", "other", "third")]

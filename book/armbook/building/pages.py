@@ -14,7 +14,7 @@ import filelock
 
 import armbook
 import armlib
-from armlib.errors import InputError, unknown
+from armlib.errors import InputError, one_line, unknown
 from armlib.experiments.profile import profile_names
 from armlib.storage import digest, disk_errors, file_digest, read_record, write_json
 
@@ -223,7 +223,8 @@ def _sphinx(stage: Path, build: Path) -> Path:
 
 
 def refuse(what: str, problems: list[str]) -> None:
-    """Raise an `InputError` that lists the problems, if there are any."""
+    """Print the problems, one a line, and raise an `InputError` that names the first; nothing where there are none."""
     if problems:
-        more = [f"and {len(problems) - 50} more"] if len(problems) > 50 else []
-        raise InputError("\n  ".join([f"{what}:", *problems[:50], *more]))
+        print(*map(one_line, problems), sep="\n", file=sys.stderr)
+        more = f" (and {len(problems) - 1} more, listed above)" if len(problems) > 1 else ""
+        raise InputError(f"{what}: {problems[0]}{more}")
