@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from armlib.experiments.profile import load_profile
     from armlib.experiments.store import RunStore
     from armlib.losses import MarginLoss
-    from armlib.names import load_collection, load_encoder
+    from armlib.names import load_collection, load_encoder, read_qrels
     from armlib.retrieval.search import Searcher
     from armlib.training.loop import train
     from armlib.training.settings import Settings
@@ -33,6 +33,7 @@ _HOMES = {
     "load_collection": "armlib.names",
     "load_encoder": "armlib.names",
     "load_profile": "armlib.experiments.profile",
+    "read_qrels": "armlib.names",
     "train": "armlib.training.loop",
 }
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "load_collection",
     "load_encoder",
     "load_profile",
+    "read_qrels",
     "train",
 ]
 

@@ -14,12 +14,17 @@ class InputError(ValueError):
     """Something that the user gave cannot be used. The message is one sentence, on one line, that stands on its own."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(_one_line(message))
+        super().__init__(one_line(message))
 
 
-def _one_line(text: str) -> str:
-    """The text with what no terminal should get written as in Python, and with what is too long cut out of its middle."""
-    text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+def printable(text: str) -> str:
+    """The text with what no terminal should get, such as line ends and escapes, written as in Python."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def one_line(text: str) -> str:
+    """The text as it can be printed, with what is too long cut out of its middle."""
+    text = printable(text)
     text = re.sub(r"\S{300,}", lambda word: f"{word[0][:150]}…{word[0][-50:]}", text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 301]}…{text[-300:]}"
 

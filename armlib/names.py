@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -12,9 +13,12 @@ from armlib.data import irds
 from armlib.data.beir import BeirFolder
 from armlib.data.collection import Collection
 from armlib.data.msmarco_mini import MsmarcoMini
+from armlib.data.qrels_file import read_qrels_file
 from armlib.data.triples_file import TriplesFile
+from armlib.data.types import Qrels
 from armlib.demo.docstrings import Docstrings
 from armlib.errors import InputError, unknown
+from armlib.storage import canonical, disk_errors
 
 if TYPE_CHECKING:
     from armlib.encoder.bi_encoder import BiEncoder
@@ -39,7 +43,8 @@ def load_collection(name: str | Path) -> Collection:
             - a ``.tsv`` or ``.tsv.gz`` file of text triples;
             - any name of ir_datasets.
 
-            A folder or file that exists is preferred to an ir_datasets name.
+            A folder or file that exists is preferred to an ir_datasets name. Its collection's name is its path as it is always
+            written: absolute, and without links.
 
     Raises:
         InputError: there is no such collection; the message says what there is.
@@ -47,12 +52,15 @@ def load_collection(name: str | Path) -> Collection:
     text = str(name)
     if not isinstance(name, Path) and text in OWN.keys() | SHORT.keys():
         return _own(SHORT.get(text, text))
-    path = Path(name).expanduser()
-    if text.endswith((".tsv", ".tsv.gz")):
-        return TriplesFile(path)
-    for folder, split in ((path, None), (path.parent, path.name)):
-        if any((folder / f"corpus.jsonl{ending}").is_file() for ending in ("", ".gz")):
-            return BeirFolder(folder, split)
+    path = canonical(name)
+    with disk_errors(path, "read"):
+        if text.rstrip("/").endswith((".tsv", ".tsv.gz")):
+            # A link to a file of another ending would be read in another way.
+            same = path.suffix == Path(text).suffix
+            return TriplesFile(path if same else canonical(Path(name).parent) / Path(text).name)
+        for folder, split in ((path, None), (path.parent, path.name)):
+            if any(os.path.isfile(folder / f"corpus.jsonl{ending}") for ending in ("", ".gz")):
+                return BeirFolder(folder, split)
     if isinstance(name, Path) or text.startswith(("/", "./", "../", "~")):
         raise InputError(
             f"no collection at {path}: expected a folder in BEIR layout (corpus.jsonl, queries.jsonl, qrels/) "
@@ -67,6 +75,26 @@ def load_collection(name: str | Path) -> Collection:
         f"a .tsv file of text triples; or one of the {len(irds.names())} names of ir_datasets, such as "
         "msmarco-passage/train/triples-small or beir/scifact/train)"
     )
+
+
+def read_qrels(source: str | Path) -> Qrels:
+    """Judgments: query id -> document id -> grade.
+
+    Args:
+        source: a file, plain or compressed by gzip, in TREC's layout (query, iteration, document, grade) or in BEIR's (the
+            header query-id, corpus-id, score); else a collection, as `load_collection` takes it. A file that exists is preferred.
+
+    Raises:
+        InputError: there is neither such a file nor such a collection, or its judgments cannot be read.
+    """
+    path = Path(os.path.expanduser(source))
+    if os.path.exists(path) and not os.path.isdir(path):
+        return read_qrels_file(path)
+    try:
+        collection = load_collection(source)
+    except InputError as error:
+        raise InputError(f"there is no file of judgments {str(source)!r}, nor such a collection: {error}") from error
+    return collection.qrels()
 
 
 # One object a name, so that what it has read and hashed is not read and hashed again. Not for folders and files, which change.
@@ -98,7 +126,7 @@ def load_encoder(name: str, collection: Collection, pooling: str | None = None) 
 
     kind, _, architecture = name.partition("/")
     if kind != "lsa":
-        return BiEncoder.load(name, pooling)
+        return BiEncoder.load(encoder_folder(name) or name, pooling)
     if architecture not in ARCHITECTURES:
         raise unknown("LSA encoder", name, [f"lsa/{known}" for known in ARCHITECTURES])
 
@@ -106,3 +134,11 @@ def load_encoder(name: str, collection: Collection, pooling: str | None = None) 
         return (document.text for document in collection.documents())
 
     return lsa_encoder(texts, collection.corpus.fingerprint(), architecture, pooling=pooling or "cls")
+
+
+def encoder_folder(name: str) -> Path | None:
+    """The folder that an encoder's name stands for; None where it is made from a collection or is a name on the hub."""
+    if name.partition("/")[0] == "lsa":
+        return None
+    folder = canonical(name)
+    return folder if os.path.isdir(folder) else None

@@ -54,19 +54,55 @@ def test_train_evaluate_search(small_store, small_experiment, beir_folder, tmp_p
         (["train", "--profile", "large"], "unknown profile 'large'"),
         (["evaluate", "no/such/model", "--collection", "docstrings/test"], "there is no folder no/such/model"),
         (["evaluate", "{encoder}", "--collection", "{collection}", "--measure", "nDCG@ten"], "nDCG@ten"),
+        (["evaluate", "{encoder}", "--collection", "{collection}", "--measure", "mmr@10"], "did you mean 'RR@10'"),
+        (["evaluate", "{encoder}", "--collection", "{collection}", "--output", "{file}"], "cannot write"),
+        (["evaluate", "{encoder}", "--collection", "{collection}", "--output", "{file}/below"], "Not a directory"),
+        (
+            ["evaluate", "{encoder}", "--collection", "{collection}", "--query-prompt", "caf\udce9"],
+            "the query prompt: the text holds",
+        ),
+        (["evaluate", "{file}", "--collection", "{collection}"], "'armlib measure {file} --qrels ...' is meant"),
         (["evaluate", "{encoder}"], "evaluate needs --collection"),
+        (
+            ["train", "--collection", "{collection}", "--encoder", "{encoder}", "--passage-prompt", "\udce9"],
+            "the passage prompt: the",
+        ),
+        (["search", "caf\udce9", "--collection", "any", "--model", "any"], r"search: the question holds '\udce9'"),
+        (["search", "x", "--collection", "any", "--model", "any", "-k", "0"], "at least 1 passage"),
         (["search", " ", "--collection", "{collection}", "--model", "{encoder}"], "the question is empty"),
         (["search", "x", "--collection", "{collection}", "--runs", "{nowhere}"], "nothing was trained on"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, sentence, tiny_folder: Path, beir_folder: Path, tmp_path: Path, capsys) -> None:
-    places = {"encoder": tiny_folder, "collection": f"{beir_folder}/test", "nowhere": tmp_path}
+    (tmp_path / "a.run").touch()
+    places = {"encoder": tiny_folder, "collection": f"{beir_folder}/test", "nowhere": tmp_path, "file": tmp_path / "a.run"}
+    sentence = sentence.replace("{file}", str(tmp_path / "a.run"))
     assert run(*(argument.format(**places) for argument in arguments)) == 2
     error = capsys.readouterr().err
     assert sentence in error and len(error.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "search"])
+def test_hits_cannot_act_on_a_terminal(tiny_folder: Path, tmp_path: Path, capsys) -> None:
+    texts = ["\\u001b]0;owned\\u0007 sort an array \\r overwritten \\u009b1m", "sort \\u202e an array", "two\\nlines"]
+    rows = [f'{{"_id": "d{number}", "title": "", "text": "{text}"}}\n' for number, text in enumerate(texts)]
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text("".join(rows))
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "sort"}\n')
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td0\t1\n")
+    assert run("search", "sort", "--model", tiny_folder, "--collection", tmp_path, "-k", 3) == 0
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 6 and all(each.isprintable() for each in printed.splitlines())
+    assert r"\x1b]0;owned\x07" in printed and r"\u202e" in printed and "two lines" in printed
+
+
+def test_mistyped_options_cannot_act_on_a_terminal(capsys) -> None:
+    with pytest.raises(SystemExit):
+        run("train", "--\x1b[31m")
+    error = capsys.readouterr().err
+    assert r"\x1b[31m" in error and "\x1b" not in error
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "search", "measure", "compare"])
 def test_help_teaches(command: str, capsys) -> None:
     with pytest.raises(SystemExit) as exit:
         run(command, "--help")

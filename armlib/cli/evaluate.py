@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from armlib.cli.options import add_command, add_model_options, add_store_options, trained_model
-from armlib.errors import InputError
+from armlib.errors import InputError, one_line
+from armlib.storage import canonical, check_writable
 
 EXAMPLES = """\
 examples:
@@ -22,7 +23,7 @@ def add_evaluate(commands: Any) -> None:
     parser = add_command(commands, "evaluate", _evaluate, about, EXAMPLES)
     parser.add_argument("model", help="a result's key, a folder with a model, or a Hugging Face name")
     parser.add_argument("--collection", nargs="+", metavar="NAME", help="what to measure on (default: a result's own)")
-    parser.add_argument("--measure", nargs="+", default=(), help="as ir_measures writes them, such as nDCG@10 'R(rel=2)@1000'")
+    parser.add_argument("--measure", nargs="+", default=(), help="such as nDCG@10, ndcg_cut_10 or 'R(rel=2)@1000'")
     parser.add_argument("--index", default="exact", help="exact (default), paper, or a FAISS factory string with its parameters")
     add_model_options(parser)
     parser.add_argument("--output", default="measured", help="folder for runs and measures (default: measured)")
@@ -32,29 +33,36 @@ def add_evaluate(commands: Any) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     import pandas as pd
 
-    from armlib.evaluation.evaluate import evaluate_encoder
+    from armlib.evaluation.evaluate import Evaluator
+    from armlib.evaluation.measure_names import parse_measures
+    from armlib.evaluation.tables import write_csv
     from armlib.experiments.result import measures_as_text
     from armlib.names import load_collection
 
+    if Path(options.model).is_file():
+        meant = f"if it is a run, 'armlib measure {options.model} --qrels ...' is meant"
+        raise InputError(f"{options.model} is a file, and a model is a folder; {meant}")
+    parse_measures(options.measure)
+    folder = Path(options.output)
+    check_writable(folder)
     encoder, lengths, names = trained_model(options)
     names = options.collection or names
     if not names:
         raise InputError("evaluate needs --collection: only a result of a run store knows what it was measured on")
-    collections = [load_collection(name) for name in names]
-    folder = Path(options.output)
-    rows, indexes = evaluate_encoder(
+    collections = [load_collection(name) for name in dict.fromkeys(names)]
+    evaluator = Evaluator(
         encoder,
         collections,
-        folder,
         query_length=lengths["query_length"],
         passage_length=lengths["passage_length"],
         index=options.index,
         measures=options.measure,
-        tag=Path(options.model).name,
     )
+    tag = "-".join(canonical(options.model).name.split()) or "armlib"
+    rows, indexes = evaluator(encoder, folder, tag=tag)
     frame = pd.DataFrame(rows)
-    frame.to_csv(folder / "measures.csv", index=False)
+    write_csv(frame, folder / "measures.csv", index=False)
     print(measures_as_text(frame))
     for name, about in indexes.items():
-        print(f"{name}: index {about}")
-    print(f"runs and measures per query: {folder}/runs, {folder}/measures")
+        print(one_line(f"{name}: index {about}"))
+    print(one_line(f"runs and measures per query: {folder}/runs, {folder}/measures"))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from armlib.cli.options import add_command, add_model_options, add_store_options, trained_model
-from armlib.errors import InputError
+from armlib.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from armlib.data.collection import Collection
 
 EXAMPLES = """\
 examples:
@@ -28,15 +31,25 @@ def add_search(commands: Any) -> None:
 def _search(options: argparse.Namespace) -> None:
     from armlib.experiments.store import RunStore
     from armlib.names import load_collection
-    from armlib.retrieval.search import Searcher
+    from armlib.retrieval.search import Searcher, check_question
 
+    check_question(options.question, options.k)
     collection = load_collection(options.collection)
     if options.model is None:
-        finished = RunStore(options.runs).finished()
-        trained = [result for result in finished if load_collection(result.experiment.collection).corpus == collection.corpus]
+        trained = [each for each in RunStore(options.runs).finished() if _is_on(each.experiment.collection, collection)]
         if not trained:
             raise InputError(f"nothing was trained on {options.collection} yet; run 'armlib train' first, or name a --model")
         options.model = trained[-1].key
     encoder, lengths, _ = trained_model(options)
     for rank, hit in enumerate(Searcher(encoder, collection, **lengths).search(options.question, options.k), start=1):
-        print(f"{rank}. {hit.score:.3f}  {hit.id}\n   {hit.text}")
+        print(f"{rank}. {hit.score:.3f}  {printable(hit.id)}\n   {printable(' '.join(hit.text.split()))}")
+
+
+def _is_on(name: str, collection: Collection) -> bool:
+    """Whether a name is that of a collection over the same documents; not where it can be found no more."""
+    from armlib.names import load_collection
+
+    try:
+        return load_collection(name).corpus == collection.corpus
+    except InputError:
+        return False

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from armlib.cli.options import add_command, add_experiment_options, add_store_options, asked_experiment
+from armlib.errors import printable
 
 EXAMPLES = """\
 examples:
@@ -34,4 +35,4 @@ def _train(options: argparse.Namespace) -> None:
     print(experiment, flush=True)
     result = RunStore(options.runs, device=options.device, precision=options.precision).result(experiment)
     print(measures_as_text(result.measures))
-    print(f"{result.provenance_line()}\nencoder: {result.folder / 'encoder'}")
+    print(f"{printable(result.provenance_line())}\nencoder: {printable(str(result.folder / 'encoder'))}")

@@ -3,7 +3,7 @@
 ```
 corpus.jsonl        {"_id": ..., "title": ..., "text": ...}      one document a line; the title may be missing
 queries.jsonl       {"_id": ..., "text": ...}
-qrels/SPLIT.tsv     query-id, corpus-id, score (the header line), then one judgment a line
+qrels/SPLIT.tsv     query-id, corpus-id, score (the header line), then one judgment a line; or TREC's four columns
 triples.SPLIT.tsv   query id, positive id, negative id; without it, negatives are mined from BM25
 ```
 """
@@ -11,19 +11,21 @@ triples.SPLIT.tsv   query id, positive id, negative id; without it, negatives ar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import warnings
+from collections.abc import Container, Iterator
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from armlib.data.bm25 import BM25_RECIPE
+from armlib.data.characters import check_id, check_text
 from armlib.data.collection import Collection
 from armlib.data.corpus import Corpus, shared_corpus
 from armlib.data.fingerprints import fingerprint_of_files
+from armlib.data.qrels_file import HEADER, read_qrels_file
 from armlib.data.text_files import columns, numbered_lines, write_columns
 from armlib.data.types import Document, Qrels, Triple
 from armlib.errors import InputError, unknown
-
-HEADER = ("query-id", "corpus-id", "score")
 
 
 class BeirFolder(Collection):
@@ -45,7 +47,8 @@ class BeirFolder(Collection):
     def __init__(self, folder: Path, split: str | None = None) -> None:
         self._folder = folder
         required(folder, "corpus.jsonl")
-        splits = sorted(path.name.removesuffix(".gz").removesuffix(".tsv") for path in folder.glob("qrels/*.tsv*"))
+        files = [path.name.removesuffix(".gz") for path in folder.glob("qrels/*")]
+        splits = sorted({name.removesuffix(".tsv") for name in files if name.endswith(".tsv")})
         if not splits:
             raise InputError(f"{folder / 'qrels'} has no judgments: expected at least one file SPLIT.tsv, such as train.tsv")
         if split is None:
@@ -93,9 +96,9 @@ class BeirFolder(Collection):
     def _all_queries(self) -> dict[str, str]:
         path = required(self.folder, "queries.jsonl")
         queries: dict[str, str] = {}
-        for number, row in json_lines(path, ("_id", "text")):
+        for where, row in json_lines(path, "query id"):
             if row["_id"] in queries:
-                raise InputError(f"{path}:{number}: query {row['_id']!r} comes a second time: expected every _id once")
+                raise InputError(f"{where}: query {row['_id']!r} comes a second time: expected every _id once")
             queries[row["_id"]] = row["text"]
         return queries
 
@@ -104,33 +107,25 @@ class BeirFolder(Collection):
 
     @cached_property
     def _qrels(self) -> Qrels:
-        path = required(self.folder, f"qrels/{self.split}.tsv")
-        qrels: Qrels = {}
-        for number, (query, document, grade) in columns(path, HEADER):
-            if number == 1:
-                if (query, document, grade) != HEADER:
-                    raise InputError(f"{path}:1: expected the header {' TAB '.join(HEADER)}, got {query}, {document}, {grade}")
-                continue
-            try:
-                value = int(grade)
-            except ValueError as error:
-                raise InputError(f"{path}:{number}: expected a whole number as score, got {grade!r}") from error
-            if qrels.setdefault(query, {}).setdefault(document, value) != value:
-                raise InputError(
-                    f"{path}:{number}: query {query!r} and document {document!r} are judged {value}, "
-                    f"but {qrels[query][document]} in a line before"
-                )
-            self._check(path, number, query, document)
+        qrels = read_qrels_file(required(self.folder, f"qrels/{self.split}.tsv"))
+        if self.checked:
+            pairs = [(query, document) for query, grades in qrels.items() for document in grades]
+            self._warn_of_absent("queries", "queries.jsonl", [query for query, _ in pairs], self._all_queries, "are left out")
+            self._warn_of_absent(
+                "documents", "corpus.jsonl", [document for _, document in pairs], self.corpus.ids, "count as not found"
+            )
+            qrels = {query: grades for query, grades in qrels.items() if query in self._all_queries}
         return qrels
 
-    def _check(self, path: Path, number: int, query: str, *documents: str) -> None:
-        if not self.checked:
+    def _warn_of_absent(self, kind: str, file: str, judged: list[str], there: Container[str], outcome: str) -> None:
+        absent = [name for name in judged if name not in there]
+        if not absent:
             return
-        if query not in self._all_queries:
-            raise InputError(f"{path}:{number}: query {query!r} does not exist in {self.folder / 'queries.jsonl'}")
-        for document in documents:
-            if document not in self.corpus.ids:
-                raise InputError(f"{path}:{number}: document {document!r} does not exist in {self.folder / 'corpus.jsonl'}")
+        of_all = f"{len(absent)} of {len(judged)} judgments" if len(absent) < len(judged) else f"all {len(judged)} judgments"
+        said = f"{of_all} of {self.name} name {kind} that are not in {self.folder / file}, such as {absent[0]!r}"
+        if len(absent) == len(judged):
+            raise InputError(f"{said}: expected judgments of what is there")
+        warnings.warn(f"{said}; they {outcome}", stacklevel=2)
 
     def _own_triples(self) -> Iterator[Triple] | None:
         path = found(self.folder, f"triples.{self.split}.tsv")
@@ -141,19 +136,27 @@ class BeirFolder(Collection):
         return self.split == "train" or not found(self.folder, "qrels/train.tsv")
 
     def _read_triples(self, path: Path) -> Iterator[Triple]:
-        for number, (query, positive, negative) in columns(path, ("query id", "positive id", "negative id")):
-            self._check(path, number, query, positive, negative)
-            yield query, positive, negative
+        for number, (query, *documents) in columns(path, ("query id", "positive id", "negative id")):
+            if self.checked and query not in self._all_queries:
+                raise InputError(f"{path}:{number}: query {query!r} does not exist in {self.folder / 'queries.jsonl'}")
+            for document in documents if self.checked else ():
+                if document not in self.corpus.ids:
+                    raise InputError(f"{path}:{number}: document {document!r} does not exist in {self.folder / 'corpus.jsonl'}")
+            yield query, documents[0], documents[1]
 
 
 def read_documents(path: Path, checked: bool) -> Iterator[Document]:
     """The documents of a ``corpus.jsonl``, title and text joined; where ``checked``, an id that comes twice is refused."""
     seen: set[str] = set()
-    for number, row in json_lines(path, ("_id", "text")):
+    for where, row in json_lines(path, "document id"):
         if checked and row["_id"] in seen:
-            raise InputError(f"{path}:{number}: document {row['_id']!r} comes a second time: expected every _id once")
+            raise InputError(f"{where}: document {row['_id']!r} comes a second time: expected every _id once")
         seen.add(row["_id"])
-        yield Document(row["_id"], f"{row.get('title') or ''} {row['text']}".strip())
+        title = "" if row.get("title") is None else row["title"]
+        if not isinstance(title, str):
+            raise InputError(f"{where}: expected a text as title, got {type(title).__name__}")
+        check_text(title, "title", where)
+        yield Document(row["_id"], f"{title} {row['text']}".strip())
 
 
 def found(folder: Path, name: str) -> Path | None:
@@ -176,26 +179,44 @@ def required(folder: Path, name: str) -> Path:
     return path
 
 
-def json_lines(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict]]:
-    """The objects of a JSON-lines file with their line numbers; ``fields`` must be there and be texts.
+def json_lines(path: Path, id_of: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a JSON-lines file, each with the file and line where it stands; ``_id`` and ``text`` are texts.
+
+    Args:
+        path: the file.
+        id_of: what ``_id`` is, such as ``"document id"``; a whole number is taken as its digits.
 
     Raises:
-        InputError: a line is not such an object.
+        InputError: a line is not such an object, its id could not stand in a TREC run, or its text in a file.
     """
-    expected = f"expected an object such as {{{', '.join(f'{json.dumps(field)}: ...' for field in fields)}}}"
+    expected = 'expected an object such as {"_id": ..., "text": ...}'
+    name = str(path)
     for number, line in numbered_lines(path):
+        where = f"{name}:{number}"
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}:{number}: {expected}, but it is not JSON ({error})") from error
+            row = _JSON.decode(line)
+        except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and a thousand nested brackets
+            raise InputError(f"{where}: {expected}, but it is not JSON ({error})") from error
         if not isinstance(row, dict):
-            raise InputError(f"{path}:{number}: {expected}, got {type(row).__name__}")
-        for field in fields:
-            if isinstance(row.get(field), int) and field == "_id":
-                row[field] = str(row[field])
+            raise InputError(f"{where}: {expected}, got {type(row).__name__}")
+        if type(row.get("_id")) is int:
+            row["_id"] = str(row["_id"])
+        for field in ("_id", "text"):
             if not isinstance(row.get(field), str):
-                raise InputError(f"{path}:{number}: {expected}, but {field} is {'missing' if field not in row else 'not a text'}")
-        yield number, row
+                raise InputError(f"{where}: {expected}, but {field} is {'missing' if field not in row else 'not a text'}")
+        check_id(row["_id"], id_of, where)
+        check_text(row["text"], "text", where)
+        yield where, row
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError(f"a key comes twice among {', '.join(key for key, _ in pairs)}")
+    return row
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_no_key_twice)
 
 
 def write_folder(folder: Path, documents: list[Document], queries: dict[str, str], qrels: dict[str, Qrels]) -> None:

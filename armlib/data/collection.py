@@ -12,7 +12,7 @@ from armlib.data.bm25 import BM25_RECIPE
 from armlib.data.corpus import Corpus, slug
 from armlib.data.fingerprints import fingerprint_of, judged_parts
 from armlib.data.negatives import mine_negatives
-from armlib.data.text_files import columns, write_columns
+from armlib.data.text_files import columns, finite_number, write_columns
 from armlib.data.types import Document, Qrels, Run, Triple
 from armlib.errors import InputError
 from armlib.storage import kept, short_digest
@@ -81,6 +81,19 @@ class Collection(ABC):
         judged = self.qrels()
         return {query: text for query, text in self.queries().items() if query in judged}
 
+    def queries_in_corpus(self) -> frozenset[str]:
+        """The judged queries that are documents themselves, as in ArguAna: a document has the query's id and its text.
+
+        The id alone says nothing, since many collections number both from 1. The query may be the document's title, its
+        text or both; white space does not count. The corpus is read once, up to the last document with such an id.
+        """
+        return self._queries_in_corpus
+
+    @cached_property
+    def _queries_in_corpus(self) -> frozenset[str]:
+        queries = self.judged_queries()
+        return frozenset(query for query, text in self.corpus.texts(queries).items() if _begins_or_ends(text, queries[query]))
+
     def first_stage(self) -> Run:
         """Scored candidates of every judged query: the data set's own, else BM25's best `first_stage_depth`."""
         return self.bm25_run(self.first_stage_depth)
@@ -111,10 +124,11 @@ class Collection(ABC):
         def make(draft: Path) -> None:
             index, queries = self.corpus.bm25(), self.queries()
             qrels = existing_judgments(self.qrels(), queries, set(index.ids), self.name, self.relevant_from)
-            mined = mine_negatives(index, queries, qrels, relevant_from=self.relevant_from)
+            mined = mine_negatives(index, queries, qrels, relevant_from=self.relevant_from, exclude=lambda query: own & {query})
             write_columns(draft / "triples.tsv", mined)
 
-        key = short_digest(self.fingerprint(), BM25_RECIPE)
+        own = self.queries_in_corpus()  # a query is no negative of itself
+        key = short_digest(self.fingerprint(), BM25_RECIPE, *(["without the queries themselves"] if own else []))
         folder = kept(f"triples/{slug(self.name)}-{key}", "mined triples", make)
         for _, (query, positive, negative) in columns(folder / "triples.tsv", ("query id", "positive id", "negative id")):
             yield query, positive, negative
@@ -145,6 +159,12 @@ class Collection(ABC):
             yield BM25_RECIPE
 
 
+def _begins_or_ends(document: str, query: str) -> bool:
+    """Whether a document's words begin or end with all those of a query: title and text are not told apart in it."""
+    words, asked = (f" {' '.join(text.split())} " for text in (document, query))
+    return words.startswith(asked) or words.endswith(asked)
+
+
 def existing_judgments(qrels: Qrels, queries: Mapping[str, str], documents: set[str], name: str, relevant_from: int) -> Qrels:
     """The judgments of queries and documents that exist; a warning counts the relevant ones that do not.
 
@@ -168,8 +188,15 @@ def existing_judgments(qrels: Qrels, queries: Mapping[str, str], documents: set[
 
 
 def read_scores(path: Path, queries: Iterable[str]) -> Run:
-    """A run of tab-separated query id, document id and score; ``queries`` without a line get no documents."""
+    """A run of tab-separated query id, document id and score; ``queries`` without a line get no documents.
+
+    Raises:
+        InputError: by line, columns are missing, a score is no finite number, or a query is not one of ``queries``.
+    """
     run: Run = {query: {} for query in queries}
-    for _, (query, document, score) in columns(path, ("query id", "document id", "score")):
-        run[query][document] = float(score)
+    for number, (query, document, written) in columns(path, ("query id", "document id", "score")):
+        score = finite_number(written)
+        if score is None or query not in run:
+            raise InputError(f"{path}:{number}: expected a finite score of a judged query, got {written!r} of {query!r}")
+        run[query][document] = score
     return run

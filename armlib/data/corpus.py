@@ -9,6 +9,7 @@ from functools import cached_property
 from weakref import WeakValueDictionary
 
 from armlib.data.bm25 import BM25, BM25_RECIPE
+from armlib.data.characters import check_id, check_text
 from armlib.data.fingerprints import fingerprint_of
 from armlib.data.types import Document
 from armlib.storage import short_digest
@@ -39,13 +40,19 @@ class Corpus:
         return f"<corpus {self.name}>"
 
     def documents(self) -> Iterator[Document]:
-        """All documents, one at a time. Empty ones are kept; a warning tells of them."""
+        """All documents, one at a time. Empty ones are kept; a warning tells of them.
+
+        Raises:
+            InputError: an id could not stand in a TREC run, or a text in a file.
+        """
         if self._held is not None:
             yield from self._held
             return
         held: list[Document] | None = []
         characters, empty = 0, []
         for document in self._read():
+            check_id(document.id, "document id", self.name)
+            check_text(document.text, f"text of document {document.id!r}", self.name)
             characters += len(document.id) + len(document.text)
             if characters > HELD_CHARACTERS:
                 held = None

@@ -5,10 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-import tarfile
 import urllib.parse
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -17,9 +14,11 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from armlib.data.characters import check_id, check_text
 from armlib.data.collection import Collection
 from armlib.data.corpus import Corpus, shared_corpus
 from armlib.data.fingerprints import fingerprint_of, judged_parts
+from armlib.data.qrels_file import check_grade
 from armlib.data.types import Document, Qrels, Run, Triple
 from armlib.errors import InputError, unknown
 from armlib.progress import watched
@@ -62,7 +61,8 @@ class IrDataset(Collection):
     first 1,000 triples or the recipe for mining them.
 
     Raises:
-        InputError: the data set lacks the part that is asked for, or it cannot be downloaded.
+        InputError: the data set lacks the part that is asked for, it cannot be downloaded, or an id could not stand in a TREC
+            run, a text in a file, or a grade is out of range.
     """
 
     def __init__(self, name: str) -> None:
@@ -110,7 +110,11 @@ class IrDataset(Collection):
         source = self._part("queries")
         with reading(self.name, "queries"):
             text = _text_of(source.queries_cls())
-            return {query.query_id: text(query) for query in source.queries_iter()}
+            queries = {query.query_id: text(query) for query in source.queries_iter()}
+        for query, asked in queries.items():
+            check_id(query, "query id", self.name)
+            check_text(asked, f"text of query {query!r}", self.name)
+        return queries
 
     def qrels(self) -> Qrels:
         return self._qrels
@@ -125,6 +129,7 @@ class IrDataset(Collection):
                 grade = judgment.relevance
                 if codes_from is not None:
                     grade = codes_from - grade if grade > 0 else 0
+                check_grade(grade, self.name)
                 qrels.setdefault(judgment.query_id, {})[judgment.doc_id] = grade
         return qrels
 
@@ -246,24 +251,13 @@ def reading(name: str, what: str) -> Iterator[None]:
     Raises:
         InputError: no network, an interrupted or changed download, a full disk, a damaged file.
     """
-    import requests
-
     home = ir_datasets_module().util.home_path()
     try:
         with disk_errors(home):
             yield
     except InputError:
         raise
-    except (
-        requests.RequestException,
-        OSError,
-        EOFError,
-        zlib.error,
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    except Exception as error:  # of a network, a disk, or any of the many formats that ir_datasets reads
         raise InputError(
             f"cannot get the {what} of {name} through ir_datasets: {_reason(error)}; once that is mended, run it again "
             f"to go on (whole files are kept), or set IR_DATASETS_HOME to a folder that holds them (now {home})"
@@ -274,4 +268,6 @@ def _reason(error: BaseException) -> str:
     host = urllib.parse.urlsplit(getattr(getattr(error, "request", None), "url", None) or "").hostname
     if host and getattr(error, "response", None) is None:
         return f"no connection to {host}"
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    said = " ".join(str(error).split())[:200]
+    # What these say is a bare key or is about code.
+    return f"{type(error).__name__} {said}" if not said or isinstance(error, LookupError | TypeError | AttributeError) else said

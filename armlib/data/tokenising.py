@@ -6,11 +6,14 @@ maximum length up to its own. MS MARCO's 8.8 million passages take about 1.3 GB 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,15 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from armlib import storage
+from armlib.data.characters import check_text
 from armlib.data.tokens import TokenStore, special_tokens
 from armlib.errors import InputError
 from armlib.progress import bar
 
 FORMAT = "tokens-1"
 STORED_LENGTH = 512  # content tokens kept of each text, unless a longer cut is asked for
+PARTS = ("tokens.bin", "lengths.bin", "ids.bin")
+RECORD = "progress.json"
 TEXTS_PER_STEP = 20_000  # texts between two points from which a stopped build goes on
 Texts = Callable[[], Iterable[tuple[str, str]]]
 
@@ -77,57 +83,91 @@ def _dtype(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _tokenise(texts: Texts, tokenizer: PreTrainedTokenizerBase, draft: Path, description: str, stored: int) -> None:
     """Append tokens, lengths and ids of the texts to three files, recording after each step how far they are good."""
-    draft.mkdir(exist_ok=True)
     backend = type(_backend(tokenizer)).from_str(_backend(tokenizer).to_str())  # a copy: the caller's cut stays as it is
     backend.enable_truncation(stored)
     backend.no_padding()
-    parts = {name: open(draft / name, "ab") for name in ("tokens.bin", "lengths.bin", "ids.bin")}
-    try:
-        stream, state = _resume(texts, draft, description)
+    stream, done = _resume(texts, draft, description)
+    draft.mkdir(exist_ok=True)
+    with ExitStack() as files, bar(None, f"tokenising {description}", "texts", initial=done.texts) as shown:
+        parts = {name: files.enter_context(open(draft / name, "ab")) for name in PARTS}
         for name, part in parts.items():
-            part.truncate(state["bytes"].get(name, 0))
-        with bar(None, f"tokenising {description}", "texts", initial=state["texts"]) as shown:
-            for step in stream:
+            part.truncate(done.sizes[name])
+        for step in stream:
+            done.read(step)
+            try:
                 encodings = backend.encode_batch_fast([text for _, text in step], add_special_tokens=False)
-                lengths = np.array([len(e) for e in encodings], np.int32)
-                tokens = np.concatenate([np.array(e.ids, _dtype(tokenizer)) for e in encodings])
-                tokens.tofile(parts["tokens.bin"])
-                lengths.tofile(parts["lengths.bin"])
-                parts["ids.bin"].write(b"".join(_id_line(name) for name, _ in step))
-                for part in parts.values():
-                    part.flush()
-                state = {
-                    "texts": state["texts"] + len(step),
-                    "chain": _chained(state["chain"], step),
-                    "bytes": {name: part.tell() for name, part in parts.items()},
-                }
-                storage.write_json(draft / "progress.json", state)
-                shown.update(len(step))
-    finally:
-        for part in parts.values():
-            part.close()
+            except TypeError:  # what tokenizers make of a text that UTF-8 cannot hold
+                for name, text in step:
+                    check_text(text, "text", f"{description}: {name!r}")
+                raise
+            tokens = np.concatenate([np.array(e.ids, _dtype(tokenizer)) for e in encodings])
+            lengths = np.array([len(e) for e in encodings], np.int32)
+            ids = b"".join(_id_line(name) for name, _ in step)
+            for (name, part), data in zip(parts.items(), (tokens.tobytes(), lengths.tobytes(), ids), strict=True):
+                part.write(data)
+                part.flush()
+                os.fsync(part.fileno())  # before the record says that it is there
+                done.sizes[name] += len(data)
+                done.sums[name].update(data)
+            storage.write_json(draft / RECORD, done.record())
+            shown.update(len(step))
 
 
-def _resume(texts: Texts, draft: Path, description: str) -> tuple[Iterator[list[tuple[str, str]]], dict[str, Any]]:
-    """Where a build starts: the stream of steps still to do, and the state after those done.
+@dataclass
+class _Done:
+    """How far a build is: so many texts, a digest of them, and of each file its size and running SHA-256."""
 
-    The texts already done are read again, without being tokenised, to see that they are the same ones.
+    texts: int = 0
+    chain: str = ""
+    sizes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
+    sums: dict[str, Any] = field(default_factory=lambda: {name: hashlib.sha256() for name in PARTS})
+
+    def read(self, step: Sequence[tuple[str, str]]) -> None:
+        """Take in the texts of a step."""
+        self.texts, self.chain = self.texts + len(step), storage.digest(self.chain, *(part for pair in step for part in pair))
+
+    def record(self) -> dict[str, Any]:
+        """What a later build needs to go on."""
+        parts = {name: {"bytes": self.sizes[name], "sha256": self.sums[name].hexdigest()} for name in PARTS}
+        return {"chain": self.chain, "parts": parts}
+
+
+def _resume(texts: Texts, draft: Path, description: str) -> tuple[Iterator[list[tuple[str, str]]], _Done]:
+    """Where a build starts: the stream of steps still to do, and what is done.
+
+    What a stopped build left is gone on with if its files have the contents that were written and the texts are those that it
+    read; to see that they are read again, without being tokenised.
     """
-    fresh: dict[str, Any] = {"texts": 0, "chain": "", "bytes": {}}
-    if not (draft / "progress.json").exists():
-        return _steps(texts), fresh
-    state = storage.read_json(draft / "progress.json")
-    stream, done, chain = _steps(texts), 0, ""
-    while done < state["texts"]:
-        step = next(stream, [])
-        done, chain = done + len(step), _chained(chain, step)
-        if not step:
-            break
-    intact = all((draft / name).stat().st_size >= size for name, size in state["bytes"].items())
-    if chain == state["chain"] and intact:
-        return stream, state
-    warnings.warn(f"the {description} are not those that tokenising was stopped at, so it starts over", stacklevel=4)
-    return _steps(texts), fresh
+    done, stream = _Done(), _steps(texts)
+    if not (draft / RECORD).exists():
+        return stream, done
+    try:
+        chain = _checked(draft, done)
+    except (InputError, OSError, LookupError, TypeError, ValueError):  # a record or files that are not as they were written
+        reason = "its files do not have the contents that were written"
+    else:
+        for step in stream:
+            done.read(step)
+            if done.chain == chain:
+                return stream, done
+        reason = f"these {description} are not those that it read"
+    warnings.warn(f"tokenising starts over: a build that was stopped cannot go on, for {reason}", stacklevel=5)
+    storage.remove(draft)
+    return _steps(texts), _Done()
+
+
+def _checked(draft: Path, done: _Done) -> str:
+    """Take in the files of a stopped build, as far as its record says that they are good; gives the digest of the texts read."""
+    record = storage.read_json(draft / RECORD)
+    for name in PARTS:
+        size, expected = record["parts"][name]["bytes"], record["parts"][name]["sha256"]
+        with open(draft / name, "rb") as source:
+            while done.sizes[name] < size and (block := source.read(min(size - done.sizes[name], 1 << 20))):
+                done.sizes[name] += len(block)
+                done.sums[name].update(block)
+        if done.sizes[name] != size or done.sums[name].hexdigest() != expected:
+            raise ValueError(name)
+    return record["chain"]
 
 
 def _steps(texts: Texts) -> Iterator[list[tuple[str, str]]]:
@@ -136,13 +176,10 @@ def _steps(texts: Texts) -> Iterator[list[tuple[str, str]]]:
         yield step
 
 
-def _chained(chain: str, step: Iterable[tuple[str, str]]) -> str:
-    return storage.digest(chain, *(part for pair in step for part in pair))
-
-
 def _id_line(name: str) -> bytes:
     if not name or "\n" in name or "\0" in name:
         raise InputError(f"the id {name!r} cannot be used: an id needs at least one character, and no line break")
+    check_text(name, "id", repr(name))
     return name.encode() + b"\n"
 
 
@@ -157,12 +194,15 @@ def _finish(draft: Path, final: Path, tokenizer: PreTrainedTokenizerBase, key: s
     ordered = ids[order]
     twice = np.flatnonzero(ordered[1:] == ordered[:-1])
     if len(twice):
-        shutil.rmtree(draft)
+        storage.remove(draft)
         raise InputError(f"the id {ordered[twice[0]].decode()!r} occurs more than once among the {description}")
     np.save(final / "offsets.npy", offsets)
     np.save(final / "ids.npy", ids)
     np.save(final / "order.npy", order.astype(np.int32))
-    os.link(draft / "tokens.bin", final / "tokens.bin")  # the draft stays whole until the store has its name
+    try:  # the draft stays whole until the store has its name
+        os.link(draft / "tokens.bin", final / "tokens.bin")
+    except OSError:  # a file system without hard links
+        shutil.copyfile(draft / "tokens.bin", final / "tokens.bin")
     prefix, suffix = special_tokens(tokenizer)
     storage.write_json(
         final / "about.json",

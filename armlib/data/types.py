@@ -7,6 +7,10 @@ from typing import NamedTuple
 Qrels = dict[str, dict[str, int]]
 """Query id -> document id -> grade."""
 
+HIGHEST_GRADE = 10_000
+"""Grades beyond this, and below its negative, are refused: trec_eval counts the documents of every grade up to the highest one,
+for each query and measure, so that 10^8 takes a minute and a gigabyte, and it loses all grades where one exceeds 32 bits."""
+
 Run = dict[str, dict[str, float]]
 """Query id -> document id -> score."""
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from armlib.data.characters import check_text
 from armlib.data.tokens import special_tokens
 from armlib.encoder import first_token
 from armlib.encoder.export import RECORD, write_layout
@@ -146,7 +147,13 @@ class BiEncoder(nn.Module):
         return special_tokens(self.tokenizer)
 
     def set_prompts(self, query: str = "", passage: str = "") -> None:
-        """Put other prompts in front of queries and passages; an empty one leaves what there is."""
+        """Put other prompts in front of queries and passages; an empty one leaves what there is.
+
+        Raises:
+            InputError: one holds what UTF-8 cannot.
+        """
+        check_text(query, "text", "the query prompt")
+        check_text(passage, "text", "the passage prompt")
         self.prompts = Prompts(query or self.prompts.query, passage or self.prompts.passage)
 
     def check_lengths(self, **lengths: int) -> None:

@@ -32,6 +32,7 @@ ENCODERS = {
     "longt5": transformers.LongT5EncoderModel,
 }
 PROBE = "A Probe, of 2 words?"
+MOST_LAYERS = 1_000
 NO_LIMIT = 1_000_000  # tokens; what tokenizers without a limit say is more
 
 
@@ -120,6 +121,9 @@ def check_files(folder: Path) -> None:
 
 def _check_config(source: str, config: Any) -> None:
     for part in (config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", {}))):
+        layers = getattr(part, "num_hidden_layers", 0)
+        if type(layers) is int and layers > MOST_LAYERS:  # making them would take all memory before the weights are looked at
+            raise InputError(f"{source} says it has {layers:,} layers; expected at most {MOST_LAYERS:,}")
         attention = getattr(part, "_attn_implementation", None)
         if isinstance(attention, str) and "/" in attention:
             raise InputError(

@@ -14,8 +14,7 @@ from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
 
 from armlib.data.types import Run
 from armlib.errors import InputError, unknown
-from armlib.evaluation.measures import Evaluation, evaluate
-from armlib.retrieval.run_files import read_run
+from armlib.evaluation.measures import Evaluation, measure_runs
 
 DAGGER = "†"
 
@@ -63,8 +62,7 @@ def equivalence(
     Raises:
         InputError: the queries differ, there are fewer than two, a value is not finite, or the margin is not above 0.
     """
-    if not margin > 0 or not 0 < alpha < 0.5:
-        raise InputError(f"expected a margin above 0 and an alpha between 0 and 0.5, found {margin} and {alpha}")
+    check_levels(margin, alpha)
     if isinstance(a, pd.Series) and isinstance(b, pd.Series):
         _same_queries({"the first": a.index, "the second": b.index})
         b = b.reindex(a.index)
@@ -82,6 +80,16 @@ def equivalence(
         p = float(ttost_paired(first, second, -margin, margin)[0])
         low, high = map(float, DescrStatsW(differences).tconfint_mean(alpha=2 * alpha))
     return Equivalence(difference, p, low, high, margin, alpha, len(differences))
+
+
+def check_levels(margin: float, alpha: float) -> None:
+    """Refuse a margin and a level of a test that it cannot be made with.
+
+    Raises:
+        InputError: the margin is not above 0 and finite, or alpha is not between 0 and 0.5.
+    """
+    if not 0 < margin < math.inf or not 0 < alpha < 0.5:
+        raise InputError(f"expected a margin above 0 and an alpha between 0 and 0.5, found {margin} and {alpha}")
 
 
 def compare(
@@ -144,15 +152,43 @@ def compare_runs(
         measure, reference, margin, alpha: as for `compare`.
 
     Raises:
-        InputError: what `armlib.retrieval.run_files.read_run`, `evaluate` and `compare` raise, with the name of the run.
+        InputError: what `armlib.evaluation.measures.measure_runs` and `compare` raise.
     """
-    evaluations = {}
-    for name, run in runs.items():
-        try:
-            evaluations[name] = evaluate(run if isinstance(run, Mapping) else read_run(run), qrels, [measure])
-        except InputError as error:
-            raise InputError(f"run {name!r}: {error}") from error
-    return compare(evaluations, measure, reference, margin, alpha)
+    return compare(measure_runs(runs, qrels, [measure]), measure, reference, margin, alpha)
+
+
+def compare_pairs(
+    evaluations: Mapping[str, Evaluation], pairs: Sequence[tuple[str, str]], margin: float = 0.05, alpha: float = 0.05
+) -> pd.DataFrame:
+    """Compare pairs of systems on all measures that were taken, by TOST with Bonferroni correction over pairs and measures.
+
+    Args:
+        evaluations: by name, with the same measures of the same queries.
+        pairs: names of a system and of its baseline.
+        margin, alpha: as for `equivalence`, for every measure.
+
+    Returns:
+        A row for each measure and pair: ``measure``, ``system``, ``baseline``, ``difference`` (mean of the system minus that of
+        the baseline), ``low`` and ``high`` (confidence 1 - 2 alpha, not corrected), ``p``, ``corrected p`` (times the number of
+        rows, at most 1) and ``equivalent``.
+
+    Raises:
+        InputError: a system was not measured as the others were, or `equivalence` refuses two of them.
+    """
+    measures = list(next(iter(evaluations.values())).per_query) if evaluations else []
+    tests = {
+        (measure, system, baseline): equivalence(
+            evaluations[system].scores(measure), evaluations[baseline].scores(measure), margin, alpha
+        )
+        for measure in measures
+        for system, baseline in pairs
+    }
+    table = pd.DataFrame(tests.keys(), columns=["measure", "system", "baseline"])
+    for column in ("difference", "low", "high", "p"):
+        table[column] = [getattr(test, column) for test in tests.values()]
+    table["corrected p"] = multipletests(table["p"], alpha, method="bonferroni")[1] if tests else []
+    table["equivalent"] = table["corrected p"] < alpha
+    return table
 
 
 def _same_queries(queries: Mapping[str, pd.Index]) -> None:

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
 
-import ir_measures
+import numpy as np
 import pandas as pd
 from ir_measures import Measure
 
+from armlib.data.characters import check_id
+from armlib.data.qrels_file import check_grade
+from armlib.data.types import Qrels, Run
 from armlib.errors import InputError, unknown
-
-COMMON = tuple(
-    "nDCG@10 nDCG@100 R@100 R@1000 R(rel=2)@1000 Success@100 Success(rel=2)@100 RR@10 RR(rel=2)@10 "
-    "AP AP(rel=2) AP@1000 P@10 P(rel=2)@10 Judged@10".split()
-)
-
-
-def parse_measures(names: Iterable[str | Measure] | str) -> list[Measure]:
-    """Measures from their names as ir_measures writes them, such as ``nDCG@10`` or ``R(rel=2)@1000``.
-
-    Raises:
-        InputError: a name cannot be read, or nothing that is installed can compute it; lists the common ones.
-    """
-    return [_parse(name) for name in ([names] if isinstance(names, str) else names)]
-
-
-def _parse(name: str | Measure) -> Measure:
-    try:
-        measure = ir_measures.parse_measure(str(name))
-        if measure.params.get("cutoff") != 0 and ir_measures.DefaultPipeline.supports(measure):
-            return measure
-    except (NameError, ValueError, KeyError, TypeError, AssertionError) as error:
-        raise unknown("measure", str(name), COMMON) from error
-    raise unknown("measure", str(name), COMMON)
+from armlib.evaluation.measure_names import PROVIDERS, cut_off, parse_measures
+from armlib.retrieval.run_files import read_run
 
 
 def default_measures(relevant_from: int = 1) -> list[str]:
@@ -77,7 +61,7 @@ class Evaluation:
         Raises:
             InputError: it was not measured.
         """
-        name = str(_parse(measure))
+        (name,) = map(str, parse_measures([measure]))
         if name not in self.per_query.columns:
             raise unknown("measure of this evaluation", name, self.per_query.columns)
         return self.per_query[name]
@@ -90,59 +74,148 @@ def mean_evaluation(evaluations: Iterable[Evaluation]) -> Evaluation:
 
 
 def evaluate(
-    run: Mapping[str, Mapping[str, float]], qrels: Mapping[str, Mapping[str, int]], measures: Iterable[str | Measure]
+    run: Mapping[str, Mapping[str, float]],
+    qrels: Mapping[str, Mapping[str, int]],
+    measures: Iterable[str | Measure] | str,
+    name: str = "the run",
 ) -> Evaluation:
     """Measure a run.
 
     The mean is over the judged queries: one without results counts as 0 (``trec_eval -c``); queries of the run without
-    judgments are left out. trec_eval, which computes the measures, compares scores in single precision and orders equal
-    ones by descending document id.
+    judgments are left out. All measures see one order of the results, trec_eval's (see `trec_order`).
 
     Args:
         run: query id to document id to score.
         qrels: query id to document id to grade.
         measures: names or measures, as `parse_measures` takes them.
+        name: of the run, for messages.
 
     Raises:
-        InputError: a measure is unknown, a score is not finite, there is nothing to measure or to measure by, or no
-            query of the run is judged.
+        InputError: a measure is unknown, an id could not stand in a TREC run, a score is no finite number, a grade is no
+            whole number or out of range, there is nothing to measure or to measure by, or no query of the run is judged.
 
     Warns:
-        UserWarning: queries are judged, but no document of the run is: every measure will be 0.
+        UserWarning: judged queries have no results; or queries are judged, but no document of the run is, so that every
+            measure is 0.
     """
     parsed = parse_measures(measures)
     if not parsed:
         raise InputError("there are no measures to compute; expected some such as nDCG@10")
-    qrels = {query: dict(grades) for query, grades in qrels.items() if grades}
-    judged = {query: {name: float(score) for name, score in run[query].items()} for query in qrels if run.get(query)}
-    _check_overlap(run, qrels, judged)
-    for query, results in judged.items():
-        if not all(map(math.isfinite, results.values())):
-            raise InputError(f"the run has a score for query {query!r} that is not a finite number")
-    columns = sorted({str(measure) for measure in parsed})
-    table = pd.DataFrame(0.0, index=pd.Index(sorted(qrels), name="query"), columns=columns)
-    values: dict[str, dict[str, float]] = {name: {} for name in columns}
-    for metric in ir_measures.iter_calc(parsed, qrels, judged):
-        values[str(metric.measure)][metric.query_id] = metric.value
-    for name in columns:
-        table[name] = pd.Series(values[name], dtype=float).reindex(table.index).fillna(0.0)
+    qrels = checked_qrels(qrels)
+    judged = {query: _scores(query, run[query], name) for query in qrels if run.get(query)}
+    _check_overlap(run, qrels, judged, name)
+    # Numbers for names: trec_eval keeps what it computed last under a name of its own, which a query may have.
+    rows = {str(row): query for row, query in enumerate(judged)}
+    ordered = {row: trec_order(judged[query]) for row, query in rows.items()}
+    pools = {row: _pool(qrels[query]) for row, query in rows.items()}
+    values: dict[Measure, dict[str, float]] = defaultdict(dict)
+    whole = {cut_off(measure)[0] for measure in parsed}
+    # Those with gains alone: ir_measures takes nDCG with gains and without for one measure.
+    for group in [[each for each in whole if "gains" not in each.params], *([each] for each in whole if "gains" in each.params)]:
+        for metric in PROVIDERS.iter_calc(group, pools, ordered) if group else ():
+            values[metric.measure][rows[metric.query_id]] = metric.value
+    table = pd.DataFrame(index=pd.Index(sorted(qrels), name="query"))
+    for measure in sorted(set(parsed), key=str):
+        of, cutoff = cut_off(measure)
+        column = pd.Series(values[of], dtype=float).reindex(table.index).fillna(0.0)
+        # A reciprocal rank is 0 beyond the cutoff.
+        table[str(measure)] = column if cutoff is None else column.where(column * cutoff > 1 - 1e-9, 0.0)
     return Evaluation(table)
 
 
-def _check_overlap(run: Mapping, qrels: Mapping, judged: Mapping) -> None:
-    if not qrels:
+def measure_runs(
+    runs: Mapping[str, str | Path | Run], qrels: Mapping[str, Mapping[str, int]], measures: Iterable[str | Measure] | str
+) -> dict[str, Evaluation]:
+    """Measure several runs, in memory or in TREC run files of whatever origin.
+
+    Args:
+        runs: by name, each a run or the path of a run file.
+        qrels: judgments that all are measured by.
+        measures: names or measures, as `parse_measures` takes them.
+
+    Raises:
+        InputError: what `armlib.retrieval.run_files.read_run` and `evaluate` raise, with the name of the run.
+    """
+    measures = parse_measures(measures)
+    evaluations = {}
+    for name, run in runs.items():
+        try:
+            found = run if isinstance(run, Mapping) else read_run(run)
+        except InputError as error:
+            raise error if str(run) == name else InputError(f"run {name!r}: {error}") from error
+        evaluations[name] = evaluate(found, qrels, measures, f"run {name!r}")
+    return evaluations
+
+
+def trec_order(scores: Mapping[str, float]) -> dict[str, float]:
+    """The documents of one query in the order of trec_eval, best first, with scores that say so by themselves: N down to 1.
+
+    trec_eval compares scores in single precision and puts equal ones in descending order of their ids, as bytes of UTF-8
+    (``comp_sim_docno``). Other providers of measures have other orders of equal scores, and so none may be left.
+    """
+    names = sorted(scores, reverse=True)
+    with np.errstate(over="ignore"):  # too large for single precision is infinite, as in trec_eval
+        order = np.argsort(-np.array([scores[name] for name in names], np.float64).astype(np.float32), kind="stable")
+    return {names[row]: float(len(names) - rank) for rank, row in enumerate(order.tolist())}
+
+
+def checked_qrels(qrels: Mapping[str, Mapping[str, int]]) -> Qrels:
+    """Judgments without the queries that have none, if measures can be computed from them.
+
+    Raises:
+        InputError: there are none, an id could not stand in a TREC run, or a grade is no whole number or out of range.
+    """
+    judged: Qrels = {}
+    for query, grades in qrels.items():
+        check_id(query, "query id", "the judgments")
+        where = f"the judgments of query {query!r}"
+        for document, grade in grades.items():
+            check_id(document, "document id", where)
+            if not isinstance(grade, Integral):
+                raise InputError(f"{where}: expected a whole number as grade of {document!r}, found {grade!r}")
+            check_grade(int(grade), where)
+            judged.setdefault(query, {})[document] = int(grade)
+    if not judged:
         raise InputError("there are no judgments to measure by")
+    return judged
+
+
+def _scores(query: str, results: Mapping[str, float], name: str) -> dict[str, float]:
+    scores: dict[str, float] = {}
+    for document, score in results.items():
+        check_id(document, "document id", name)
+        try:
+            scores[document] = float(score) if isinstance(score, (float, Real)) else math.nan
+        except OverflowError:  # a whole number of hundreds of digits
+            scores[document] = math.inf
+        if not math.isfinite(scores[document]):
+            raise InputError(f"{name} has a score for query {query!r} that is not a finite number: {score!r} of {document!r}")
+    return scores
+
+
+def _pool(grades: dict[str, int]) -> dict[str, int]:
+    """Judgments that trec_eval can read: it crashes, or takes another query's, where all grades are below 0.
+
+    One more, 0 for a document that no run can hold, changes no measure.
+    """
+    return grades if max(grades.values()) >= 0 else grades | {" ": 0}
+
+
+def _check_overlap(run: Mapping, qrels: Mapping, judged: Mapping, name: str) -> None:
     if not any(run.values()):
-        raise InputError("there is nothing to measure: the run holds no results")
+        raise InputError(f"there is nothing to measure: {name} holds no results")
     if not judged:
         ours, theirs = _examples(run), _examples(qrels)
-        raise InputError(f"no query of the run is judged: its queries look like {ours}, the judged ones like {theirs}")
+        raise InputError(f"no query of {name} is judged: its queries look like {ours}, the judged ones like {theirs}")
+    if without := [query for query in qrels if query not in judged]:
+        said = f"{len(without)} of {len(qrels)} judged queries have no results in {name}, such as {without[0]!r}"
+        warnings.warn(f"{said}; each counts as 0", stacklevel=3)
     documents = {document for grades in qrels.values() for document in grades}
     if documents.isdisjoint(document for results in judged.values() for document in results):
         found = _examples(document for results in judged.values() for document in results)
         expected = _examples(sorted(documents)[:3])
         warnings.warn(
-            "no document of the run is judged, so every measure is 0: "
+            f"no document of {name} is judged, so every measure is 0: "
             f"its documents look like {found}, the judged ones like {expected}",
             stacklevel=3,
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from armlib.data.collection import Collection
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.token_stores import passage_tokens, query_tokens
+from armlib.errors import InputError
 from armlib.evaluation.measures import evaluate
-from armlib.retrieval.rankings import rerank_first_stage
+from armlib.retrieval.rankings import rerank_first_stage, without_own
 from armlib.retrieval.run_files import ranked
 from armlib.storage import digest
 from armlib.training.settings import MEASURE
@@ -21,16 +22,25 @@ class Validator:
         queries: at most so many of its queries with a relevant document, always the same ones; 0 takes all.
         depth: how many first-stage candidates of each are re-ranked.
         query_length, passage_length: maximum lengths in tokens.
+
+    Raises:
+        InputError: no query can be validated.
     """
 
     def __init__(
         self, collection: Collection, encoder: BiEncoder, *, queries: int, depth: int, query_length: int, passage_length: int
     ) -> None:
-        self.queries, self.passages = query_tokens(collection, encoder), passage_tokens(collection, encoder, passage_length)
+        self.queries = query_tokens(collection, encoder, query_length)
+        self.passages = passage_tokens(collection, encoder, passage_length)
         self.query_length, self.passage_length = query_length, passage_length
         judged = {query: grades for query, grades in collection.qrels().items() if max(grades.values()) >= collection.relevant_from}
-        first_stage = collection.first_stage()
+        first_stage = without_own(collection.first_stage(), collection.queries_in_corpus())
         chosen = [query for query in first_stage if query in judged]
+        if not chosen:
+            raise InputError(
+                f"{collection.name} cannot validate: none of its {len(collection.qrels()):,} judged queries has both a relevant "
+                f"document (grade {collection.relevant_from} or more) and first-stage candidates"
+            )
         if queries:
             chosen = sorted(chosen, key=lambda query: digest(query))[:queries]
         self.qrels = {query: judged[query] for query in chosen}

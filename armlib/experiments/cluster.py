@@ -24,16 +24,20 @@ from armlib.experiments.result import Result
 from armlib.experiments.store import RunStore
 from armlib.experiments.workers import environment, share_of_cores
 from armlib.progress import bar
+from armlib.storage import check_writable
 from armlib.training.interrupts import Stopped, stop_training_runs
+
+INSTALL = "install it with: pip install --editable '.[sweep]'"
 
 try:
     import dask
-    from dask.distributed import Client, Future, KilledWorker, LocalCluster, Reschedule, WorkerPlugin, as_completed
+    from dask.distributed import Client, Future, KilledWorker, LocalCluster, Reschedule, Security, WorkerPlugin, as_completed
 except ModuleNotFoundError as missing:
-    raise InputError("a sweep needs Dask; install it with: pip install --editable '.[sweep]'") from missing
+    raise InputError(f"a sweep needs Dask; {INSTALL}") from missing
 
 
 SECONDS_TO_CONNECT = 30
+NO_PAGES: dict[str, list[str]] = {f"distributed.{role}.http.routes": [] for role in ("scheduler", "worker")}
 _ALONE = threading.Lock()  # dropout draws from the process's one generator, so two training runs in it would not repeat
 
 
@@ -67,10 +71,10 @@ def fill(client: Client, store: RunStore, experiments: Sequence[Experiment], rep
         The outcome of each experiment that was missing. One that fails does not keep the others from running.
 
     Raises:
-        InputError: the data are not there, or a worker cannot be used.
+        InputError: the data are not there, the store cannot be written, or a worker cannot be used.
     """
     missing = store.missing(experiments)
-    store.path.mkdir(parents=True, exist_ok=True)
+    check_writable(store.path)
     outcomes: list[Outcome] = []
     with (
         tempfile.NamedTemporaryFile(dir=store.path, prefix=".sweep-") as mark,
@@ -91,23 +95,31 @@ def fill(client: Client, store: RunStore, experiments: Sequence[Experiment], rep
 def workers_here(count: int) -> Iterator[Client]:
     """Workers on this machine, each a process with its share of the cores.
 
+    Whoever connects to Dask's scheduler or to a worker can have it run code. They listen on this machine alone, and only to who has
+    the certificate that is made here and kept in memory: no other user of the machine.
+
     Raises:
-        InputError: the count is below 1.
+        InputError: the count is below 1, or the package cryptography is not installed.
     """
     if count < 1:
         raise InputError(f"a sweep needs at least one worker, not {count}")
+    try:
+        security = Security.temporary()
+    except ImportError as error:
+        raise InputError(f"workers on this machine need the package cryptography; {INSTALL}") from error
     # Dask would fix the hash seed in the environment of this process, too.
     settings = {**share_of_cores(count), "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")}
     with (
         environment(**settings),
         # Not daemons: those could not start processes of their own, which the preparation of large collections does.
-        dask.config.set({"distributed.nanny.pre-spawn-environ": settings, "distributed.worker.daemon": False}),
+        dask.config.set({"distributed.nanny.pre-spawn-environ": settings, "distributed.worker.daemon": False, **NO_PAGES}),
         tempfile.TemporaryDirectory(prefix="armlib-dask-") as scratch,
         LocalCluster(
             n_workers=count,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
+            security=security,
             dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
             memory_limit=None,
@@ -123,13 +135,17 @@ def workers_here(count: int) -> Iterator[Client]:
 def workers_of(scheduler: str) -> Iterator[Client]:
     """The workers of a scheduler that runs already, started over SSH, by Slurm, by Kubernetes or by hand.
 
+    Whoever reaches a ``tcp://`` address can run code there, so its network must be one that is trusted. The certificates for a
+    ``tls://`` one are those of Dask's configuration (``distributed.comm.tls``).
+
     Raises:
-        InputError: no scheduler answers at the address.
+        InputError: no scheduler answers at the address, or it asks for certificates that there are not.
     """
     try:
         client = Client(scheduler, timeout=SECONDS_TO_CONNECT)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler answers at {scheduler!r}; the address is such as tcp://host:8786") from error
+    except Exception as error:  # Dask makes errors of any kind of addresses and certificates
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"no Dask scheduler answers at {scheduler!r}, such as tcp://host:8786 ({reason})") from error
     with client:
         yield client
 

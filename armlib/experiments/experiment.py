@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from armlib.errors import InputError
+from armlib.errors import InputError, printable
 
 if TYPE_CHECKING:
     from armlib.data.batches import Shape
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 HELD_OUT = "held-out"
 NOTHING = ("none",)
+MOST = 2**31 - 1
+"""The largest number that a value of an experiment can be: measures with a larger cutoff, for example, cannot be computed."""
 MARGIN_VALUES = ("target", "in_batch", "error", "reading", "stop_gradient")
 """The values of an experiment that describe its margin loss."""
 
@@ -75,10 +77,16 @@ class Experiment:
     def __post_init__(self) -> None:
         for each in fields(self):
             value, kind = getattr(self, each.name), type(each.default)
-            if kind is float and type(value) is int:
-                object.__setattr__(self, each.name, float(value))
+            if kind in (int, float) and type(value) in (int, kind):
+                if not 0 <= value <= MOST:
+                    found = "a larger number" if value > 1e18 else value  # Python writes no numbers of thousands of digits
+                    raise InputError(f"{each.name} of an experiment must be from 0 to {MOST:,}, not {found}")
+                object.__setattr__(self, each.name, kind(value))
             elif kind is tuple:
-                object.__setattr__(self, each.name, (value,) if isinstance(value, str) else tuple(value))
+                names = (value,) if isinstance(value, str) else value
+                if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+                    raise InputError(f"{each.name} of an experiment must be a list of names, not {value!r}")
+                object.__setattr__(self, each.name, tuple(names))
             elif type(value) is not kind:
                 raise InputError(f"{each.name} of an experiment must be {kind.__name__}, not {value!r}")
         self._settle_loss()
@@ -220,7 +228,7 @@ class Experiment:
         return ", ".join(parts)
 
     def __str__(self) -> str:
-        return (
+        return printable(
             f"{self.collection} | {self.encoder} | {self.variant()} | B={self.batch_size}, {self.steps} steps, "
             f"learning rate {self.learning_rate:g} | seed {self.seed}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -11,6 +12,8 @@ from typing import Any
 
 from armlib.errors import InputError, unknown
 from armlib.experiments.experiment import Experiment
+from armlib.losses import parse_target
+from armlib.storage import canonical, disk_errors
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,17 @@ class Profile:
         return replace(self.experiment, **values)
 
 
+# Of each value its type, and whether it is a list.
+KINDS: dict[str, tuple[type, bool]] = {
+    "encoders": (str, True),
+    "static": (float, True),
+    "batch_sizes": (int, True),
+    "seeds": (int, True),
+    "sweep_seeds": (int, True),
+    "jobs": (int, False),
+    "about": (str, False),
+}
+PHRASES = {str: "text", int: "a whole number", float: "a number"}
 PROFILE_VALUES = {each.name for each in fields(Profile)} - {"name"}
 OPTIONAL = {"sweep"}
 
@@ -79,18 +93,13 @@ def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequ
         raise InputError(f"a profile is named by text, not by {name!r} (available: {', '.join(profile_names())})")
     if isinstance(seeds, str) or not all(type(seed) is int for seed in (seeds if isinstance(seeds, Sequence) else [None])):
         raise InputError(f"seeds must be a list of whole numbers, such as [0, 1], not {seeds!r}")
-    if name.endswith(".toml"):
-        try:
-            with open(name, "rb") as source:
-                text = source.read().decode()
-        except FileNotFoundError:
-            raise InputError(f"there is no profile file {name}") from None
-    elif name in profile_names():
-        text = (_profiles() / f"{name}.toml").read_text(encoding="utf8")
-    else:
-        raise unknown("profile", name, profile_names())
-    values = tomllib.loads(text)
+    if not isinstance(collection, str) or not isinstance(encoder, str):
+        raise InputError(f"a collection and an encoder are named by text, not by {collection!r} and {encoder!r}")
+    values = _read(name)
     of_experiment = {each.name for each in fields(Experiment)}
+    for table in ("experiment", "sweep"):
+        if not isinstance(values.get(table, {}), dict):
+            raise InputError(f"profile {name}: expected {table} as a table of values, not {values[table]!r}")
     for kind, found, wanted in (
         ("value of profile", values, PROFILE_VALUES),
         ("value of an experiment in profile", values.get("experiment", {}), of_experiment),
@@ -105,12 +114,59 @@ def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequ
     own: dict[str, Any] = {key: value for key, value in {"collection": collection, "encoder": encoder}.items() if value}
     if collection and collection != values["experiment"].get("collection"):
         own |= {"validation": "", "evaluation": ()}  # the collection's own
-    listed = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    listed |= {"encoders": (encoder,)} if encoder else {}
-    listed |= dict.fromkeys(("seeds", "sweep_seeds"), tuple(seeds)) if seeds else {}
-    experiment, sweep = Experiment(**{**values["experiment"], **own}), values.get("sweep", {})
-    replace(experiment, **sweep)  # refuse what an experiment refuses now
-    return Profile(name=name, experiment=experiment, jobs=values["jobs"], about=values["about"], sweep=sweep, **listed)
+    plain = {each: _checked(name, each, values[each]) for each in KINDS}
+    plain |= {"encoders": (encoder,)} if encoder else {}
+    plain |= dict.fromkeys(("seeds", "sweep_seeds"), tuple(seeds)) if seeds else {}
+    try:
+        experiment, sweep = Experiment(**{**values["experiment"], **own}), values.get("sweep", {})
+        # refuse what an experiment refuses now
+        replace(experiment, **sweep)
+        for seed in (*plain["seeds"], *plain["sweep_seeds"]):
+            replace(experiment, seed=seed)
+        for size in plain["batch_sizes"]:
+            replace(experiment, batch_size=size)
+        for target in plain["static"]:
+            parse_target(f"static({target!r})")
+        if plain["jobs"] < 1:
+            raise InputError(f"jobs must be at least 1, not {plain['jobs']}")
+    except InputError as error:
+        raise InputError(f"profile {name}: {error}") from error
+    return Profile(name=name, experiment=experiment, sweep=sweep, **plain)
+
+
+def _read(name: str) -> dict[str, Any]:
+    """The values of a profile as its file has them."""
+    if not name.endswith(".toml"):
+        if name not in profile_names():
+            raise unknown("profile", name, profile_names())
+        return tomllib.loads((_profiles() / f"{name}.toml").read_text(encoding="utf8"))
+    path = canonical(name)
+    if not path.exists():
+        raise InputError(f"there is no profile file {name}")
+    with disk_errors(path, "read"):
+        data = path.read_bytes()
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"{name}:{line}: expected UTF-8 text, found the byte {data[error.start]:#04x}") from error
+    except (ValueError, RecursionError) as error:  # TOML's own errors, numbers of thousands of digits, tables without end
+        found = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+        where = f"{name}:{found[1]}" if found else name
+        raise InputError(f"{where}: expected TOML, but: {error}") from error
+
+
+def _checked(profile: str, name: str, value: object) -> Any:
+    """A value of a profile, a list as a tuple, if it is of the kind that it must be."""
+    kind, listed = KINDS[name]
+    parts = value if listed and isinstance(value, list) else [value]
+    # A whole number is a number; yes and no are none.
+    right = all(type(part) is kind or (kind is float and type(part) is int) for part in parts)
+    if not right or not parts or isinstance(value, list) != listed:
+        raise InputError(
+            f"profile {profile}: expected {name} as {'a list, each of it ' if listed else ''}{PHRASES[kind]}, not {value!r}"
+        )
+    return tuple(parts) if listed else value
 
 
 def _profiles() -> Traversable:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
@@ -14,9 +17,12 @@ from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import file_name
 from armlib.evaluation.measures import Evaluation
+from armlib.evaluation.tables import as_text, read_csv
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.provenance import machine_line
 from armlib.retrieval.run_files import read_run
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -35,22 +41,30 @@ class Result:
     @cached_property
     def experiment(self) -> Experiment:
         """What was run."""
-        return Experiment(**storage.read_json(self.folder / "experiment.json"))
+        values = storage.read_json(self._file("experiment.json"), dict)
+        try:
+            return Experiment(**values)
+        except TypeError as error:
+            raise InputError(f"{self.folder} is damaged: its experiment.json holds no experiment ({error})") from error
 
     @cached_property
     def about(self) -> dict:
         """Provenance, seconds, triples seen, the optimiser, how the step was chosen."""
-        return storage.read_json(self.folder / "result.json")
+        about = storage.read_json(self._file("result.json"), dict)
+        rows = about.get("measures")
+        if not _is_time(about.get("time")) or not isinstance(rows, list) or not all(map(_is_row, rows)):
+            raise InputError(f"{self.folder} is damaged: its result.json lacks the time or the measures of a result")
+        return about
 
     @cached_property
     def trace(self) -> pd.DataFrame:
         """One row a step; see `armlib.training.trace.Trace`."""
-        return pd.read_csv(self.folder / "trace.csv")
+        return self._read("trace.csv", pd.read_csv)
 
     @cached_property
     def validations(self) -> pd.DataFrame:
         """One row a validation."""
-        return pd.read_csv(self.folder / "validations.csv")
+        return self._read("validations.csv", pd.read_csv)
 
     @cached_property
     def measures(self) -> pd.DataFrame:
@@ -72,12 +86,29 @@ class Result:
 
     def per_query(self, collection: str, mode: str) -> Evaluation:
         """The measures of every query, for tests of significance or equivalence."""
-        frame = pd.read_csv(self.folder / "measures" / f"{file_name(collection, mode)}.csv", dtype={"query": str})
-        return Evaluation.from_per_query(frame.set_index("query"))
+
+        def read(file: Path) -> Evaluation:
+            return Evaluation.from_per_query(read_csv(file, "query").set_index("query"))
+
+        return self._read(f"measures/{self._name(collection, mode)}.csv", read)
 
     def run(self, collection: str, mode: str) -> Run:
         """The TREC run of an evaluation."""
-        return read_run(self.folder / "runs" / f"{file_name(collection, mode)}.run.gz")
+        return read_run(self._file(f"runs/{self._name(collection, mode)}.run.gz"))
+
+    def _name(self, collection: str, mode: str) -> str:
+        return file_name(collection, mode, self.measures.collection)
+
+    def _file(self, name: str) -> Path:
+        """A file of the folder, with the contents that were written; an `InputError` says that it has others."""
+        return storage.whole_file(self.folder, name)
+
+    def _read(self, name: str, read: Callable[[Path], Content]) -> Content:
+        file = self._file(name)
+        try:
+            return read(file)
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{file} is damaged: expected CSV as armlib writes it, but {error}") from error
 
     def encoder(self) -> BiEncoder:
         """The trained encoder."""
@@ -86,8 +117,13 @@ class Result:
     def provenance_line(self) -> str:
         """Experiment key, seed, machine and time in one line; and whether a set that is reported on chose the step."""
         made = self.about
-        line = f"{self.key}, seed {self.experiment.seed}, {machine_line(made)}, {made['time']}, {made['seconds']['total']:.0f} s"
-        return line + (f", step chosen on {made['validated_on']}, a test set" if self.chosen_on_test_set else "")
+        try:
+            line = (
+                f"{self.key}, seed {self.experiment.seed}, {machine_line(made)}, {made['time']}, {made['seconds']['total']:.0f} s"
+            )
+            return line + (f", step chosen on {made['validated_on']}, a test set" if self.chosen_on_test_set else "")
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{self.folder} is damaged: its result.json does not say how the result was made") from error
 
     @property
     def chosen_on_test_set(self) -> bool:
@@ -95,9 +131,22 @@ class Result:
         return self.experiment.selection == "best" and self.about["validated_on"] in set(self.measures.collection)
 
 
+def _is_time(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(datetime.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+def _is_row(row: object) -> bool:
+    if not isinstance(row, dict) or not {"collection", "mode", "measure", "value"} <= row.keys():
+        return False
+    return all(isinstance(row[name], str) for name in ("collection", "mode", "measure")) and isinstance(row["value"], float | int)
+
+
 def measures_as_text(measures: pd.DataFrame) -> str:
     """Measures for a terminal: a line for each collection and mode, a column for each measure, four decimals."""
     if measures.empty:
         return "not measured"
     wide = measures.pivot_table("value", ["collection", "mode"], "measure", sort=False)
-    return wide.to_string(float_format="{:.4f}".format)
+    return as_text(wide)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from filelock import FileLock
 
 from armlib import storage
+from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.result import Result
 from armlib.experiments.run import run_experiment
@@ -24,16 +27,18 @@ from armlib.progress import bar
 from armlib.training.processes import default_accelerator
 
 FOLDER, UNFINISHED = "runs", ".unfinished"
+KEY = re.compile(r"([0-9a-f]{12})|\.([0-9a-f]{12})\.[^.]+\.(part|old)")  # also as a part of the name of a draft
 
 
 class RunStore:
     """Finished experiments below a folder, each under its key; shared by notebooks, the command line and other machines.
 
     Two processes that ask for the same result do not both train it: one waits for the other. A result appears when it is whole.
-    A process that is killed leaves a checkpoint, from which the next one that asks goes on.
+    A process that is killed leaves a checkpoint, from which the next one that asks goes on. What is finished is read without
+    a lock, also from a store that may not be written.
 
     Args:
-        path: the folder; made if it is not there. Default: ``$ARMLIB_RUNS``, else ``runs`` in the working folder.
+        path: the folder; made when something is trained. Default: ``$ARMLIB_RUNS``, else ``runs`` in the working folder.
         device, precision: as `armlib.training.processes.default_accelerator` takes them.
         checkpoint_seconds: time between two checkpoints of a training run.
     """
@@ -41,7 +46,7 @@ class RunStore:
     def __init__(
         self, path: str | Path | None = None, *, device: str = "auto", precision: str = "auto", checkpoint_seconds: float = 120.0
     ) -> None:
-        self.path = Path(path or os.environ.get("ARMLIB_RUNS") or FOLDER).resolve()
+        self.path = storage.canonical(path) if path else storage.configured_folder("ARMLIB_RUNS", FOLDER)
         self.device, self.precision, self.checkpoint_seconds = device, precision, checkpoint_seconds
 
     def result(self, experiment: Experiment) -> Result:
@@ -50,25 +55,27 @@ class RunStore:
         Under ``torchrun`` or ``accelerate launch`` all processes call this and train together.
 
         Raises:
-            InputError: whatever the data, the encoder or the values have wrong with them, before anything is trained.
+            InputError: whatever the data, the encoder, the values or the folder have wrong with them, before anything is trained.
         """
         data = TrainingData(experiment)
-        folder = self.path / data.key
+        folder, work = self.path / data.key, self.path / UNFINISHED / data.key
         accelerator = default_accelerator(self.device, self.precision)
-        with self._alone(data.key, accelerator.is_main_process):
-            finished = [accelerator.is_main_process and self._whole_or_deleted(folder)]
-            if accelerator.num_processes > 1:
-                broadcast_object_list(finished)
-            if not finished[0]:
-                if accelerator.is_main_process:
-                    for left in self.path.glob(f".{data.key}.*"):  # what a process that was killed was writing
-                        shutil.rmtree(left)
-                work = self.path / UNFINISHED / data.key
-                run_experiment(data, folder, work, accelerator, self.checkpoint_seconds)
-                if accelerator.is_main_process:
+        main = accelerator.is_main_process
+        if _agreed(accelerator, lambda: self._is_whole(folder)):
+            if main:
+                storage.sweep_unless_held(folder, self._lock(data.key))
+                if work.exists() and not self.is_running(data.key):  # of a process that was killed when all was done
+                    shutil.rmtree(work, ignore_errors=True)
+        else:
+            if main:
+                storage.check_writable(self.path, "ARMLIB_RUNS")
+            with self._locked(data.key) if main else nullcontext():
+                if not _agreed(accelerator, lambda: self._whole_or_cleared(folder)):
+                    run_experiment(data, folder, work, accelerator, self.checkpoint_seconds)
+                if main:
                     shutil.rmtree(work, ignore_errors=True)
         accelerator.wait_for_everyone()
-        return Result(data.key, folder)
+        return self._result(experiment, data.key)
 
     def results(self, experiments: Sequence[Experiment], jobs: int = 1) -> list[Result]:
         """The results of several experiments, those that are missing trained by ``jobs`` processes.
@@ -83,7 +90,7 @@ class RunStore:
                 self.result(experiment)
         else:
             self._train_in_processes(missing, jobs)
-        return [Result(keys[each], self.path / keys[each]) for each in experiments]
+        return [self._result(each, keys[each]) for each in experiments]
 
     def _train_in_processes(self, experiments: Sequence[Experiment], jobs: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -93,8 +100,13 @@ class RunStore:
             bar(len(experiments), "experiments", "experiments") as shown,
         ):
             try:
-                for future in [pool.submit(self.result, experiment) for experiment in experiments]:
-                    future.result()
+                waiting = {each: pool.submit(self.result, each) for each in experiments}
+                for each, future in waiting.items():
+                    try:
+                        future.result()
+                    except BrokenProcessPool as error:
+                        said = f"a process was killed before {each} was finished ({each.key()}), perhaps for want of memory"
+                        raise InputError(f"{said}; the same call goes on from the checkpoints") from error
                     shown.update()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)  # else the others would be trained before anybody hears
@@ -106,36 +118,107 @@ class RunStore:
 
     def state(self, experiment: Experiment) -> str:
         """``finished``, ``damaged``, ``unfinished`` (begun, and stopped or running now) or ``missing``; nothing is changed."""
-        key = experiment.key()
-        if (self.path / key).exists():
-            return "damaged" if storage.damage(self.path / key, contents=False) else "finished"
-        return "unfinished" if (self.path / UNFINISHED / key).exists() else "missing"
+        return self.state_of(experiment.key())
+
+    def state_of(self, key: str) -> str:
+        """As `state`, of the experiment of a key."""
+        reason = self._trouble(self.path / key)
+        if reason != "":
+            return "damaged" if reason else "finished"
+        return "unfinished" if os.path.lexists(self.path / UNFINISHED / key) else "missing"
 
     def finished(self) -> list[Result]:
-        """All finished results, the newest last."""
-        folders = [file.parent for file in self.path.glob("[!.]*/result.json")]  # a dot: still being written, or never finished
-        return sorted((Result(f.name, f) for f in folders), key=lambda result: result.about["time"])
+        """All finished results, the newest last; folders that hold none are passed over, and a warning tells of damaged ones."""
+        found, damaged = [], []
+        for file in sorted(self.path.glob("[!.]*/result.json")):  # a dot: still being written, or never finished
+            result = Result(file.parent.name, file.parent)
+            try:
+                if reason := self._trouble(result.folder):
+                    raise InputError(reason)
+                found.append((result.about["time"], result.experiment, result))
+            except InputError as error:
+                damaged.append(f"{result.key}: {error}")
+        if damaged:
+            which = f"{len(damaged)} folders of {self.path} hold" if len(damaged) > 1 else f"a folder of {self.path} holds"
+            warnings.warn(f"{which} no whole result and is passed over, {damaged[0]}", stacklevel=2)
+        return [result for _, _, result in sorted(found, key=lambda each: each[0])]
+
+    def keys(self) -> list[str]:
+        """The keys of all that is finished, damaged or unfinished; nothing else that is in the folder counts."""
+        with storage.disk_errors(self.path, "read"):
+            names = [each.name for folder in (self.path, self.path / UNFINISHED) if folder.is_dir() for each in folder.iterdir()]
+        return sorted({found[1] or found[2] for found in map(KEY.fullmatch, names) if found})
+
+    def files(self, key: str) -> dict[Path, os.stat_result]:
+        """All files that are stored of a key, with their sizes and times."""
+        found = {}
+        for file in sorted(file for part in self._parts(key) for file in (part, *part.rglob("*"))):
+            with suppress(OSError):  # a process is writing it, or may not let it be seen
+                if file.is_file():
+                    found[file] = file.stat()
+        return found
+
+    def delete(self, key: str, state: str) -> None:
+        """Delete all that is stored of a key.
+
+        Args:
+            key: of an experiment.
+            state: as `state_of` gave it; what has changed meanwhile is left.
+
+        Raises:
+            InputError: it has changed, is being trained, or may not be deleted.
+        """
+        with self._locked(key, "deleting", wait=False):
+            if self.state_of(key) != state:
+                raise InputError(f"{key} is not {state} any more, but {self.state_of(key)}: it is left as it is")
+            for part in self._parts(key):
+                storage.remove(part)
+
+    def _parts(self, key: str) -> list[Path]:
+        """What there is of a key: the result, checkpoints, and what was being written by a process that was killed."""
+        found = [self.path / key, self.path / UNFINISHED / key, *sorted(self.path.glob(f".{key}.*"))]
+        return [part for part in found if os.path.lexists(part)]
+
+    def _locked(self, key: str, doing: str = "training", wait: bool = True) -> AbstractContextManager[None]:
+        """Alone among all processes with what is stored of a key."""
+        return storage.locked(self._lock(key), f"{doing} {key}", wait)
+
+    def is_running(self, key: str) -> bool:
+        """Whether a process is training the experiment of a key now."""
+        return storage.is_held(self._lock(key))
+
+    def _lock(self, key: str) -> Path:
+        return self.path / ".locks" / f"{key}.lock"
+
+    def _result(self, experiment: Experiment, key: str) -> Result:
+        """The result of an experiment: as it was asked for, though it may have been made from other paths with equal contents."""
+        result = Result(key, self.path / key)
+        vars(result)["experiment"] = experiment
+        return result
 
     @staticmethod
-    def _is_whole(folder: Path) -> bool:
-        # By sizes: whoever loads weights has their contents checked, and hashing all results would read tens of GB.
-        return folder.exists() and storage.damage(folder, contents=False) is None
+    def _trouble(folder: Path) -> str | None:
+        """What is wrong with a result: the empty text where there is none, None where it is whole."""
+        # By sizes: whoever reads a file has its contents checked, and hashing all results would read tens of GB.
+        with storage.disk_errors(folder, "read"):
+            return storage.damage(folder, contents=False) if os.path.lexists(folder) else ""
 
-    def _whole_or_deleted(self, folder: Path) -> bool:
-        """Whether a result is whole; a damaged one is deleted with a warning. For whoever has it alone."""
-        if not folder.exists():
-            return False
-        reason = storage.damage(folder, contents=False)
+    def _is_whole(self, folder: Path) -> bool:
+        return self._trouble(folder) is None
+
+    def _whole_or_cleared(self, folder: Path) -> bool:
+        """Whether a result is whole; a damaged one is deleted with a warning. For whoever has its lock."""
+        storage.sweep(folder)
+        reason = self._trouble(folder)
         if reason:
             warnings.warn(f"the result {folder.name} is damaged ({reason}); it is made again", stacklevel=3)
-            shutil.rmtree(folder)
+            storage.remove(folder)
         return reason is None
 
-    @contextmanager
-    def _alone(self, key: str, needed: bool) -> Iterator[None]:
-        if not needed:
-            yield
-            return
-        (self.path / ".locks").mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path / ".locks" / f"{key}.lock"):
-            yield
+
+def _agreed(accelerator: Accelerator, look: Callable[[], bool]) -> bool:
+    """What the first of several processes saw."""
+    seen = [accelerator.is_main_process and look()]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(seen)
+    return seen[0]

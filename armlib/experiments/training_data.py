@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,17 +13,20 @@ import numpy as np
 from armlib.data.batches import TripleBatches
 from armlib.data.candidate_lists import candidate_lists, parse_lists
 from armlib.data.collection import Collection
+from armlib.data.fingerprints import fingerprint_of_folder
 from armlib.data.held_out import HeldOut, hold_out
 from armlib.data.samplers import Examples
 from armlib.data.tokens import TokenStore
 from armlib.data.triple_rows import triple_rows
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.export import RECORD
 from armlib.encoder.token_stores import passage_tokens, query_tokens
+from armlib.errors import InputError
 from armlib.evaluation.validation import Validator
 from armlib.experiments.experiment import HELD_OUT, NOTHING, Experiment
-from armlib.names import load_collection, load_encoder
+from armlib.names import encoder_folder, load_collection, load_encoder
 from armlib.retrieval.mining import kept_array, kept_candidates, kept_clusters, kept_similarities
-from armlib.storage import digest, short_digest
+from armlib.storage import MANIFEST, digest, short_digest
 from armlib.teachers.base import PairwiseTeacher, ScoreSource, Workers
 from armlib.teachers.device import teacher_device
 from armlib.teachers.interaction import InteractionTeacher
@@ -31,6 +35,8 @@ from armlib.teachers.preferences import ScoredLists, preferences
 from armlib.teachers.registry import parse_pairwise_teacher, parse_teacher
 from armlib.teachers.row_scores import RowScores
 
+UNREAD = (RECORD, MANIFEST, "README.md")
+"""Files of an encoder's folder that say how it was made."""
 AnyTeacher = TypeVar("AnyTeacher", bound=ScoreSource | PairwiseTeacher)
 
 
@@ -58,14 +64,15 @@ class TrainingData:
 
     @cached_property
     def evaluation_names(self) -> tuple[str, ...]:
-        """Names of the collections to measure on."""
-        asked = self.experiment.evaluation
-        return () if asked == NOTHING else asked or self.collection.evaluation
+        """Names of the collections to measure on, as results have them."""
+        return tuple(each.name for each in self.evaluations)
 
     @cached_property
     def evaluations(self) -> tuple[Collection, ...]:
-        """The collections to measure on."""
-        return tuple(map(load_collection, self.evaluation_names))
+        """The collections to measure on, each once."""
+        asked = self.experiment.evaluation
+        names = () if asked == NOTHING else asked or self.collection.evaluation
+        return tuple({each.name: each for each in map(load_collection, names)}.values())
 
     @cached_property
     def _named_validation(self) -> Collection | None:
@@ -79,11 +86,36 @@ class TrainingData:
 
     @cached_property
     def key(self) -> str:
-        """12 hexadecimal digits of the experiment's values and of the fingerprints of all data that the result depends on."""
+        """12 hexadecimal digits of the experiment's values and of the fingerprints of all data that the result depends on.
+
+        A local encoder counts with the contents of its folder, wherever that is; local collections with their contents and their
+        paths, by which results name them, however those are written.
+        """
         read = [self.collection, *([self._named_validation] if self._named_validation else []), *self.evaluations]
         prints = [one for each in read for one in (each.name, each.fingerprint(), each.corpus.fingerprint())]
         prints += [each.fingerprint(self.collection) for each in (self.source, self.judge) if each]
-        return digest(json.dumps(self.experiment.values(), sort_keys=True), *prints)[:12]
+        return digest(json.dumps(self._values(), sort_keys=True), *prints)[:12]
+
+    def _values(self) -> dict[str, Any]:
+        """The experiment's values, with what is local named in one way."""
+        asked = self.experiment
+        values = asked.values() | {"collection": _one_name(asked.collection, self.collection)}
+        if self._named_validation and asked.validation:
+            values["validation"] = _one_name(asked.validation, self._named_validation)
+        if asked.evaluation and asked.evaluation != NOTHING:
+            values["evaluation"] = [_one_name(name, load_collection(name)) for name in asked.evaluation]
+        if self._encoder_contents:
+            values["encoder"] = f"contents {self._encoder_contents}"
+        return values
+
+    @cached_property
+    def _encoder_contents(self) -> str:
+        """A fingerprint of the folder of a local encoder; empty for others."""
+        return self._fingerprint_of_encoder()
+
+    def _fingerprint_of_encoder(self) -> str:
+        folder = encoder_folder(self.experiment.encoder)
+        return fingerprint_of_folder(folder, UNREAD) if folder else ""
 
     @cached_property
     def source(self) -> ScoreSource | None:
@@ -104,13 +136,20 @@ class TrainingData:
 
     @cached_property
     def encoder(self) -> BiEncoder:
-        """The encoder before training; training changes it."""
+        """The encoder before training; training changes it.
+
+        Raises:
+            InputError: there is no such encoder, or its folder has changed since the key was made.
+        """
         return self._before_training()
 
     def _before_training(self) -> BiEncoder:
         """The encoder that the experiment starts from, one of its own for each call."""
         asked = self.experiment
+        before = self._encoder_contents
         encoder = load_encoder(asked.encoder, self.collection, asked.pooling or None)
+        if before != self._fingerprint_of_encoder():
+            raise InputError(f"the files of the encoder {asked.encoder} have changed since the experiment began; start it again")
         encoder.set_prompts(asked.query_prompt, asked.passage_prompt)
         return encoder
 
@@ -235,3 +274,8 @@ class TrainingData:
             rank=rank,
             processes=processes,
         )
+
+
+def _one_name(given: str, collection: Collection) -> str:
+    """The name of a collection in a key: the path of a local one as it is always written, any other as it was given."""
+    return collection.name if Path(collection.name).is_absolute() else given

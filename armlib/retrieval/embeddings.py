@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 import time
 import warnings
@@ -19,7 +19,7 @@ from armlib.data.tokens import TokenStore
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.retrieval.encoding import encode_rows
-from armlib.storage import atomic_file, cache_folder, disk_errors, read_json, short_digest, write_json
+from armlib.storage import atomic_file, cache_folder, digest, disk_errors, read_json, remove, short_digest, write_json
 
 VECTORS, ABOUT = "vectors.npy", "vectors.json"
 DTYPES = ("float32", "float16")
@@ -73,7 +73,7 @@ def encode_collection(
     about |= {} if unit else {"unit": False}
     _claim(folder, about, rebuild)
     # Each is looked at when it is its turn: other processes may fill the folder, too.
-    missing = (number for number in range(-(-len(store) // block)) if _is_missing(folder, number, block))
+    missing = (number for number in range(-(-len(store) // block)) if _is_missing(folder, about, number))
     if workers:
         workers(folder, list(missing))
     else:
@@ -96,33 +96,30 @@ def encode_block(
     Raises:
         InputError: an embedding is not finite, or the disk is full.
     """
-    about = read_json(folder / ABOUT)
-    block = about["block"]
-    if _missing(folder, number, block) is None:
+    about = read_json(folder / ABOUT, dict)
+    if _missing(folder, about, number) is None:
         return
-    rows = np.arange(number * block, min((number + 1) * block, len(store)))
-    progress = f"encoding, block {number + 1} of {-(-len(store) // block)}"
+    progress = f"encoding, block {number + 1} of {-(-len(store) // about['block'])}"
     began, used = time.perf_counter(), device or next(encoder.parameters()).device
     vectors = encode_rows(
         encoder,
         store,
-        rows,
+        _rows(about, number),
         about["max_length"],
         batch_tokens=batch_tokens,
         device=device,
         description=progress,
         unit=about.get("unit", True),
     )
-    _write(folder, number, block, len(store), vectors.astype(about["dtype"]), f"{time.perf_counter() - began:.3f} {used}")
+    _write(folder, about, number, vectors.astype(about["dtype"]), f"{time.perf_counter() - began:.3f} {used}")
 
 
 def encoding_cost(folder: Path) -> dict[str, Any]:
     """The ``seconds`` that the blocks in a folder took to encode, one after the other, and the ``device``."""
-    seals = [seal.read_text().split() for seal in sorted(folder.glob("block-*.sha256"))]
-    known = [seal for seal in seals if len(seal) == 3]  # in older folders the checksum stands alone
+    seals = [seal.read_text(encoding="utf8").split() for seal in sorted(folder.glob("block-*.sha256"))]
     return {
-        "seconds": sum(float(seconds) for _, seconds, _ in known),
-        "device": ", ".join(sorted({device for _, _, device in known})),
+        "seconds": sum(float(seconds) for _, seconds, _ in seals),
+        "device": ", ".join(sorted({device for _, _, device in seals})),
     }
 
 
@@ -139,19 +136,27 @@ def cached_embeddings(
     return encode_collection(encoder, store, embeddings_folder(encoder, store, max_length), max_length, device=device)
 
 
-def _claim(folder: Path, about: dict[str, object], rebuild: bool) -> None:
+def _claim(folder: Path, about: dict[str, Any], rebuild: bool) -> None:
     """See that the folder is for these vectors, or make it so."""
     record = folder / ABOUT
-    if record.exists():
-        there = read_json(record)
-        if there == about:
-            return
-        if not rebuild:
-            differing = [name for name in about if there.get(name) != about[name]]
-            found = ", ".join(f"{name} {there.get(name)!r} instead of {about[name]!r}" for name in differing)
-            raise InputError(f"{folder} holds other vectors ({found}); name another folder, or have it rebuilt")
-        for file in (folder / VECTORS, *folder.glob("block-*")):
-            file.unlink(missing_ok=True)
+    with disk_errors(record, "read"):
+        claimed = record.exists()
+    if claimed:
+        try:
+            there = read_json(record, dict)
+        except InputError as error:
+            warnings.warn(
+                f"{error}; it is written anew, and the vectors beside it are used if they are the right ones", stacklevel=3
+            )
+        else:
+            if there == about:
+                return
+            if not rebuild:
+                differing = [name for name in about if there.get(name) != about[name]]
+                found = ", ".join(f"{name} {there.get(name)!r} instead of {about[name]!r}" for name in differing)
+                raise InputError(f"{folder} holds other vectors ({found}); name another folder, or have it rebuilt")
+            for file in (folder / VECTORS, *folder.glob("block-*")):
+                remove(file)
     write_json(record, about)
 
 
@@ -159,49 +164,63 @@ def _seal(folder: Path, number: int) -> Path:
     return folder / f"block-{number:05d}.sha256"
 
 
-def _missing(folder: Path, number: int, block: int) -> str | None:
+def _contents(about: dict[str, Any], vectors: np.ndarray) -> str:
+    """The SHA-256 of a block of vectors, (n, D), and of all that says what they are."""
+    parts = (json.dumps(about, sort_keys=True), f"{vectors.dtype.str} {vectors.shape}", np.ascontiguousarray(vectors).tobytes())
+    return digest(*parts)
+
+
+def _missing(folder: Path, about: dict[str, Any], number: int) -> str | None:
     """None where a block is there and whole; the empty text where nobody has written it; else what is wrong with it."""
     seal = _seal(folder, number)
-    if not seal.is_file():
+    if not seal.exists():
         return ""
+    vectors = _there(folder)
+    if isinstance(vectors, str):
+        return f"the file cannot be read: {vectors}"
+    whole = vectors.ndim == 2 and len(vectors) == about["texts"]
+    with disk_errors(seal, "read"):
+        sums = seal.read_bytes().split()[:1] if seal.is_file() else []
+        whole = whole and sums == [_contents(about, vectors[_rows(about, number)]).encode()]
+    return None if whole else "it does not have the contents that were written"
+
+
+def _there(folder: Path) -> np.ndarray | str:
+    """The vectors that a folder holds, or why they cannot be read."""
     try:
-        vectors = np.load(folder / VECTORS, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        return f"the file cannot be read: {error}"
-    found = hashlib.sha256(np.ascontiguousarray(vectors[number * block : (number + 1) * block]).data).hexdigest()
-    return None if seal.read_text().split()[:1] == [found] else "it does not have the contents that were written"
+        return np.load(folder / VECTORS, mmap_mode="r")
+    except Exception as error:  # absent, cut off, or damaged where its shape is written, of which NumPy makes anything
+        return str(error) or type(error).__name__
 
 
-def _is_missing(folder: Path, number: int, block: int) -> bool:
-    reason = _missing(folder, number, block)
+def _is_missing(folder: Path, about: dict[str, Any], number: int) -> bool:
+    reason = _missing(folder, about, number)
     if reason:
         warnings.warn(f"block {number} of {folder / VECTORS} is damaged ({reason}); it is encoded again", stacklevel=3)
     return reason is not None
 
 
-def _write(folder: Path, number: int, block: int, texts: int, vectors: np.ndarray, cost: str) -> None:
+def _rows(about: dict[str, Any], number: int) -> np.ndarray:
+    """The rows of a block."""
+    return np.arange(number * about["block"], min((number + 1) * about["block"], about["texts"]))
+
+
+def _write(folder: Path, about: dict[str, Any], number: int, vectors: np.ndarray, cost: str) -> None:
     """Write a block into the file, which the first one makes (or makes again, if it cannot be read), and then its seal."""
-    path = folder / VECTORS
+    path, shape = folder / VECTORS, (about["texts"], vectors.shape[1])
     with disk_errors(path):
         with FileLock(folder / ".lock"):
-            if not _is_there(path, (texts, vectors.shape[1]), vectors.dtype):
-                _allocate(path, (texts, vectors.shape[1]), vectors.dtype)
+            there = _there(folder)
+            if isinstance(there, str) or there.shape != shape or there.dtype != vectors.dtype or not there.flags.c_contiguous:
+                _allocate(path, shape, vectors.dtype)
         with open(path, "r+b") as target:
             # Not through a memory map: a disk that is full then ends the process instead of raising an error.
-            target.seek(np.load(path, mmap_mode="r").offset + number * block * vectors.shape[1] * vectors.itemsize)
+            target.seek(np.load(path, mmap_mode="r").offset + number * about["block"] * vectors.shape[1] * vectors.itemsize)
             target.write(np.ascontiguousarray(vectors).data)
             target.flush()
             os.fsync(target.fileno())
     with atomic_file(_seal(folder, number)) as draft:
-        draft.write_text(f"{hashlib.sha256(np.ascontiguousarray(vectors).data).hexdigest()} {cost}")
-
-
-def _is_there(path: Path, shape: tuple[int, int], dtype: np.dtype) -> bool:
-    try:
-        vectors = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):  # absent, cut off, or damaged where its shape is written
-        return False
-    return vectors.shape == shape and vectors.dtype == dtype
+        draft.write_text(f"{_contents(about, vectors)} {cost}", encoding="utf8")
 
 
 def _allocate(path: Path, shape: tuple[int, int], dtype: np.dtype) -> None:

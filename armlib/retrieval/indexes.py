@@ -3,47 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import faiss
 import numpy as np
 import torch
 from jaxtyping import Float, Integer
 
-from armlib.errors import InputError, unknown
+from armlib.errors import InputError
 from armlib.progress import bar
 from armlib.retrieval.exact import ExactSearch, matrix_products
+from armlib.retrieval.factories import CODES, EXAMPLES, empty_index, faiss_errors, parts, set_parameters, train_index, trouble
+from armlib.retrieval.trial import check_factory
 from armlib.retrieval.vectors import BLOCK, best_first, check_queries, check_vectors
 
 PAPER_LISTS, PAPER_PASSAGES = 262_144, 8_841_823
 """The lists into which the released code's index cuts so many passages: about 34 in each."""
-
-
-DEFAULTS: Mapping[str, float] = {"nprobe": 512, "efSearch": 1024, "efConstruction": 128, "k_factor": 4}
-"""Set on every index that has them, unless the specification says otherwise; FAISS's own (1, 16, 40, 1) lose results.
-
-``nprobe`` lists are looked at per query (all, where there are fewer): 512 of the paper's hold some 17,000 passages,
-from which to take a top 1000. ``efSearch`` candidates are kept while a graph is walked; in the paper's index the walk
-finds the lists, so it is not below ``nprobe``. ``efConstruction`` is the same while building. ``k_factor`` times k
-candidates are re-ranked exactly.
-"""
-
-
-FAISS_NAMES = {"k_factor": "k_factor_rf"}
-"""What FAISS calls a parameter, where that is another name."""
-
-GRAPH_SEARCH = 2000
-"""``efSearch`` by default where a graph leads to the vectors themselves. FAISS finds about so many of them and no more,
-so it must not be below k; twice the usual k of 1000 misses next to nothing.
-"""
-
-
-_CODES = 256  # centroids of each part of an 8-bit product quantiser
-_CODE_TRAINING = 64  # vectors per centroid that train one; its losses are made good by the exact re-ranking
-_EXAMPLES = "'exact', 'paper', or a FAISS factory string such as 'IVF256,Flat' or 'HNSW32'"
 
 
 @runtime_checkable
@@ -94,12 +72,12 @@ class ApproximateIndex:
         """
         if "efConstruction" in parameters:
             raise InputError(f"index {self.specification}: efConstruction is decided when it is built; build it again")
-        self.parameters |= _set_parameters(self.faiss_index, parameters, self.parameters, self.factory)
+        self.parameters |= set_parameters(self.faiss_index, parameters, self.parameters, self.factory)
 
     def search(self, queries: Float[np.ndarray, "Q D"], k: int) -> tuple[Float[np.ndarray, "Q k"], Integer[np.ndarray, "Q k"]]:
         """Up to ``k`` near vectors of each query, as `ExactSearch.search` gives them: row -1 where fewer were found."""
         queries = check_queries(queries, k, self.faiss_index.d)
-        with matrix_products(len(queries)):
+        with matrix_products(len(queries)), faiss_errors(f"index {self.specification} cannot be searched for {k} results"):
             scores, rows = self.faiss_index.search(queries, k)
         return best_first(scores, rows, k)
 
@@ -134,18 +112,16 @@ def build_index(
     """
     check_vectors(vectors)
     count, dimension = vectors.shape
-    configured = _configured(specification, count, dimension)
-    if configured is None:
+    check_index(specification, dimension, count)
+    name, factory, parameters = _resolved(specification, dimension, count)
+    if name == "exact":
         return ExactSearch(vectors, device=device)
-    name, factory, index, settings = configured
-    with _faiss_errors(f"index {specification!r} cannot be built of {count:,} vectors of {dimension} dimensions"):
-        graph = any(isinstance(part, faiss.IndexHNSW) for part in _parts(index))
+    with faiss_errors(trouble(specification, dimension, count)):
+        index, settings = empty_index(factory, dimension, parameters)
+        graph = any(isinstance(part, faiss.IndexHNSW) for part in parts(index))
         with _threads(1 if threads is None and graph else threads):
-            borrowed = _prepare_training(index, seed)
-            lists = max((part.nlist for part in _parts(index) if isinstance(part, faiss.IndexIVF)), default=0)
-            index.train(_sample(vectors, training or max(BLOCK, 256 * lists), seed))
-            for rotation, _ in borrowed:
-                rotation.pq = None
+            lists = max((part.nlist for part in parts(index) if isinstance(part, faiss.IndexIVF)), default=0)
+            train_index(index, _sample(vectors, training or max(BLOCK, 256 * lists), seed), seed)
             with bar(count, "indexing", "vectors") as shown:
                 for start in range(0, count, BLOCK):
                     block = np.ascontiguousarray(vectors[start : start + BLOCK], dtype=np.float32)
@@ -154,33 +130,33 @@ def build_index(
     return ApproximateIndex(index, name, factory, settings)
 
 
-def check_index(specification: str, count: int, dimension: int) -> None:
-    """Refuse now what `build_index` would refuse after the vectors have been made.
+def check_index(specification: str, dimension: int, count: int | None = None) -> None:
+    """Refuse now what `build_index` would refuse, or not survive, after the vectors have been made.
 
     Args:
         specification: as `build_index` takes it.
-        count, dimension: how many vectors there will be, and their dimensions.
+        dimension: of the vectors that there will be.
+        count: how many there will be, where that is known.
 
     Raises:
         InputError: the specification cannot be understood or does not fit such vectors.
     """
-    _configured(specification, count, dimension)
+    name, factory, parameters = _resolved(specification, dimension, count)
+    if name == "paper":
+        empty_index(factory, dimension, parameters)
+    elif factory:
+        check_factory(specification, factory, parameters, dimension, count)
 
 
-def _configured(specification: str, count: int, dimension: int) -> tuple[str, str, faiss.Index, dict[str, int]] | None:
-    """Name, factory string, empty index with its parameters set, and these; None for exact search."""
+def _resolved(specification: str, dimension: int, count: int | None) -> tuple[str, str, dict[str, float]]:
+    """Name, FAISS's factory string (empty for exact search) and parameters of a specification."""
     name, parameters = _parse(specification)
     if name == "exact":
         if parameters:
             raise InputError(f"index {specification!r}: exact search has no parameters, found {', '.join(parameters)}")
-        return None
-    factory = paper_factory(count, dimension) if name == "paper" else name
-    with _faiss_errors(f"index {specification!r} cannot be built of {count:,} vectors of {dimension} dimensions"):
-        index = _empty_index(factory, dimension)
-        defaults = {name: value for name, value in DEFAULTS.items() if _set(index, name, value)}
-        if "efSearch" in defaults and "nprobe" not in defaults:
-            defaults["efSearch"] = GRAPH_SEARCH
-        return name, factory, index, _set_parameters(index, defaults | parameters, defaults, factory)
+        return name, "", parameters
+    factory = paper_factory(PAPER_PASSAGES if count is None else count, dimension) if name == "paper" else name
+    return name, factory, parameters
 
 
 def _parse(specification: str) -> tuple[str, dict[str, float]]:
@@ -188,12 +164,12 @@ def _parse(specification: str) -> tuple[str, dict[str, float]]:
     name, _, listed = specification.strip().partition(":")
     parameters: dict[str, float] = {}
     for part in filter(None, listed.split(",")):
-        found = re.fullmatch(r"\s*(\w+)\s*=\s*(\d+(?:\.\d+)?)\s*", part)
+        found = re.fullmatch(r"\s*(\w+)\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*", part)
         if not found or found[1] in parameters:
             raise InputError(f"index {specification!r}: expected each parameter once as name=number, found {part!r}")
         parameters[found[1]] = float(found[2])
     if not name:
-        raise InputError(f"index {specification!r} has no name; expected {_EXAMPLES}")
+        raise InputError(f"index {specification!r} has no name; expected {EXAMPLES}")
     return name, parameters
 
 
@@ -205,88 +181,10 @@ def paper_factory(count: int, dimension: int) -> str:
     """
     if dimension % 32:
         raise InputError(f"the index 'paper' cuts vectors into 32 parts: expected dimensions in 32s, not {dimension}")
-    if count < _CODES:
-        raise InputError(f"the index 'paper' needs {_CODES} vectors or more to train codes, found {count}; use 'exact'")
+    if count < CODES:
+        raise InputError(f"the index 'paper' needs {CODES} vectors or more to train codes, found {count}; use 'exact'")
     lists = max(1, round(count * PAPER_LISTS / PAPER_PASSAGES))
     return f"OPQ32,IVF{lists}_HNSW32,PQ32,RFlat"
-
-
-def _empty_index(factory: str, dimension: int) -> faiss.Index:
-    try:
-        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        if "could not parse" not in str(error):
-            raise
-        raise InputError(f"FAISS does not know the index {factory!r}; expected {_EXAMPLES}") from error
-
-
-def _parts(index: Any) -> Iterator[Any]:
-    """The index, what it is made of, and the transforms before it, each as the class that it is."""
-    index = faiss.downcast_index(index)
-    yield index
-    if isinstance(index, faiss.IndexPreTransform):
-        chain: Any = index.chain
-        for number in range(chain.size()):
-            yield faiss.downcast_VectorTransform(chain.at(number))
-    for inner in ("index", "base_index", "quantizer"):
-        if getattr(index, inner, None) is not None:
-            yield from _parts(getattr(index, inner))
-
-
-def _set(index: faiss.Index, name: str, value: float) -> bool:
-    """Set a parameter through FAISS's own interface, which finds the part of the index that has it; False where none has."""
-    try:
-        faiss.ParameterSpace().set_index_parameter(index, FAISS_NAMES.get(name, name), value)
-    except RuntimeError as error:
-        if "could not set parameter" not in str(error):
-            raise
-        return False
-    return True
-
-
-def _set_parameters(index: faiss.Index, wanted: Mapping[str, float], known: Collection[str], factory: str) -> dict[str, int]:
-    """Set some of the known parameters, no higher than they can be, and return the values that are now in force."""
-    settings = {}
-    lists = max((part.nlist for part in _parts(index) if isinstance(part, faiss.IndexIVF)), default=0)
-    for name, value in wanted.items():
-        if name not in known:
-            raise unknown(f"parameter of the index {factory}", name, known)
-        if value < 1 or value != int(value):
-            raise InputError(f"index {factory}: expected {name} as a whole number of at least 1, found {value:g}")
-        settings[name] = int(min(value, lists) if name == "nprobe" else value)
-    for name, value in settings.items():
-        _set(index, name, value)
-    return {name: settings[name] for name in DEFAULTS if name in settings}
-
-
-def _prepare_training(index: faiss.Index, seed: int) -> list[tuple[faiss.OPQMatrix, faiss.ProductQuantizer]]:
-    """Seed every clustering, and keep product quantisers from training longer than their gain is worth.
-
-    FAISS's own 240 rounds of clustering for an OPQ rotation take minutes on a small collection, where 26 do as well.
-    Returns the rotations with the quantisers that they train by: FAISS borrows these, so they must live meanwhile.
-    """
-    borrowed = []
-    for part in _parts(index):
-        if isinstance(part, faiss.OPQMatrix):
-            part.niter, part.niter_pq, part.niter_pq_0, part.max_train_points = 8, 2, 10, _CODES * _CODE_TRAINING
-            quantiser = faiss.ProductQuantizer(part.d_out, part.M, 8)
-            _settle(quantiser.cp, seed, 10)
-            part.pq = quantiser
-            borrowed.append((part, quantiser))
-        if isinstance(part, faiss.IndexIVF):
-            _settle(part.cp, seed, part.cp.niter)
-        if hasattr(part, "pq") and not isinstance(part, faiss.OPQMatrix):
-            _settle(part.pq.cp, seed, 10)
-            part.pq.cp.max_points_per_centroid = _CODE_TRAINING
-        if hasattr(part, "do_polysemous_training"):
-            # A minute of ordering codes for a filter by Hamming distance that is off; results are the same without.
-            part.do_polysemous_training = False
-    return borrowed
-
-
-def _settle(clustering: faiss.ClusteringParameters, seed: int, rounds: int) -> None:
-    clustering.seed, clustering.niter = 1234 + seed, rounds
-    clustering.min_points_per_centroid = 1  # below it FAISS prints a line; what few points cost shows in recall
 
 
 def _sample(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -307,13 +205,3 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(before)
-
-
-@contextmanager
-def _faiss_errors(trouble: str) -> Iterator[None]:
-    """Turn what FAISS throws into one sentence: of its message the part after the place in FAISS's sources."""
-    try:
-        yield
-    except RuntimeError as error:
-        reason = re.split(r"Error: '.*' failed: |Error: |\.cpp:\d+: ", str(error), flags=re.DOTALL)[-1].strip()
-        raise InputError(f"{trouble}: {reason}") from error

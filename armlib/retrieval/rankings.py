@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,8 +97,8 @@ def rerank_first_stage(
         raise InputError("there are no queries to re-rank candidates of")
     names = list(first_stage)
     documents = list(dict.fromkeys(document for found in first_stage.values() for document in found))
-    query_numbers = _rows("a query of the first stage is unknown", queries, names)
-    numbers = _rows("a candidate of the first stage is not in the collection", passages, documents)
+    query_numbers = known_rows("a query of the first stage is unknown", queries, names)
+    numbers = known_rows("a candidate of the first stage is not in the collection", passages, documents)
     settings: dict[str, Any] = {"batch_tokens": batch_tokens, "device": device}
     query_vectors = encode_rows(encoder, queries, query_numbers, query_length, description="queries", **settings)
     if passage_vectors is None:
@@ -124,6 +125,7 @@ def full_ranking(
     batch_tokens: int | None = None,
     device: str | torch.device | None = None,
     seed: int = 0,
+    own: AbstractSet[str] = frozenset(),
 ) -> tuple[Run, dict[str, Any]]:
     """Rank a whole collection for each query through an index.
 
@@ -137,6 +139,7 @@ def full_ranking(
         passage_vectors: (N, D) vectors of the passages in their order; None encodes them into memory.
         query_length, passage_length: maximum lengths in tokens.
         seed: of the index's clusterings.
+        own: queries that are documents of the collection under the same id; each is left out of its own ranking.
 
     Returns:
         run: up to ``k`` passages for each query with their cosine similarities (fewer where an index finds fewer).
@@ -153,7 +156,7 @@ def full_ranking(
     seconds: dict[str, float] = {}
     settings: dict[str, Any] = {"batch_tokens": batch_tokens, "device": device}
     with _timed(seconds, "encode queries"):
-        query_numbers = _rows("a query is unknown", queries, query_ids)
+        query_numbers = known_rows("a query is unknown", queries, query_ids)
         query_vectors = encode_rows(encoder, queries, query_numbers, query_length, description="queries", **settings)
     if passage_vectors is None:
         with _timed(seconds, "encode passages"):
@@ -169,14 +172,16 @@ def full_ranking(
         _as_many(searcher, passages)
     k = min(k, len(passages))
     with _timed(seconds, "search"):
-        scores, rows = searcher.search(query_vectors, k)
+        # One more, for what is left out of its own ranking.
+        scores, rows = searcher.search(query_vectors, min(k + bool(own), len(passages)))
+    run = {query: ranked(found, k) for query, found in without_own(to_run(scores, rows, query_ids, passages.ids), own).items()}
     about: dict[str, Any] = {
         "index": searcher.specification,
         "exact": searcher.exact,
         "passages": len(passages),
         "queries": len(query_ids),
         "k": k,
-        "found": float((rows >= 0).sum(axis=1).mean()),
+        "found": float(np.mean([len(found) for found in run.values()])),
     }
     depths = sorted({min(depth, k) for depth in RECALL_DEPTHS})
     if searcher.exact:
@@ -187,7 +192,7 @@ def full_ranking(
             _, exact_rows = ExactSearch(passage_vectors, device=search_device).search(query_vectors[some], k)
         recall = {str(depth): knn_intersection_measure(rows[some, :depth], exact_rows[:, :depth]) for depth in depths}
         about |= {"recall": recall, "recall_queries": len(some)}
-    return to_run(scores, rows, query_ids, passages.ids), about | {"seconds": seconds}
+    return run, about | {"seconds": seconds}
 
 
 def to_run(
@@ -211,19 +216,28 @@ def to_run(
     return run
 
 
+def without_own(run: Mapping[str, Mapping[str, float]], own: AbstractSet[str]) -> Run:
+    """A run in which no query of ``own`` finds the document of its own id: as in ArguAna, where queries are documents."""
+    return {
+        query: {document: score for document, score in found.items() if query not in own or document != query}
+        for query, found in run.items()
+    }
+
+
+def known_rows(trouble: str, store: TokenStore, names: Sequence[str]) -> np.ndarray:
+    """The rows of ids in a token store; the error for one that is not there says ``trouble`` first."""
+    try:
+        return np.asarray(store.rows(names), np.int64)
+    except InputError as error:
+        raise InputError(f"{trouble}: {error}") from error
+
+
 @contextmanager
 def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
     """Note the seconds that a block took."""
     start = time.perf_counter()
     yield
     seconds[step] = round(time.perf_counter() - start, 4)
-
-
-def _rows(trouble: str, store: TokenStore, names: Sequence[str]) -> np.ndarray:
-    try:
-        return np.asarray(store.rows(names), np.int64)
-    except InputError as error:
-        raise InputError(f"{trouble}: {error}") from error
 
 
 def _all_known(kind: str, wanted: Iterable[str], known: Mapping[str, int]) -> None:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import gzip
 import io
 import math
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from armlib.data.characters import check_id
+from armlib.data.text_files import finite_number, numbered_lines, whole_number
 from armlib.data.types import Run
 from armlib.errors import InputError
 from armlib.storage import atomic_file
 
 COLUMNS = "query id, Q0, document id, rank, score, tag"
-_GZIP_START = b"\x1f\x8b"
 
 
 def ranked(scores: Mapping[str, float], k: int | None = None) -> dict[str, float]:
@@ -40,26 +40,34 @@ def read_run(path: str | Path) -> Run:
         path: the file, plain or compressed by gzip (told by its contents).
 
     Raises:
-        InputError: there is no such file, it is damaged, a line is malformed (named by number), a document stands
-            twice under one query, or there is no result in it.
+        InputError: the file cannot be read, is damaged or is not UTF-8 text, a line is malformed (named by number), a
+            document stands twice under one query, or there is no result in it.
+
+    Warns:
+        UserWarning: lines have different tags, so that they may be several runs; they are read as one, as in trec_eval.
     """
     path = Path(path)
     run: Run = {}
+    tags: dict[str, None] = {}
     repeated: list[tuple[int, str, str]] = []
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         columns = line.split()
         if not columns:
             continue
         if len(columns) != 6:
             found = f"{len(columns)}: {line.strip()[:100]!r}"
-            raise InputError(f"{path}, line {number}: expected 6 columns ({COLUMNS}), found {found}")
-        query, _, document, _, written, _ = columns
-        try:
-            score = float(written)
-        except ValueError:
-            score = math.nan
-        if not math.isfinite(score):
-            raise InputError(f"{path}, line {number}: expected a finite number as score in column 5, found {written!r}")
+            raise InputError(f"{path}:{number}: expected 6 columns ({COLUMNS}), found {found}")
+        query, _, document, rank, written, tag = columns
+        score = finite_number(written)
+        if score is None:
+            raise InputError(f"{path}:{number}: expected a finite number as score in column 5, found {written!r}")
+        # Lines are many: a quick look at rank and ids is enough for nearly all of them.
+        if not (rank.isdigit() and rank.isascii()) and whole_number(rank) is None:
+            raise InputError(f"{path}:{number}: expected a whole number as rank in column 4, found {rank!r}")
+        if not (query.isprintable() and document.isprintable()):
+            check_id(query, "query id", f"{path}:{number}")
+            check_id(document, "document id", f"{path}:{number}")
+        tags[tag] = None
         results = run.setdefault(query, {})
         if document in results:
             repeated.append((number, query, document))
@@ -72,6 +80,9 @@ def read_run(path: str | Path) -> Run:
         )
     if not run:
         raise InputError(f"{path} holds no results; expected lines of 6 columns ({COLUMNS})")
+    if len(tags) > 1:
+        names = ", ".join(map(repr, list(tags)[:3])) + (", ..." if len(tags) > 3 else "")
+        warnings.warn(f"{path} has lines of {len(tags)} tags ({names}), which are read as one run", stacklevel=2)
     return {query: ranked(results) for query, results in run.items()}
 
 
@@ -87,11 +98,11 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
         tag: the name of the system, in the last column.
 
     Raises:
-        InputError: an id or the tag is empty or has white space in it, a score is not finite, there is nothing to
-            write, or the disk is full.
+        InputError: an id or the tag is empty or has white space or a control character in it, a score is not finite, there is
+            nothing to write, or the disk is full.
     """
     path = Path(path)
-    _check_word("tag", tag)
+    check_id(tag, "tag", f"cannot write {path}")
     if not any(run.values()):
         raise InputError(f"cannot write {path}: the run holds no results")
     with atomic_file(path) as draft, open(draft, "wb") as target:
@@ -104,39 +115,11 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
 
 
 def _write_query(text: IO[str], path: Path, query: str, results: Mapping[str, float], tag: str) -> None:
-    _check_word("query id", query)
+    check_id(query, "query id", f"cannot write {path}")
     for document, score in results.items():
-        _check_word("document id", document)
+        check_id(document, "document id", f"cannot write {path}")
         if not math.isfinite(score):
             where = f"document {document!r} for query {query!r}"
             raise InputError(f"cannot write {path}: the score of {where} is {score}; expected a finite number")
     lines = enumerate(ranked(results).items(), start=1)
     text.write("".join(f"{query} Q0 {document} {rank} {float(score)!r} {tag}\n" for rank, (document, score) in lines))
-
-
-def _check_word(kind: str, word: str) -> None:
-    if not isinstance(word, str) or word.split() != [word]:
-        raise InputError(f"the {kind} {word!r} cannot stand in a TREC run file; expected text without white space")
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a text file, plain or compressed, numbered from 1."""
-    if not path.is_file():
-        raise InputError(f"there is no run file {path}")
-    number = 0
-    with open(path, "rb") as raw:
-        compressed = raw.read(2) == _GZIP_START
-    with _damage_named(path, lambda: number), (gzip.open if compressed else open)(path, "rt", encoding="utf8") as lines:
-        for number, line in enumerate(lines, start=1):  # noqa: B007  the last number is read when a later line fails
-            yield number, line
-
-
-@contextmanager
-def _damage_named(path: Path, lines_read: Callable[[], int]) -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        where = f"{path} is damaged after line {lines_read()}"
-        raise InputError(f"{where}: expected a whole gzip file, but {error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text after line {lines_read()}: {error.reason}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from armlib.data.characters import check_text
 from armlib.data.collection import Collection
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.token_stores import passage_tokens
@@ -41,12 +42,24 @@ class Searcher:
         """The k passages nearest to the question, best first.
 
         Raises:
-            InputError: the question is empty.
+            InputError: what `check_question` raises.
         """
-        if not question.strip():
-            raise InputError("the question is empty")
+        check_question(question, k)
         vector = encode_texts(self.encoder, [self.encoder.prompts.query + question], self.query_length)
         scores, rows = self.index.search(vector, min(k, len(self.passages)))
         ids = [self.passages.ids[row].decode() for row in rows[0]]
         texts = self.collection.corpus.texts(ids)
         return [Hit(float(score), name, texts[name]) for score, name in zip(scores[0], ids, strict=True)]
+
+
+def check_question(question: str, k: int) -> None:
+    """Refuse what cannot be searched for, before anything is encoded.
+
+    Raises:
+        InputError: the question is empty or no text that UTF-8 can hold, or k is not at least 1.
+    """
+    if not isinstance(question, str) or not question.strip():
+        raise InputError("the question is empty")
+    check_text(question, "question", "search")
+    if k < 1:
+        raise InputError(f"expected at least 1 passage to show, found k={k}")

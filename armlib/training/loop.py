@@ -70,6 +70,7 @@ def train(
     accelerator: Accelerator | None = None,
     validate: Validate | None = None,
     checkpoints: Path | None = None,
+    name: str = "",
 ) -> TrainingRun:
     """Fine-tune the encoder in place.
 
@@ -85,9 +86,11 @@ def train(
         validate: called with the encoder, returns measures among which is nDCG@10.
         checkpoints: a folder for them, the same for all processes; a training run that was stopped there goes on, on a CPU to
             the same bits.
+        name: of the training run, such as the key of its experiment; it is written into checkpoints.
 
     Raises:
-        InputError: the loss is not finite any more, the batches end before the first step, or the disk is full.
+        InputError: the loss is not finite any more, the batches end before the first step, the checkpoints are of another training
+            run (of another name, loss, optimiser or shape of the encoder), or the disk is full.
         Stopped: SIGTERM came, to this process or to another one of the training run.
     """
     accelerator = accelerator or default_accelerator()
@@ -98,7 +101,9 @@ def train(
     trace, validations, step = Trace(), [], 0
     best: dict[str, Any] = {"value": float("-inf"), "step": 0, "weights": None}
 
-    state = load_checkpoint(checkpoints, accelerator) if checkpoints else None
+    shapes = {parameter: list(value.shape) for parameter, value in encoder.state_dict().items()}
+    of = {"name": name, "loss": str(loss), "optimizer": type(optimizer).__name__, "shapes": shapes}
+    state = load_checkpoint(checkpoints, accelerator, of) if checkpoints else None
     if state:
         encoder.load_state_dict(state["encoder"])
         optimizer.load_state_dict(state["optimizer"])
@@ -111,7 +116,7 @@ def train(
         state: dict[str, Any] = {"encoder": encoder.state_dict(), "optimizer": optimizer.state_dict(), "trace": trace.state()}
         state |= {"validations": validations, "best": best, "step": step}
         if checkpoints and accelerator.is_main_process:
-            save_checkpoint(checkpoints, step, state)
+            save_checkpoint(checkpoints, step, state, of)
         saved_at = time.monotonic()
 
     def stale() -> bool:

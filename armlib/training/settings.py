@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from armlib.errors import InputError, unknown
@@ -53,3 +54,9 @@ class Settings:
             raise unknown("selection", self.selection, SELECTIONS)
         if self.steps < 0 or self.validate_every < 1 or self.patience < 1:
             raise InputError("training needs steps >= 0, validate_every >= 1 and patience >= 1")
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        for name, most in {"learning_rate": math.inf, "weight_decay": math.inf, "clip_norm": math.inf, "decay": 1.0}.items():
+            value = getattr(self, name)
+            if value is not None and not (0 <= value <= most and math.isfinite(value)):
+                raise InputError(f"training needs {name} as a finite number from 0{' to 1' if most == 1 else ''}, not {value}")

@@ -22,6 +22,7 @@ from armlib.evaluation.evaluate import DEPTH, FULL_RANKING
 from armlib.evaluation.measures import Evaluation, default_measures, evaluate, mean_evaluation
 from armlib.experiments.result import Result
 from armlib.names import load_collection
+from armlib.retrieval.rankings import without_own
 from armlib.retrieval.run_files import read_run
 from armlib.training.settings import MEASURE
 
@@ -158,8 +159,9 @@ def _by_seed(results: Iterable[Result]) -> list[Result]:
 
 
 def measure_run(run: Run, collection: Collection) -> Evaluation:
-    """The paper's measures of a run, by a collection's judgments and its own relevance grade."""
-    return evaluate(run, collection.qrels(), default_measures(collection.relevant_from))
+    """The paper's measures of a run, by a collection's judgments and its own relevance grade; no query finds itself."""
+    others = without_own(run, collection.queries_in_corpus())
+    return evaluate(others, collection.qrels(), default_measures(collection.relevant_from))
 
 
 def _parse(text: str) -> tuple[str, Path, str]:

@@ -19,7 +19,9 @@ examples:
 
 Chapters: distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines. What is finished is not trained again;
 the training run of a worker that was lost goes on, on another worker, from its last checkpoint. The workers of a scheduler of
-your own (SSH, Slurm, Kubernetes: whatever Dask starts) need this package, the data and the folder of the runs.
+your own (SSH, Slurm, Kubernetes: whatever Dask starts) need this package, the data and the folder of the runs. Whoever reaches a
+tcp:// address can run code there, so its network must be one that you trust; a tls:// one takes its certificates from Dask's
+configuration. The workers of this machine listen to nobody else.
 """
 FIGURE_EXAMPLES = """\
 examples:
@@ -45,7 +47,7 @@ def _add_sweep(commands: Any) -> None:
     add_store_options(parser, precision=True)
     parser.add_argument("--chapter", nargs="+", metavar="NAME", help="only the training runs of these chapters (default: all)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes of this machine (default: the profile's jobs)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, whose workers are used instead")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler on a trusted network, whose workers are used")
     parser.add_argument("--list", action="store_true", help="train nothing; print the state of each training run")
 
 

@@ -11,14 +11,13 @@ from torch import nn
 from transformers import AutoModel
 
 from armlib.data.collection import Collection
-from armlib.data.types import Run
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.evaluation.measures import evaluate
 from armlib.experiments.experiment import Experiment
 from armlib.names import load_collection, load_encoder
 from armlib.retrieval.encoding import encode_rows
-from armlib.retrieval.rankings import rerank
+from armlib.retrieval.rankings import rerank, without_own
 from armlib.training.settings import MEASURE
 
 
@@ -37,7 +36,8 @@ class Reranking:
     def __init__(self, collection: Collection, encoder: BiEncoder, passage_length: int) -> None:
         self.name, self.passage_length, self.qrels = collection.name, passage_length, collection.qrels()
         self.queries, self.passages = query_tokens(collection, encoder), passage_tokens(collection, encoder, passage_length)
-        self.candidates: Run = {query: found for query, found in collection.first_stage().items() if query in self.qrels}
+        judged = {query: found for query, found in collection.first_stage().items() if query in self.qrels}
+        self.candidates = without_own(judged, collection.queries_in_corpus())
         self.documents = list(dict.fromkeys(document for found in self.candidates.values() for document in found))
         self.query_rows = np.asarray(self.queries.rows(list(self.candidates)), np.int64)
         self.query_tokens = np.asarray(self.queries.lengths[self.query_rows])

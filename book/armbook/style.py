@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from armlib.storage import disk_errors
+
 # Load the backend now: the one of notebooks turns on interactive drawing, which the end of an rc_context would take back.
 plt.switch_backend(matplotlib.get_backend())
 
@@ -125,9 +127,9 @@ def save(figure: Figure, name: str) -> list[Path]:
     The same data give the same bytes.
     """
     folder = Path(os.environ.get("ARMLIB_FIGURES", "figures/generated"))
-    folder.mkdir(parents=True, exist_ok=True)
     made = []
-    with plt.rc_context(STYLE):
+    with plt.rc_context(STYLE), disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
         for suffix, stamp in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
             made.append(folder / f"{name}.{suffix}")
             figure.savefig(made[-1], metadata=stamp)

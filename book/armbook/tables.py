@@ -15,8 +15,10 @@ from pandas.io.formats.style import Styler
 
 from armbook.results import half_range
 from armlib.demo import docstrings
+from armlib.evaluation.tables import write_csv
 from armlib.experiments.provenance import machine_line
 from armlib.experiments.result import Result
+from armlib.storage import disk_errors
 
 
 def shortened(text: str, width: int, mark: str = " [...]") -> str:
@@ -90,10 +92,11 @@ def provenance(results: Sequence[Result]) -> str:
 def save(table: pd.DataFrame, name: str) -> list[Path]:
     """Export a table as CSV and LaTeX into ``$ARMLIB_FIGURES``, by default ``figures/generated``."""
     folder = Path(os.environ.get("ARMLIB_FIGURES", "figures/generated"))
-    folder.mkdir(parents=True, exist_ok=True)
     made = [folder / f"{name}.csv", folder / f"{name}.tex"]
-    table.to_csv(made[0])
-    made[1].write_text(table.to_latex(escape=True), encoding="utf8")
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_csv(table, made[0])
+        made[1].write_text(table.to_latex(escape=True), encoding="utf8")
     return made
 
 
@@ -107,13 +110,21 @@ def cell(mean: float, spread: float | None, mark: str, digits: int = 3) -> str:
 
 
 def show_marked(table: pd.DataFrame, name: str, caption: str) -> Styler:
-    """A table of text for a page or for LaTeX, with what is marked best in bold.
+    """A table of text for a page, with what is marked best in bold.
 
     Args:
         table: cells of text; those that end in ``best`` lose the word and become bold.
         name: unlike that of any other table on the page.
         caption: a sentence above the table.
     """
+    return _styled(_escaped(table, html.escape), name, html.escape(caption))
+
+
+def _escaped(table: pd.DataFrame, escape: Callable[[str], str]) -> pd.DataFrame:
+    return table.map(lambda cell: escape(str(cell)), na_action="ignore").rename(columns=lambda name: escape(str(name)))
+
+
+def _styled(table: pd.DataFrame, name: str, caption: str) -> Styler:
     styler = Styler(table, uuid=name, cell_ids=False, caption=caption).hide(axis="index")
     styler = styler.set_table_attributes('class="dataframe"')  # as all other tables of a page, whose style it shares
     styler = styler.format(lambda text: str(text).removesuffix(f" {BEST}"), na_rep=DASH)
@@ -123,9 +134,10 @@ def show_marked(table: pd.DataFrame, name: str, caption: str) -> Styler:
 def save_marked(table: pd.DataFrame, name: str, caption: str) -> list[Path]:
     """Export a table of text as `save` does, in LaTeX with the caption and in bold what is best."""
     made = save(table, name)
-    escaped = table.map(_for_latex).set_axis(table.columns.map(lambda levels: tuple(map(_for_latex, levels))), axis="columns")
-    text = show_marked(escaped, name, _for_latex(caption)).to_latex(hrules=True, convert_css=True, multicol_align="c")
-    made[1].write_text(text, encoding="utf8")
+    styler = _styled(_escaped(table, _for_latex), name, _for_latex(caption))
+    text = styler.to_latex(hrules=True, convert_css=True, multicol_align="c")
+    with disk_errors(made[1]):
+        made[1].write_text(text, encoding="utf8")
     return made
 
 

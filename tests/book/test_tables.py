@@ -41,6 +41,18 @@ def test_comparison_averages_over_seeds(results, tmp_path, monkeypatch) -> None:
     assert r"\begin{tabular}" in latex.read_text() and column["adaptive"] in latex.read_text()
 
 
+def test_names_are_shown_and_never_read_as_markup_or_formulas(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
+    name = "<script>alert(1)</script>"
+    table = pd.DataFrame([["=1+1 best", name]], columns=pd.MultiIndex.from_tuples([("a", name), ("a", "@b")]))
+    shown = tables.show_marked(table, "t", f"On {name}").to_html()
+    assert "<script" not in shown and shown.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 3
+    assert "font-weight: bold" in shown and "=1+1<" in shown.replace("&amp;", "&")
+    csv, _ = tables.save_marked(table, "t", f"On {name}")
+    assert csv.read_text() == f",a,a\n,{name},'@b\n0,'=1+1 best,{name}\n"
+    assert "<script" not in tables.as_html(table.set_axis(["x", name], axis="columns").set_axis([name], axis="index"), index=True)
+
+
 def test_provenance_names_keys_and_fingerprints(results) -> None:
     lines = tables.provenance(results)
     assert "- 3 training runs on Processor, 1 of 2 cores, 4.0 GiB: 48 s in all, finished 2026-01-01T00:00:00+00:00\n" in lines

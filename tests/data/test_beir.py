@@ -83,14 +83,23 @@ def test_own_triples_are_preferred_and_checked(folder):
         ("corpus.jsonl", "[1]", r"corpus\.jsonl:4: .* got list"),
         ("corpus.jsonl", '{"_id": "d"}', r"corpus\.jsonl:4: .* text is missing"),
         ("corpus.jsonl", '{"_id": "d", "text": 5}', r"corpus\.jsonl:4: .* text is not a text"),
+        ("corpus.jsonl", '{"_id": true, "text": "x"}', r"corpus\.jsonl:4: .* _id is not a text"),
+        ("corpus.jsonl", '{"_id": 1.0, "text": "x"}', r"corpus\.jsonl:4: .* _id is not a text"),
+        ("corpus.jsonl", '{"_id": "d", "text": "x", "text": "y"}', r"corpus\.jsonl:4: .*a key comes twice among _id, text, text"),
+        ("corpus.jsonl", '{"_id": "d", "title": 5, "text": "x"}', r"corpus\.jsonl:4: expected a text as title, got int"),
+        ("corpus.jsonl", '{"_id": "d", "text": "x", "n": ' + 5000 * "9" + "}", r"corpus\.jsonl:4: .*not JSON \(Exceeds the limit"),
+        ("corpus.jsonl", '{"_id": ' + 100_000 * "[", r"corpus\.jsonl:4: .*not JSON \(maximum recursion depth"),
+        ("corpus.jsonl", '{"_id": "d", "text": "x\\ud83d"}', r"corpus\.jsonl:4: the text holds '\\ud83d', half a surrogate pair"),
+        ("corpus.jsonl", '{"_id": "d", "title": "\\udc00", "text": "x"}', r"corpus\.jsonl:4: the title holds '\\udc00'"),
+        ("queries.jsonl", '{"_id": "s", "text": "\\ud800"}', r"queries\.jsonl:3: the text holds '\\ud800'"),
+        ("queries.jsonl", '{"_id": "s 1", "text": "x"}', r"queries\.jsonl:3: the query id 's 1' cannot stand in a TREC run"),
         ("corpus.jsonl", '{"_id": "a", "text": "x"}', r"corpus\.jsonl:4: document 'a' comes a second time"),
         ("queries.jsonl", '{"_id": "q", "text": "x"}', r"queries\.jsonl:3: query 'q' comes a second time"),
         ("queries.jsonl", '{"text": "x"}', r"queries\.jsonl:3: .* _id is missing"),
         ("qrels/train.tsv", "q\tb", r"train\.tsv:3: expected 3 columns .*\(query-id, corpus-id, score\), got 2"),
         ("qrels/train.tsv", "q\tb\t1.5", r"train\.tsv:3: expected a whole number as score, got '1.5'"),
         ("qrels/train.tsv", "q\ta\t2", r"train\.tsv:3: query 'q' and document 'a' are judged 2, but 1 in a line before"),
-        ("qrels/train.tsv", "q\tz\t1", r"train\.tsv:3: document 'z' does not exist in .*corpus\.jsonl"),
-        ("qrels/train.tsv", "z\ta\t1", r"train\.tsv:3: query 'z' does not exist in .*queries\.jsonl"),
+        ("qrels/train.tsv", "q\tb c\t1", r"train\.tsv:3: the document id 'b c' cannot stand in a TREC run"),
     ],
 )
 def test_malformed_lines_are_named(folder, file, line, message):
@@ -99,10 +108,76 @@ def test_malformed_lines_are_named(folder, file, line, message):
         load_collection(folder).qrels()
 
 
-def test_a_missing_header_is_named(folder):
-    (folder / "qrels" / "train.tsv").write_text("q\ta\t1\n")
-    with pytest.raises(InputError, match=r"train\.tsv:1: expected the header query-id TAB corpus-id TAB score, got q, a, 1"):
+@pytest.mark.parametrize(
+    "name",
+    ["d 1", " d", "d\t", "d\u00a01", "d\u2028", "d\u3000", "d\u0085", "d\u001f", "\u001b[2J", "d\u0000", "\ufeffd", "\ud800", ""],
+)
+def test_ids_that_could_not_stand_in_a_run_are_refused_when_they_are_read(folder, name):
+    append(folder / "corpus.jsonl", json.dumps({"_id": name, "text": "x"}) + "\n")
+    with pytest.raises(
+        InputError, match=r"corpus\.jsonl:4: the document id .* cannot stand in a TREC run: expected a text without"
+    ):
+        list(load_collection(folder).documents())
+
+
+@pytest.mark.parametrize("name", ["NA", "null", "nan", "None", "Ünï-7", "\u200b1", "q\u0301", 7, "https://a.b/c?d=e#f"])
+def test_all_other_ids_stay_as_they_are(folder, name):
+    append(folder / "corpus.jsonl", json.dumps({"_id": name, "text": "x"}) + "\n")
+    append(folder / "queries.jsonl", json.dumps({"_id": name, "text": "x"}, ensure_ascii=False) + "\n")
+    append(folder / "qrels" / "train.tsv", f"{name}\t{name}\t1\n")
+    append(folder / "triples.train.tsv", f"{name}\t{name}\ta\n")
+    collection = load_collection(folder)
+    assert str(name) in collection.corpus.ids and collection.queries() == {"q": "one", str(name): "x"}
+    assert collection.qrels()[str(name)] == {str(name): 1} and list(collection.triples()) == [(str(name), str(name), "a")]
+
+
+def test_byte_order_marks_are_read_away(folder):
+    append(folder / "triples.train.tsv", "q\ta\tb\n")
+    plain = load_collection(folder)
+    expected = (plain.fingerprint(), list(plain.documents()), plain.queries(), plain.qrels(), list(plain.triples()))
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/train.tsv", "triples.train.tsv"):
+        data = b"\xef\xbb\xbf" + (folder / name).read_bytes()
+        (folder / name).unlink()
+        (folder / f"{name}.gz").write_bytes(gzip.compress(data))
+    marked = load_collection(folder)
+    assert (marked.fingerprint(), list(marked.documents()), marked.queries(), marked.qrels(), list(marked.triples())) == expected
+
+
+def test_judgments_of_what_does_not_exist_are_counted(folder):
+    append(folder / "qrels" / "train.tsv", "q\tz\t1\nq\ty\t1\ns\ta\t1\nq\tb\t1\n")
+    collection = load_collection(folder)
+    with pytest.warns(UserWarning) as caught:
+        qrels = collection.qrels()
+    assert [str(each.message).partition(" of ")[2] for each in caught] == [
+        f"5 judgments of {folder}/train name queries that are not in {folder}/queries.jsonl, such as 's'; they are left out",
+        f"5 judgments of {folder}/train name documents that are not in {folder}/corpus.jsonl, such as 'z'; they count as not found",
+    ]
+    assert [str(each.message)[0] for each in caught] == ["1", "2"]
+    assert qrels == {"q": {"a": 1, "z": 1, "y": 1, "b": 1}} and collection.queries() == {"q": "one"}
+    with pytest.warns(UserWarning, match="2 of 4 relevant judgments of .* make no triples"):
+        assert {positive for _, positive, _ in collection.triples()} == {"a", "b"}
+
+
+@pytest.mark.parametrize(("line", "kind"), [("q\tz\t1", "documents"), ("z\ta\t1", "queries")])
+def test_judgments_of_nothing_that_exists_are_refused(folder, line, kind):
+    (folder / "qrels" / "train.tsv").write_text(f"query-id\tcorpus-id\tscore\n{line}\n")
+    with pytest.raises(InputError, match=rf"^all 1 judgments of .* name {kind} that are not in .*, such as 'z': expected"):
         load_collection(folder).qrels()
+
+
+def test_judgments_may_have_trecs_four_columns(folder):
+    before = load_collection(f"{folder}/test")
+    fingerprint = before.fingerprint()
+    (folder / "qrels" / "test.tsv").write_text("r 0 b 2\nr 0 c 0.0\n")
+    trec = load_collection(f"{folder}/test")
+    assert trec.qrels() == before.qrels() and trec.fingerprint() == fingerprint
+
+
+def test_only_files_of_judgments_are_splits(folder):
+    shutil.copy(folder / "qrels" / "test.tsv", folder / "qrels" / "test.tsv.bak")
+    (folder / "qrels" / "test.tsv.gz").write_bytes(gzip.compress((folder / "qrels" / "test.tsv").read_bytes()))
+    with pytest.raises(InputError, match=r"\(available: test, train\)$"):
+        load_collection(f"{folder}/none")
 
 
 def test_missing_files_and_splits(folder):

@@ -9,6 +9,7 @@ import pytest
 from armlib.data import corpus as corpus_module
 from armlib.data.corpus import Corpus, shared_corpus, slug
 from armlib.data.types import Document
+from armlib.errors import InputError
 from armlib.names import load_collection
 
 DOCUMENTS = [Document("a", "one"), Document("b", "two words"), Document("c", "three")]
@@ -62,6 +63,18 @@ def test_empty_documents_are_told_once_whether_held_or_not(monkeypatch: pytest.M
     with pytest.warns(UserWarning, match=r"^4 empty documents in holes are kept as they are: a, b, c, \.\.\.$"):
         list(empty.documents())
     assert len(list(empty.documents())) == 4, "a second warning would be an error here"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (Document("two words", "text"), "holes: the document id 'two words' cannot stand in a TREC run: expected a text without"),
+        (Document("d", "half \ud83d"), r"holes: the text of document 'd' holds '\\ud83d', half a surrogate pair: expected text"),
+    ],
+)
+def test_what_could_not_be_written_is_refused(document: Document, said: str) -> None:
+    with pytest.raises(InputError, match=f"^{said}"):
+        Corpus("holes", lambda: iter([*DOCUMENTS, document])).fingerprint()
 
 
 def test_the_fingerprint_is_of_ids_and_texts_or_what_is_given_for_it(corpus: Corpus, reads: list[str]) -> None:

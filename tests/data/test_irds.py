@@ -123,6 +123,7 @@ def test_relevant_judgments_of_documents_that_do_not_exist(tmp_path, monkeypatch
         (OSError("Expected md5 hash to be a but got b"), "Expected md5 hash to be a but got b"),
         (EOFError("Compressed file ended before the end-of-stream marker"), "Compressed file ended before"),
         (RuntimeError("All download sources failed"), "All download sources failed"),
+        (KeyError("query_id"), "KeyError 'query_id'"),
     ],
 )
 def test_failed_downloads_are_one_sentence(monkeypatch, error, said):
@@ -136,6 +137,25 @@ def test_failed_downloads_are_one_sentence(monkeypatch, error, said):
         collection.queries()
     assert str(caught.value).startswith("cannot get the queries of beir/nfcorpus/train through ir_datasets: ")
     assert said in str(caught.value) and "run it again to go on" in str(caught.value) and "IR_DATASETS_HOME" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "row", "said"),
+    [
+        ("queries", ("q 1", "text"), "beir/scifact/train: the query id 'q 1' cannot stand in a TREC run"),
+        ("queries", ("q", "half \ud83d"), r"beir/scifact/train: the text of query 'q' holds '\\ud83d', half a surrogate pair"),
+        ("docs", ("d\u2028", "text", "title"), r"beir/scifact: the document id 'd\\u2028' cannot stand in a TREC run"),
+        ("docs", ("d", "half \ude00", "title"), r"beir/scifact: the text of document 'd' holds '\\ude00', half a surrogate pair"),
+        ("qrels", ("q", "d", 1 << 31, "0"), "beir/scifact/train: the grade 2147483648 is out of range"),
+    ],
+)
+def test_ids_texts_and_grades_that_cannot_be_used_are_refused(monkeypatch, part, row, said):
+    collection = irds.IrDataset("beir/scifact/train")
+    monkeypatch.setattr(irds, "shared_corpus", lambda key, make: make())
+    kind = getattr(collection._source, f"{part}_cls")()
+    monkeypatch.setattr(collection._source, f"{part}_iter", lambda: iter([kind(*row)]), raising=False)
+    with pytest.raises(InputError, match=f"^{said}"):
+        list(collection.documents() if part == "docs" else getattr(collection, part)())
 
 
 @pytest.mark.slow

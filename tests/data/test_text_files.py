@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from armlib.data.text_files import columns, numbered_lines, write_columns
+from armlib.data.text_files import columns, finite_number, numbered_lines, whole_number, write_columns
 from armlib.errors import InputError
 
 
@@ -23,11 +23,38 @@ def test_a_cut_off_gzip_file_is_told(tmp_path):
         list(numbered_lines(path))
 
 
-def test_what_is_not_gzip(tmp_path):
-    path = tmp_path / "a.gz"
-    path.write_bytes(b"plain text")
-    with pytest.raises(InputError, match="not whole gzip data after line 0"):
-        list(numbered_lines(path))
+@pytest.mark.parametrize("name", ["a.gz", "a.txt"])
+def test_contents_tell_what_is_compressed(tmp_path, name):
+    for data in (b"one\ntwo\n", gzip.compress(b"one\n") + gzip.compress(b"two\n")):
+        (tmp_path / name).write_bytes(data)
+        assert list(numbered_lines(tmp_path / name)) == [(1, "one"), (2, "two")]
+    (tmp_path / name).write_bytes(gzip.compress(b"one\n") + b"noise")
+    with pytest.raises(InputError, match="is not whole gzip data after line "):
+        list(numbered_lines(tmp_path / name))
+
+
+def test_byte_order_marks_are_read_away_wherever_a_line_begins(tmp_path):
+    path = tmp_path / "a.txt"
+    for data in ("\ufeffone\ntwo\n", "\ufeffone\n\ufefftwo\n", "\ufeff\ufeffone\n\ufeff\ntwo\n"):
+        for packed in (data.encode(), gzip.compress(data.encode())):
+            path.write_bytes(packed)
+            assert [line for _, line in numbered_lines(path)] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("utf-16", "is UTF-16 text: expected UTF-8, which 'iconv -f UTF-16 -t UTF-8' makes of it"),
+        ("utf-16-be", "a.txt:1: expected UTF-8 text, got a NUL character"),
+        ("utf-32-be", "a.txt:1: expected UTF-8 text, got a NUL character"),
+        ("latin-1", "a.txt:2: expected UTF-8 text"),
+    ],
+)
+def test_other_encodings_are_told(tmp_path, encoding, message):
+    for data in ("one\nzwölf\n".encode(encoding), gzip.compress("one\nzwölf\n".encode(encoding))):
+        (tmp_path / "a.txt").write_bytes(data)
+        with pytest.raises(InputError, match=message):
+            list(numbered_lines(tmp_path / "a.txt"))
 
 
 def test_missing_files_and_folders(tmp_path):
@@ -35,13 +62,26 @@ def test_missing_files_and_folders(tmp_path):
         list(numbered_lines(tmp_path / "b.tsv"))
     with pytest.raises(InputError, match="is a folder, expected a file"):
         list(numbered_lines(tmp_path))
+    (tmp_path / "file").touch()
+    for path, said in ((tmp_path / "file" / "b.tsv", "Not a directory"), (tmp_path / ("b" * 300), "File name too long")):
+        with pytest.raises(InputError, match=f"^cannot read .*: {said}$"):
+            list(numbered_lines(path))
 
 
-def test_what_is_not_utf8(tmp_path):
+def test_the_line_that_is_not_utf8_is_named(tmp_path):
     path = tmp_path / "a.tsv"
-    path.write_bytes(b"good\nb\xff\n")
-    with pytest.raises(InputError, match=r"a\.tsv:\d+: expected UTF-8 text"):
+    path.write_bytes(b"good\n" * 9 + b"b\xff\n" + b"good\n" * 9)
+    with pytest.raises(InputError, match=r"a\.tsv:10: expected UTF-8 text"):
         list(numbered_lines(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "finite"),
+    [("1", 1, 1.0), ("-2", -2, -2.0), ("+3.00", 3, 3.0), ("1.5", None, 1.5), ("1e3", None, 1000.0)]
+    + [(text, None, None) for text in ("", "1_0", "٣", "１", "nan", "inf", "-Infinity", "1e999", "0x1", "1 0", 5000 * "9")],
+)
+def test_numbers_are_written_in_ascii_digits(text, whole, finite):
+    assert whole_number(text) == whole and finite_number(text) == finite
 
 
 def test_columns_are_counted_and_filled(tmp_path):

@@ -77,6 +77,7 @@ def original(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Non
     _FOLDER[:] = [folder]
 
 
+@pytest.mark.slow
 @tried_on("encoder folders", st.sampled_from(FILES), st.data())
 def test_embeddings_are_what_the_folder_says(tmp_path: Path, name: str, data: st.DataObject) -> None:
     file = _FOLDER[0] / name

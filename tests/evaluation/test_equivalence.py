@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import strategies as st
 from scipy import stats
 
 from armlib.errors import InputError
-from armlib.evaluation.equivalence import DAGGER, compare, compare_runs, equivalence
+from armlib.evaluation.equivalence import DAGGER, compare, compare_pairs, compare_runs, equivalence
 from armlib.evaluation.measures import Evaluation
 from armlib.retrieval.run_files import read_run, write_run
+from fuzzing import tried_on
 
 
 def test_equivalence_agrees_with_a_calculation_by_hand():
@@ -107,6 +109,45 @@ def test_reference_may_be_any_system():
         compare(group, "nDCG@10")
 
 
+def test_pairs_are_corrected_over_pairs_and_measures():
+    group = _group(a=0.0, b=0.01, c=-0.2)
+    for each in group.values():
+        each.per_query["AP"] = each.per_query["nDCG@10"] ** 2
+    table = compare_pairs(group, [("b", "a"), ("c", "a")], margin=0.05, alpha=0.1)
+    assert table[["measure", "system", "baseline"]].to_numpy().tolist() == [
+        ["nDCG@10", "b", "a"],
+        ["nDCG@10", "c", "a"],
+        ["AP", "b", "a"],
+        ["AP", "c", "a"],
+    ]
+    for row in table.to_dict("records"):
+        alone = equivalence(group[row["system"]].scores(row["measure"]), group["a"].scores(row["measure"]), 0.05, 0.1)
+        assert [row[name] for name in ("difference", "low", "high", "p")] == [alone.difference, alone.low, alone.high, alone.p]
+        assert row["corrected p"] == pytest.approx(min(1, 4 * alone.p)) and row["equivalent"] == (row["corrected p"] < 0.1)
+    assert table["equivalent"].tolist() == [True, False, True, False]
+    assert compare_pairs(group, []).empty and compare_pairs({}, []).empty
+
+
+SCORES = st.lists(st.tuples(*[st.floats(0, 1, width=32) | st.sampled_from([0.0, 0.5, 1.0])] * 2), min_size=1, max_size=12)
+
+
+@tried_on("equivalence", SCORES, st.floats(1e-3, 0.5), st.floats(1e-3, 0.499))
+def test_statistics_are_scipys(folder, pairs, margin, alpha):
+    first, second = np.array(pairs, float).T
+    found = equivalence(first, second, margin, alpha)
+    differences = first - second
+    assert found.difference == pytest.approx(differences.mean(), abs=1e-12) and found.queries == len(pairs)
+    assert found.low <= found.difference + 1e-12 and found.difference <= found.high + 1e-12 and 0 <= found.p <= 1
+    if np.ptp(differences) > 1e-6:
+        above = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+        below = stats.ttest_1samp(differences, margin, alternative="less").pvalue
+        assert found.p == pytest.approx(max(above, below), rel=1e-6, abs=1e-12)
+        interval = stats.ttest_1samp(differences, 0).confidence_interval(1 - 2 * alpha)
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=1e-6, abs=1e-9)
+    back = equivalence(second, first, margin, alpha)
+    assert (back.p, back.low, back.high) == pytest.approx((found.p, -found.high, -found.low), rel=1e-6, abs=1e-9)
+
+
 def test_ours_is_compared_with_any_run_file(tmp_path, shared_data, qrels):
     published = shared_data / "runs" / "dl20.ance.run.gz"
     ours = read_run(published)
@@ -117,5 +158,5 @@ def test_ours_is_compared_with_any_run_file(tmp_path, shared_data, qrels):
     assert table["equivalent"].to_dict() == {"ance": False, "written": True, "in memory": True, "bm25": False}
     assert table.loc["bm25", "mean"] == pytest.approx(0.4936, abs=5e-5)
     (tmp_path / "bad.run").write_text("q Q0\n")
-    with pytest.raises(InputError, match=r"run 'bad': .*bad\.run, line 1"):
+    with pytest.raises(InputError, match=r"run 'bad': .*bad\.run:1"):
         compare_runs({"bad": tmp_path / "bad.run"}, qrels["dl20"], "nDCG@10")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
+import requests
 import torch
+from dask.distributed import Client, Security
 
 from armlib.errors import InputError
 from armlib.experiments import cluster
@@ -38,6 +42,65 @@ def trainings(folder: Path) -> dict[int, Path]:
             if file.path.startswith(str(folder / ".locks")):
                 found[child.pid] = folder / ".unfinished" / Path(file.path).stem / "checkpoints"
     return found
+
+
+def certificates_of(client: Client) -> dict[str, str]:
+    """Dask's configuration with the certificate of a cluster, as its user would write it for one of his own."""
+    security = client.security
+    return {
+        "distributed.comm.tls.ca-file": security.tls_ca_file,
+        "distributed.comm.tls.client.key": security.tls_client_key,
+        "distributed.comm.tls.client.cert": security.tls_client_cert,
+    }
+
+
+@pytest.mark.slow
+def test_nobody_else_can_use_the_workers_of_this_machine(monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "SECONDS_TO_CONNECT", 5)
+    with cluster.workers_here(1) as client:
+        addresses = [client.scheduler.address, *client.scheduler_info()["workers"]]
+        assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
+        (scheduler, *_) = addresses
+        for address in (scheduler, scheduler.replace("tls://", "tcp://")):
+            with pytest.raises(InputError, match="Dask scheduler"), cluster.workers_of(address) as other:
+                other.submit(os.getpid).result()
+        with pytest.raises(OSError, match="TLS"):
+            Client(scheduler, security=Security.temporary(), timeout=5)
+        me = psutil.Process()
+        listening = [
+            port for each in (me, *me.children(recursive=True)) for port in each.net_connections("tcp") if port.status == "LISTEN"
+        ]
+        assert len(listening) >= 3 and {port.laddr.ip for port in listening} == {"127.0.0.1"}
+        pages = [
+            requests.get(f"http://127.0.0.1:{port.laddr.port}/info/main/workers.html", timeout=2)
+            for port in listening
+            if plain(port)
+        ]
+        assert {page.status_code for page in pages} <= {404}
+        assert client.submit(os.getpid).result() != os.getpid(), "who started them can"
+
+
+def plain(port) -> bool:
+    """Whether something answers by HTTP."""
+    try:
+        return bool(requests.get(f"http://127.0.0.1:{port.laddr.port}/", timeout=2).status_code)
+    except requests.RequestException:
+        return False
+
+
+def test_without_cryptography_it_is_one_sentence(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(InputError, match="need the package cryptography; install it with"), cluster.workers_here(1):
+        pass
+
+
+@pytest.mark.parametrize(
+    "address", ["tls://127.0.0.1:1", "tcp://127.0.0.1:1", "host", "tcp://nowhere.invalid:8786", "ftp://a:1", ""]
+)
+def test_a_scheduler_that_is_not_there_is_one_sentence(address: str, monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "SECONDS_TO_CONNECT", 1)
+    with pytest.raises(InputError, match="Dask scheduler"), cluster.workers_of(address):
+        pass
 
 
 @pytest.mark.slow
@@ -84,7 +147,7 @@ def test_an_experiment_that_cannot_run_does_not_stop_the_others(small_experiment
     with cluster.workers_here(1) as client:
         outcomes = {outcome.experiment: outcome for outcome in cluster.fill(client, store, [bad, good], said.append)}
         # A scheduler of one's own is connected to in the same way; here it has the same worker.
-        with cluster.workers_of(client.scheduler.address) as other:
+        with dask.config.set(certificates_of(client)), cluster.workers_of(client.scheduler.address) as other:
             assert cluster.fill(other, store, [good], said.append) == []
             with pytest.raises(InputError, match="does not see the run store /proc/nowhere"):
                 cluster.check_workers(other, "/proc/nowhere/mark")

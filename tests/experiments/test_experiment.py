@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import asdict, fields, replace
@@ -14,6 +15,7 @@ from armlib.data.samplers import SAMPLERS, RandomSampler
 from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.store import RunStore
+from armlib.experiments.training_data import TrainingData
 from armlib.losses import LOSSES, EmbeddedBatch, Loss, LossValue, MarginLoss
 from armlib.parsing import written
 from armlib.storage import short_digest
@@ -32,6 +34,98 @@ def test_the_key_follows_values_and_data(small_experiment: Experiment, beir_fold
         queries.write('{"_id": "more", "text": "one more query"}\n')
     (copy / "qrels" / "test.tsv").write_text((copy / "qrels" / "test.tsv").read_text() + "more\tos.walk\t1\n")
     assert moved.key() != before, "judgments that changed make another experiment"
+
+
+@pytest.fixture
+def places(small_experiment: Experiment, beir_folder: Path, tmp_path: Path, monkeypatch) -> Experiment:
+    """The small experiment with a copy of its encoder and of its collection, in the working folder, which is the home folder."""
+    shutil.copytree(small_experiment.encoder, tmp_path / "model")
+    shutil.copytree(beir_folder, tmp_path / "texts")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "model").symlink_to(tmp_path / "model")
+    (tmp_path / "links" / "texts").symlink_to(tmp_path / "texts")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return replace(small_experiment, encoder="model", collection="texts", evaluation=("texts/test",))
+
+
+WAYS = ("{0}", "./{0}", "links/../{0}", "{home}/{0}", "links/{0}", "~/{0}")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_path_gives_one_key_however_it_is_written(places: Experiment, tmp_path: Path, way: str) -> None:
+    def written(path: str) -> str:
+        return way.format(path, home=tmp_path)
+
+    key = places.key()
+    assert replace(places, encoder=written("model")).key() == replace(places, encoder=written("model/")).key() == key
+    assert replace(places, collection=written("texts")).key() == replace(places, collection=written("texts/train")).key() == key
+    assert replace(places, evaluation=(written("texts/test"), "texts/test")).evaluation_names() == (f"{tmp_path}/texts/test",)
+    validated = {replace(places, validation=each).key() for each in ("texts/test", written("texts/test"), written("texts/test/"))}
+    assert len(validated) == 1 and key not in validated
+    assert replace(places, evaluation=(written("texts/test"),)).key() == key
+
+
+def test_a_file_of_triples_gives_one_key_however_it_is_written(places: Experiment, tmp_path: Path) -> None:
+    (tmp_path / "triples.tsv").write_text("query\tpositive\tnegative\n" * 4)
+    (tmp_path / "links" / "same.tsv").symlink_to(tmp_path / "triples.tsv")
+    ways = ("triples.tsv", "./triples.tsv", "~/triples.tsv", f"{tmp_path}/triples.tsv", "links/same.tsv", "links/../triples.tsv")
+    assert len({replace(places, collection=way, evaluation="none").key() for way in ways}) == 1
+
+
+def test_an_encoder_counts_with_the_contents_of_its_folder(places: Experiment, tmp_path: Path) -> None:
+    key, model = places.key(), tmp_path / "model"
+    shutil.copytree(model, tmp_path / "moved")
+    assert replace(places, encoder="moved").key() == key, "the same contents elsewhere"
+    for name in ("README.md", "armlib.json", "manifest.json", ".hidden"):
+        (model / name).write_text("how it was made")
+    assert places.key() == key, "what is not read"
+    changed = {key}
+    weights = bytearray((model / "model.safetensors").read_bytes())
+    weights[-5] ^= 1
+    before = (model / "model.safetensors").stat()
+    (model / "model.safetensors").write_bytes(weights)
+    os.utime(model / "model.safetensors", ns=(before.st_atime_ns, before.st_mtime_ns))
+    changed.add(places.key())
+    for name in ("config.json", "tokenizer.json", "1_Pooling/config.json", "new.json"):
+        with open(model / name, "a") as file:
+            file.write("\n")
+        changed.add(places.key())
+    shutil.copytree(model / "1_Pooling", model / "2_Pooling")
+    changed.add(places.key())
+    assert len(changed) == 7, "each change is another experiment, also of equal size and time"
+
+
+def test_links_in_an_encoder_count_as_what_they_point_to(places: Experiment, tmp_path: Path) -> None:
+    """As in the hub's cache, where every file is one."""
+    key, model = places.key(), tmp_path / "model"
+    (tmp_path / "blobs").mkdir()
+    for number, file in enumerate(sorted(path for path in model.rglob("*") if path.is_file())):
+        shutil.move(file, tmp_path / "blobs" / str(number))
+        file.symlink_to(tmp_path / "blobs" / str(number))
+    shutil.move(model / "1_Pooling", tmp_path / "pooling")
+    (model / "1_Pooling").symlink_to(tmp_path / "pooling")
+    (model / "broken").symlink_to("nowhere")
+    assert places.key() == key
+
+
+def test_an_encoder_that_changes_while_it_is_waited_for_is_refused(places: Experiment, tmp_path: Path) -> None:
+    data = TrainingData(places)
+    assert data.key
+    with open(tmp_path / "model" / "config.json", "a") as file:
+        file.write("\n")
+    (tmp_path / "model" / "manifest.json").unlink()
+    with pytest.raises(InputError, match="the files of the encoder model have changed since"):
+        _ = data.encoder
+
+
+def test_a_result_is_of_the_experiment_that_was_asked_for(places: Experiment, tmp_path: Path) -> None:
+    store, quick = RunStore(tmp_path / "runs"), replace(places, steps=1, validate_every=1)
+    first = store.result(quick)
+    shutil.move(tmp_path / "model", tmp_path / "moved")
+    again = store.result(replace(quick, encoder="moved", collection="./texts"))
+    assert again == first and again.experiment.encoder == "moved" and first.experiment == quick
+    assert set(again.measures.collection) == set(again.experiment.evaluation_names())
 
 
 def test_a_loss_by_name_is_the_margin_loss_of_its_values(small_experiment: Experiment) -> None:
@@ -103,6 +197,8 @@ def test_any_loss_of_the_registry_can_be_trained_with(small_experiment: Experime
         ({"steps": "many"}, "steps of an experiment must be int, not 'many'"),
         ({"seed": True}, "seed of an experiment must be int, not True"),
         ({"seed": -1}, "seed of an experiment must be at least 0, not -1"),
+        ({"evaluation": 3}, "evaluation of an experiment must be a list of names, not 3"),
+        ({"evaluation": ("docstrings", 3)}, "evaluation of an experiment must be a list of names"),
     ],
 )
 def test_values_that_cannot_be_are_refused_at_once(values: dict, sentence: str) -> None:

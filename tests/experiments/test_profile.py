@@ -7,7 +7,24 @@ from pathlib import Path
 import pytest
 
 from armlib.errors import InputError
+from armlib.experiments.experiment import MOST
 from armlib.experiments.profile import load_profile, profile_names
+from fuzzing import mutated, tried_on
+
+MINE = """\
+about = "Mine."
+encoders = ["lsa/mpnet"]
+seeds = [0]
+sweep_seeds = [0]
+static = [1.0, 0]
+batch_sizes = [64]
+jobs = 1
+[experiment]
+encoder = "lsa/mpnet"
+learning_rate = 1e-3
+[sweep]
+steps = 10
+"""
 
 
 @pytest.mark.parametrize("name", ["demo", "small", "paper"])
@@ -59,3 +76,72 @@ def test_another_collection_brings_its_own_validation_and_evaluation() -> None:
     assert own.validation and load_profile("paper", own.collection).experiment == own
     other = load_profile("paper", "docstrings").experiment
     assert (other.validation, other.evaluation, other.steps) == ("", (), own.steps)
+
+
+@pytest.mark.parametrize(
+    ("there", "instead", "complaint"),
+    [
+        ("seeds = [0]", 'seeds = "1"', "expected seeds as a list, each of it a whole number, not '1'"),
+        ("seeds = [0]", "seeds = []", r"expected seeds as a list, each of it a whole number, not \[\]"),
+        ("seeds = [0]", "seeds = [true]", r"each of it a whole number, not \[True\]"),
+        ("seeds = [0]", "seeds = [-1]", "seed of an experiment must be from 0 to 2,147,483,647, not -1"),
+        ("seeds = [0]", "seeds = 0", "expected seeds as a list"),
+        ('["lsa/mpnet"]', "[1]", r"expected encoders as a list, each of it text, not \[1\]"),
+        ("[1.0, 0]", "[nan]", "static target"),
+        ("[1.0, 0]", "[-3.0]", "static target"),
+        ("[1.0, 0]", '["0.3"]', "expected static as a list, each of it a number"),
+        ("[64]", "[0]", "batch_size of an experiment must be at least 1, not 0"),
+        ("jobs = 1", "jobs = 0", "jobs must be at least 1, not 0"),
+        ("jobs = 1", "jobs = 1.0", "expected jobs as a whole number, not 1.0"),
+        ("jobs = 1", "jobs = true", "expected jobs as a whole number, not True"),
+        ('"Mine."', "3", "expected about as text, not 3"),
+        ("1e-3", "nan", "learning_rate of an experiment must be from 0 to"),
+        ("1e-3", "-inf", "learning_rate of an experiment must be from 0 to"),
+        ("1e-3", "true", "learning_rate of an experiment must be float, not True"),
+        ("1e-3", '1e-3\noptimizer = "sgd"', "unknown optimizer 'sgd'"),
+        ("1e-3", "1e-3\ndecay = 1.5", "decay as a finite number from 0 to 1, not 1.5"),
+        ("1e-3", "1e-3\nevaluation = [1]", "evaluation of an experiment must be a list of names"),
+        ("steps = 10", "steps = -1", "steps of an experiment must be from 0"),
+        ("steps = 10", f"steps = {10**30}", "steps of an experiment must be from 0"),
+        ("[sweep]\nsteps = 10", "", ""),
+        ("[experiment]", "experiment = 3\n[other]", "expected experiment as a table"),
+        ("[sweep]", "[[sweep]]", "expected sweep as a table"),
+        ("jobs = 1", "jobs = ", r"mine.toml:7: expected TOML, but: Invalid value"),
+        ("jobs = 1", "jobs = 1\njobs = 2", r"mine.toml:8: expected TOML, but: Cannot overwrite a value"),
+        ("jobs = 1", "jobs = " + "9" * 5000, "expected TOML, but: Exceeds the limit"),
+        ("jobs = 1", "jobs = " + "[" * 5000, "mine.toml: expected TOML, but: "),
+    ],
+)
+def test_every_value_of_a_profile_is_looked_at(tmp_path: Path, there: str, instead: str, complaint: str) -> None:
+    file = tmp_path / "mine.toml"
+    assert there in MINE
+    file.write_text(MINE.replace(there, instead, 1))
+    if not complaint:
+        assert load_profile(str(file)).sweep == {}
+        return
+    with pytest.raises(InputError, match=complaint):
+        load_profile(str(file))
+
+
+def test_files_that_are_no_profiles(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + MINE.encode())
+    assert load_profile(str(file)).jobs == 1, "a byte order mark is read away"
+    file.write_bytes(MINE.replace("Mine", "Für").encode("latin-1"))
+    with pytest.raises(InputError, match=r"mine.toml:1: expected UTF-8 text, found the byte 0xfc"):
+        load_profile(str(file))
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(InputError, match="cannot read .*folder.toml: Is a directory"):
+        load_profile(str(tmp_path / "folder.toml"))
+    with pytest.raises(InputError, match="named by text, not by 3"):
+        load_profile("demo", collection=3)
+
+
+@tried_on("profiles", mutated(MINE.encode()))
+def test_a_profile_is_read_or_refused(folder: Path, written: bytes) -> None:
+    (folder / "mine.toml").write_bytes(written)
+    profile = load_profile(str(folder / "mine.toml"))
+    assert profile.jobs >= 1 and isinstance(profile.about, str) and all(isinstance(name, str) for name in profile.encoders)
+    assert all(type(seed) is int and 0 <= seed <= MOST for seed in (*profile.seeds, *profile.sweep_seeds))
+    assert profile.batch_sizes and all(-2 <= target <= 2 for target in profile.static)
+    assert profile.vary(**profile.sweep).learning_rate >= 0

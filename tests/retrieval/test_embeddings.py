@@ -10,12 +10,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from armlib.data.tokenising import token_store
 from armlib.errors import InputError
 from armlib.retrieval import embeddings
 from armlib.retrieval.embeddings import cached_embeddings, encode_collection
 from armlib.retrieval.encoding import encode_rows
+from fuzzing import mutated, tried_on
 from words import WordEncoder, WordStore
 
 
@@ -175,3 +177,46 @@ def test_cached_embeddings_are_named_by_encoder_texts_and_length(texts, tiny_enc
     tiny_encoder.backbone.embeddings.word_embeddings.weight.data[:, 0] += 1
     assert not np.array_equal(cached_embeddings(tiny_encoder, store, 48), first)
     assert len(list((tmp_path / "embeddings").iterdir())) == 3
+
+
+@pytest.mark.parametrize("there", ["'<f4'", "'fortran_order': False", "(1000, 64)"])
+def test_vectors_read_in_another_way_are_damaged(tmp_path, stores, there):
+    """The bytes of the vectors are those that were written; what says how to read them is not."""
+    instead = {"'<f4'": "'<i4'", "'fortran_order': False": "'fortran_order': True ", "(1000, 64)": "(64, 1000)"}[there]
+    vectors = np.array(encode_collection(WordEncoder(), stores[1], tmp_path, 60))
+    contents = (tmp_path / "vectors.npy").read_bytes()
+    (tmp_path / "vectors.npy").write_bytes(contents.replace(there.encode(), instead.encode(), 1))
+    with pytest.warns(UserWarning, match="block 0 .*is damaged"):
+        again = encode_collection(WordEncoder(), stores[1], tmp_path, 60)
+    np.testing.assert_array_equal(again, vectors)
+    assert (tmp_path / "vectors.npy").read_bytes() == contents
+
+
+def test_a_record_that_cannot_be_read_loses_no_vectors(tmp_path, stores):
+    vectors = np.array(encode_collection(WordEncoder(), stores[1], tmp_path, 60, block=400))
+    record = (tmp_path / "vectors.json").read_bytes()
+    (tmp_path / "vectors.json").write_bytes(bytes(len(record)))
+    stores[1].gathered.clear()
+    with pytest.warns(UserWarning, match="vectors.json is damaged: .*written anew"):
+        np.testing.assert_array_equal(encode_collection(WordEncoder(), stores[1], tmp_path, 60, block=400), vectors)
+    assert not stores[1].gathered and (tmp_path / "vectors.json").read_bytes() == record
+    (tmp_path / "vectors.json").write_bytes(b"{")
+    with pytest.warns(UserWarning, match="written anew|block . .*is damaged"):
+        other = encode_collection(WordEncoder(1), stores[1], tmp_path, 60, block=400)
+    np.testing.assert_array_equal(other, encode_collection(WordEncoder(1), stores[1], tmp_path / "other", 60, block=400))
+
+
+SMALL = WordStore({str(number): f"margin of query {number}" for number in range(20)})
+FILES = ("vectors.npy", "vectors.json", "block-00000.sha256", "block-00001.sha256")
+
+
+@tried_on("embeddings", st.sampled_from(FILES), st.data())
+def test_whatever_became_of_embeddings_they_are_healed_or_refused(folder, file, data):
+    expected = np.array(encode_collection(WordEncoder(), SMALL, folder / "whole", 60, block=12, rebuild=True))
+    encode_collection(WordEncoder(), SMALL, folder / "harmed", 60, block=12, rebuild=True)
+    whole = (folder / "harmed" / file).read_bytes()
+    (folder / "harmed" / file).write_bytes(data.draw(mutated(whole)))
+    try:
+        np.testing.assert_array_equal(encode_collection(WordEncoder(), SMALL, folder / "harmed", 60, block=12), expected)
+    finally:
+        (folder / "harmed" / file).write_bytes(whole)

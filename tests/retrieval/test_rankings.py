@@ -11,7 +11,7 @@ from armlib.errors import InputError
 from armlib.retrieval.encoding import encode_rows
 from armlib.retrieval.exact import ExactSearch
 from armlib.retrieval.indexes import build_index
-from armlib.retrieval.rankings import full_ranking, rerank, rerank_first_stage
+from armlib.retrieval.rankings import full_ranking, rerank, rerank_first_stage, without_own
 from words import WordEncoder, WordStore, one_by_one
 
 
@@ -88,6 +88,24 @@ def test_full_ranking_finds_every_passage_and_tells_recall(stores):
     assert told["recall"]["50"] == pytest.approx(measured, abs=0.01) and 0.1 < measured < 0.99
     built = build_index(vectors, "IVF32,Flat:nprobe=4")
     assert full_ranking(encoder, queries, names, passages, 50, built, passage_vectors=vectors)[0] == near
+
+
+def test_queries_that_are_documents_do_not_find_themselves(stores):
+    """The next one takes their place, and queries whose id is that of another document by chance keep it."""
+    _, passages = stores
+    queries = passages
+    encoder, names = WordEncoder(), [name.decode() for name in passages.ids[:6]]
+    plain, told = full_ranking(encoder, queries, names, passages, 9, passage_length=100, query_length=100)
+    longer, _ = full_ranking(encoder, queries, names, passages, 10, passage_length=100, query_length=100)
+    run, about = full_ranking(encoder, queries, names, passages, 9, passage_length=100, query_length=100, own=set(names[:3]))
+    assert all(query in found for query, found in plain.items()) and list(run) == names
+    for query in names[:3]:
+        assert list(run[query]) == [document for document in longer[query] if document != query][:9] and len(run[query]) == 9
+    assert {query: run[query] for query in names[3:]} == {query: plain[query] for query in names[3:]}
+    assert about["k"] == about["found"] == told["k"] == 9 and about["recall"] == told["recall"]
+    whole, about = full_ranking(encoder, queries, names, passages, passage_length=100, own=set(names[:3]))
+    assert [len(found) for found in whole.values()] == [999] * 3 + [1000] * 3 and about["k"] == 1000 and about["found"] == 999.5
+    assert without_own({"a": {"a": 1.0, "b": 0.5}, "b": {"b": 1.0}}, {"a"}) == {"a": {"b": 0.5}, "b": {"b": 1.0}}
 
 
 def test_results_that_faiss_does_not_find_are_left_out(stores):

@@ -126,7 +126,8 @@ def test_what_a_killed_process_was_writing_is_no_result_and_goes_away(experiment
 
 
 def test_a_process_that_does_not_see_the_checkpoint_of_the_first_is_refused(tmp_path: Path, monkeypatch) -> None:
-    save_checkpoint(tmp_path / "there", 3, {"step": 3})
+    of = {"name": "a training run"}
+    save_checkpoint(tmp_path / "there", 3, {"step": 3}, of)
     second = SimpleNamespace(is_main_process=False, num_processes=2, process_index=1)
 
     def told(folder: Path) -> None:
@@ -134,10 +135,10 @@ def test_a_process_that_does_not_see_the_checkpoint_of_the_first_is_refused(tmp_
         monkeypatch.setattr(checkpoints, "broadcast_object_list", lambda found: found.insert(0, folder / "step-00000003"))
 
     told(tmp_path / "there")
-    assert load_checkpoint(tmp_path / "there", second) == {"step": 3}
+    assert load_checkpoint(tmp_path / "there", second, of) == {"step": 3, "of": of}
     told(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="process 1 does not see the checkpoint .*elsewhere.*one file system"):
-        load_checkpoint(tmp_path / "elsewhere", second)
+        load_checkpoint(tmp_path / "elsewhere", second, of)
 
 
 def test_processes_on_gpus_agree_every_fifty_steps() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import strategies as st
 from torch import nn
 
 from armlib import storage
@@ -28,7 +30,9 @@ from armlib.training.loop import train
 from armlib.training.optimizer import make_optimizer
 from armlib.training.processes import default_accelerator
 from armlib.training.settings import Settings
+from fuzzing import mutated, tried_on
 
+OF = {"name": "a training run", "loss": "adaptive"}
 SETTINGS = Settings(steps=12, learning_rate=1e-3, validate_every=4)
 SHAPE = Shape(24, 48, chunk_size=7)
 
@@ -145,31 +149,84 @@ def test_sigterm_leaves_a_checkpoint(tiny_encoder, batches, tmp_path) -> None:
 
     with pytest.raises(Stopped, match="after step 5"):
         train(tiny_encoder, MarginLoss("adaptive"), Terminated(), SETTINGS, checkpoints=tmp_path)
-    assert checkpoints.load_checkpoint(tmp_path, default_accelerator("cpu"))["step"] == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000005"]
+    assert train(tiny_encoder, MarginLoss("adaptive"), batches, SETTINGS, checkpoints=tmp_path).trace.step.tolist()[-1] == 12
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path) -> None:
     for step in (1, 2, 3):
-        checkpoints.save_checkpoint(tmp_path, step, {"step": step, "weights": torch.ones(3) * step})
+        checkpoints.save_checkpoint(tmp_path, step, {"step": step, "weights": torch.ones(3) * step}, OF)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
     file = tmp_path / "step-00000003" / "state.pt"
     file.write_bytes(file.read_bytes()[:-10] + bytes(10))
     with pytest.warns(UserWarning, match="step-00000003 is damaged .state.pt does not have the contents"):
-        state = checkpoints.load_checkpoint(tmp_path, default_accelerator("cpu"))
+        state = checkpoints.load_checkpoint(tmp_path, default_accelerator("cpu"), OF)
     assert state["step"] == 2 and state["weights"].tolist() == [2, 2, 2]
 
 
 def test_a_full_disk_keeps_the_checkpoints_there(tmp_path, monkeypatch) -> None:
-    checkpoints.save_checkpoint(tmp_path, 1, {"step": 1})
+    checkpoints.save_checkpoint(tmp_path, 1, {"step": 1}, OF)
 
     def full(*arguments) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(InputError, match="No space left on device"):
-        checkpoints.save_checkpoint(tmp_path, 2, {"step": 2})
+        checkpoints.save_checkpoint(tmp_path, 2, {"step": 2}, OF)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"] and storage.damage(tmp_path / "step-00000001") is None
+
+
+def test_a_checkpoint_of_another_training_run_is_refused(tiny_encoder, batches, tmp_path) -> None:
+    settings = replace(SETTINGS, checkpoint_seconds=0.0, steps=3)
+    started = copy.deepcopy(tiny_encoder)
+    train(copy.deepcopy(started), MarginLoss("adaptive"), batches, settings, checkpoints=tmp_path, name="one")
+    wider = copy.deepcopy(started)
+    wider.backbone.resize_token_embeddings(len(wider.tokenizer) + 8)
+    for encoder, loss, name, differing in (
+        (started, "adaptive", "other", "name"),
+        (started, "distributed", "one", "loss"),
+        (wider, "adaptive", "one", "shapes"),
+    ):
+        with pytest.raises(InputError, match=rf"step-00000003 is of another training run \({differing} differs\); delete it"):
+            train(encoder, MarginLoss(loss), batches, settings, checkpoints=tmp_path, name=name)
+    assert len(list(tmp_path.iterdir())) == 2, "and it is left where it is"
+
+
+def test_a_sealed_file_that_is_no_checkpoint_is_refused_and_not_run(tmp_path) -> None:
+    class Harmful:
+        """What pickle would run."""
+
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    for number, foreign in enumerate(
+        (lambda file: torch.save({"step": Harmful()}, file), lambda file: file.write_bytes(bytes(500)))
+    ):
+        with storage.atomic_folder(tmp_path / str(number) / "step-00000001") as draft:
+            foreign(draft / checkpoints.STATE)
+        with pytest.raises(InputError, match="is of another training run"):
+            checkpoints.load_checkpoint(tmp_path / str(number), default_accelerator("cpu"), OF)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_what_a_killed_process_was_writing_goes_away(tmp_path) -> None:
+    checkpoints.save_checkpoint(tmp_path, 1, {"step": 1}, OF)
+    shutil.copytree(tmp_path / "step-00000001", tmp_path / ".step-00000002.abcd.part")
+    assert checkpoints.load_checkpoint(tmp_path, default_accelerator("cpu"), OF)["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+@tried_on("checkpoints", st.sampled_from((checkpoints.STATE, storage.MANIFEST)), st.data())
+def test_whatever_became_of_a_checkpoint_it_is_right_or_the_one_before(folder: Path, file: str, data: st.DataObject) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        for step in (1, 2):
+            checkpoints.save_checkpoint(folder, step, {"step": step, "weights": torch.full((4,), float(step))}, OF)
+    harmed = folder / "step-00000002" / file
+    harmed.write_bytes(data.draw(mutated(harmed.read_bytes())))
+    state = checkpoints.load_checkpoint(folder, default_accelerator("cpu"), OF)
+    assert state is not None and state["step"] in (1, 2) and state["weights"].tolist() == [state["step"]] * 4
 
 
 def test_patience_stops_and_the_best_step_is_kept(tiny_encoder, batches) -> None:

@@ -19,7 +19,7 @@ import nbformat
 from papermill.translators import PythonTranslator
 
 from armlib.errors import InputError, unknown
-from armlib.storage import digest, read_json, write_json
+from armlib.storage import digest, read_record, write_json
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TYPES: dict[str, tuple[type, ...]] = {
@@ -63,11 +63,12 @@ class Task:
 
     def is_done(self) -> bool:
         """Whether the executed copy was made from the notebook as it is now."""
-        return self.executed.is_file() and self.note.is_file() and read_json(self.note)["key"] == self.key()
+        return self.executed.is_file() and read_record(self.note).get("key") == self.key()
 
     def last_seconds(self) -> float | None:
         """How long the last run took, whatever it was made from."""
-        return read_json(self.note)["seconds"] if self.note.is_file() else None
+        seconds = read_record(self.note).get("seconds")
+        return seconds if isinstance(seconds, float | int) else None
 
 
 def known_parameters(notebook: Path) -> dict[str, dict[str, str]]:
@@ -285,7 +286,7 @@ def cleaned(executed: Path) -> nbformat.NotebookNode:
     """An executed notebook as the book shows it, without papermill's notes and without the state of widgets.
 
     A widget's text/html is what a page without a kernel shows; the cell that papermill adds stays, as it says what was run.
-    Empty headings of tables become empty cells.
+    Empty headings of tables become empty cells, and sentences hold no HTML.
 
     Raises:
         InputError: an output is a widget and nothing else, which a page cannot show.
@@ -298,11 +299,18 @@ def cleaned(executed: Path) -> nbformat.NotebookNode:
             if WIDGET in data and "text/html" not in data:
                 raise InputError(f"cell {number} of {executed.name} shows a widget that has no text/html for the built page")
             data.pop(WIDGET, None)
+            if "text/markdown" in data:
+                data["text/markdown"] = _without_markup(data["text/markdown"])
             if "text/html" in data:  # pandas puts a heading where there is none, which a screen reader would read out
                 data["text/html"] = re.sub(r"<th((?: [^<>]*)?)></th>", r"<td\1></td>", data["text/html"])
     for key in ("papermill", "widgets"):
         notebook.metadata.pop(key, None)
     return notebook
+
+
+def _without_markup(text: str) -> str:
+    """Markdown whose names, such as those of collections, cannot hold HTML; what stands in backticks is no HTML already."""
+    return re.sub(r"(`+).+?\1(?!`)|<", lambda found: "&lt;" if found[0] == "<" else found[0], text, flags=re.DOTALL)
 
 
 def _duration(seconds: float) -> str:

@@ -14,9 +14,9 @@ import filelock
 
 import armbook
 import armlib
-from armlib.errors import InputError, unknown
+from armlib.errors import InputError, one_line, unknown
 from armlib.experiments.profile import profile_names
-from armlib.storage import digest, disk_errors, file_digest, read_json, write_json
+from armlib.storage import digest, disk_errors, file_digest, read_record, write_json
 
 try:
     import nbformat
@@ -105,9 +105,10 @@ def run_one(root: Path, name: str, parameters: Mapping[str, str], *, timeout: in
         raise unknown("notebook", name, [*notebooks, *NUMBERED])
     values = changed_parameters(notebooks[name], read_parameters(notebooks[name], parameters))
     task = Task(notebooks[name], root / BUILD / "executed" / "alone", values)
-    task.note.unlink(missing_ok=True)
     before = _exports(root)
-    execute([task], jobs=1, timeout=timeout, root=root)
+    with disk_errors(task.executed):
+        task.note.unlink(missing_ok=True)
+        execute([task], jobs=1, timeout=timeout, root=root)
     return [*(file for file, written in _exports(root).items() if before.get(file) != written), task.executed]
 
 
@@ -126,7 +127,7 @@ def _build(profile: str, jobs: int, root: Path, timeout: int, train: Callable[[]
     _stage(tasks, root, stage)
     staged = digest(*(f"{file.relative_to(stage)} {file_digest(file)}" for file in sorted(stage.rglob("*")) if file.is_file()))
     state = {"profile": profile, "staged": digest(staged, _fingerprint(root))}
-    if html.is_dir() and record.is_file() and read_json(record) == state:
+    if html.is_dir() and read_record(record) == state:
         announce("nothing has changed since the last build")
         return html
     made = _sphinx(stage, root / BUILD)
@@ -222,7 +223,8 @@ def _sphinx(stage: Path, build: Path) -> Path:
 
 
 def refuse(what: str, problems: list[str]) -> None:
-    """Raise an `InputError` that lists the problems, if there are any."""
+    """Print the problems, one a line, and raise an `InputError` that names the first; nothing where there are none."""
     if problems:
-        more = [f"and {len(problems) - 50} more"] if len(problems) > 50 else []
-        raise InputError("\n  ".join([f"{what}:", *problems[:50], *more]))
+        print(*map(one_line, problems), sep="\n", file=sys.stderr)
+        more = f" (and {len(problems) - 1} more, listed above)" if len(problems) > 1 else ""
+        raise InputError(f"{what}: {problems[0]}{more}")

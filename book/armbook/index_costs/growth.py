@@ -26,7 +26,8 @@ from armlib.errors import InputError
 from armlib.evaluation.evaluate import DEPTH
 from armlib.names import load_collection
 from armlib.retrieval.exact import ExactSearch
-from armlib.retrieval.indexes import DEFAULTS, PAPER_PASSAGES, check_index
+from armlib.retrieval.factories import DEFAULTS
+from armlib.retrieval.indexes import PAPER_PASSAGES, check_index
 from armlib.retrieval.vectors import BLOCK, unit_vectors
 
 GROWN = {FLAT: {}, IVF: {"nprobe": 64}, HNSW: {"efSearch": DEPTH}, PAPER: {"nprobe": 64, "efSearch": 128, "k_factor": 4}}
@@ -72,7 +73,7 @@ def grow(
         raise InputError(f"expected sizes, rounds and a batch of at least 1, found {list(wanted)}, {rounds} and {batch}")
     for size, some in wanted.items():
         for kind in some:
-            check_index(specification(kind, size), size, searched.vectors.shape[1])
+            check_index(specification(kind, size), searched.vectors.shape[1], size)
     rows, configured = [], []
     for size, some in sorted(wanted.items()):
         built = build(synthetic(searched.vectors, size, seed), some, _TRAINING)

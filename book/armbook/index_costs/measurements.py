@@ -22,8 +22,9 @@ from armlib.experiments.result import Result
 from armlib.names import load_collection
 from armlib.retrieval.embeddings import cached_embeddings
 from armlib.retrieval.encoding import encode_rows
-from armlib.retrieval.indexes import DEFAULTS, GRAPH_SEARCH, PAPER_LISTS, PAPER_PASSAGES, ApproximateIndex, build_index, check_index
-from armlib.retrieval.rankings import RECALL_DEPTHS, RECALL_QUERIES, to_run
+from armlib.retrieval.factories import DEFAULTS, GRAPH_SEARCH
+from armlib.retrieval.indexes import PAPER_LISTS, PAPER_PASSAGES, ApproximateIndex, build_index, check_index
+from armlib.retrieval.rankings import RECALL_DEPTHS, RECALL_QUERIES, to_run, without_own
 
 FLAT, IVF, HNSW, PAPER = KINDS = ("flat", "IVF", "HNSW", "paper")
 NPROBES, EF_SEARCHES, K_FACTORS = (1, 2, 8, 32, 128, 512, 2048), (16, 64, 256, 1024, GRAPH_SEARCH), (4, 1)
@@ -238,7 +239,7 @@ def build(
     count, dimension = vectors.shape
     wanted = {kind: specification(kind, count) for kind in kinds}
     for each in wanted.values():
-        check_index(each, count, dimension)
+        check_index(each, dimension, count)
     enough, built = training and max(training, TRAINING * lists(count)), {}
     with threadpool_limits(threads):
         for kind, each in wanted.items():
@@ -269,7 +270,8 @@ def _scores(searched: Searched, values: np.ndarray, rows: np.ndarray) -> list[di
         start = part.stop
         collection = load_collection(name)
         measures = default_measures(collection.relevant_from)[:2]  # nDCG@10 and R@1000
-        mean = evaluate(to_run(values[part], rows[part], queries, searched.ids), collection.qrels(), measures).mean
+        run = without_own(to_run(values[part], rows[part], queries, searched.ids), collection.queries_in_corpus())
+        mean = evaluate(run, collection.qrels(), measures).mean
         scores += [{"collection": name, "measure": measure, "value": mean[measure]} for measure in measures]
     return scores
 

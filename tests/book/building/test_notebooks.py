@@ -199,3 +199,12 @@ def test_a_notebook_in_lab_is_not_papermill_s() -> None:
     parameters.check(["count: int = 3", "from armbook.building import parameters", "cuont = 4"])
     with pytest.raises(InputError, match="unknown parameter of this notebook 'cuont'"):
         parameters.check(["count: int = 3", "# Parameters\ncuont = 4\n"])
+
+
+def test_sentences_of_a_page_hold_no_html(tmp_path: Path) -> None:
+    """Names of collections and encoders stand in them; what is in backticks is shown as it is."""
+    sentence = "From <img src=x onerror=alert(1)>: `a<b` and p < 0.05, ``x ` <b>``"
+    output = nbformat.v4.new_output("display_data", {"text/markdown": sentence})
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])]), tmp_path / "a.ipynb")
+    shown = cleaned(tmp_path / "a.ipynb").cells[0].outputs[0].data["text/markdown"]
+    assert shown == "From &lt;img src=x onerror=alert(1)>: `a<b` and p &lt; 0.05, ``x ` <b>``"

@@ -26,6 +26,7 @@ from armlib.evaluation.evaluate import FULL_RANKING, RERANKING, file_name
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
 from armlib.experiments.store import RunStore
+from armlib.storage import seal
 from fabricated import Fabricated, evaluation, fabricated, with_about
 
 BASE = Experiment(steps=600, validate_every=60)
@@ -385,6 +386,7 @@ def test_a_run_store_is_judged(whole: list[Fabricated], tmp_path: Path) -> None:
         result.validations.to_csv(folder / "validations.csv", index=False)
         for (_, mode), each in result.evaluations.items():
             each.per_query.rename_axis("query").to_csv(folder / "measures" / f"{file_name(TEST, mode)}.csv")
+        seal(folder)
     finished = RunStore(tmp_path).finished()
     for name in (
         "distributed-converges-faster",
