@@ -5,6 +5,7 @@ An experiment whose worker is lost is handed to another one, which goes on from 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -32,6 +33,7 @@ INSTALL = "install it with: pip install --editable '.[sweep]'"
 try:
     import dask
     from dask.distributed import Client, Future, KilledWorker, LocalCluster, Reschedule, Security, WorkerPlugin, as_completed
+    from distributed.comm import connect
 except ModuleNotFoundError as missing:
     raise InputError(f"a sweep needs Dask; {INSTALL}") from missing
 
@@ -142,12 +144,19 @@ def workers_of(scheduler: str) -> Iterator[Client]:
         InputError: no scheduler answers at the address, or it asks for certificates that there are not.
     """
     try:
-        client = Client(scheduler, timeout=SECONDS_TO_CONNECT)
+        asyncio.run(_reach(scheduler))
     except Exception as error:  # Dask makes errors of any kind of addresses and certificates
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"no Dask scheduler answers at {scheduler!r}, such as tcp://host:8786 ({reason})") from error
-    with client:
+    with Client(scheduler, timeout=SECONDS_TO_CONNECT) as client:
         yield client
+
+
+async def _reach(scheduler: str) -> None:
+    """Connect once. A client that could not would be closed whenever Python collects it, and can then wait for itself."""
+    arguments = Security().get_connection_args("client")
+    connection = await connect(scheduler, timeout=SECONDS_TO_CONNECT, **arguments)
+    await connection.close()
 
 
 class CheckpointOnClosing(WorkerPlugin):

@@ -19,7 +19,6 @@ from armlib.experiments import run
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.result import Result
 from armlib.experiments.store import RunStore
-from armlib.names import load_collection
 
 
 @pytest.fixture
@@ -175,4 +174,3 @@ def test_the_shared_case_is_refused_by_the_command(shared: Path, tmp_path, untra
     options = ["--runs", str(tmp_path), "--batch-size", "1", "--steps", "2"]
     assert main([*command, *options]) == 2
     assert "white space" in capsys.readouterr().err and not list(tmp_path.glob("*/result.json"))
-    load_collection(case / "train-on").queries()
