@@ -142,3 +142,9 @@ def encoder_folder(name: str) -> Path | None:
         return None
     folder = canonical(name)
     return folder if os.path.isdir(folder) else None
+
+
+def written_here(name: str) -> str:
+    """A collection's name as one would write it in the working folder: local ones are named by their whole path elsewhere."""
+    path, here = Path(name), Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_absolute() and path.is_relative_to(here) else name

@@ -84,6 +84,7 @@ def tried_on(reader: str, *strategies: st.SearchStrategy) -> Callable:
     """
 
     def decorate(check: Callable[..., None]) -> Callable:
+        @pytest.mark.any_input
         @pytest.mark.parametrize("fuzz_seed", [FIXED_SEED, OTHER_SEED], ids=["fixed", "other"])
         def test(fuzz_seed: int, tmp_path: Any) -> None:
             @seed(fuzz_seed)

@@ -37,7 +37,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from armlib.evaluation.measure_names import parse_measures
     from armlib.evaluation.tables import write_csv
     from armlib.experiments.result import measures_as_text
-    from armlib.names import load_collection
+    from armlib.names import load_collection, written_here
 
     if Path(options.model).is_file():
         meant = f"if it is a run, 'armlib measure {options.model} --qrels ...' is meant"
@@ -64,5 +64,5 @@ def _evaluate(options: argparse.Namespace) -> None:
     write_csv(frame, folder / "measures.csv", index=False)
     print(measures_as_text(frame))
     for name, about in indexes.items():
-        print(one_line(f"{name}: index {about}"))
+        print(one_line(f"{written_here(name)}: index {about}"))
     print(one_line(f"runs and measures per query: {folder}/runs, {folder}/measures"))

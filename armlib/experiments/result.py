@@ -20,6 +20,7 @@ from armlib.evaluation.measures import Evaluation
 from armlib.evaluation.tables import as_text, read_csv
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.provenance import machine_line
+from armlib.names import written_here
 from armlib.retrieval.run_files import read_run
 
 Content = TypeVar("Content")
@@ -148,5 +149,6 @@ def measures_as_text(measures: pd.DataFrame) -> str:
     """Measures for a terminal: a line for each collection and mode, a column for each measure, four decimals."""
     if measures.empty:
         return "not measured"
+    measures = measures.assign(collection=measures.collection.map(written_here))
     wide = measures.pivot_table("value", ["collection", "mode"], "measure", sort=False)
     return as_text(wide)

@@ -101,6 +101,7 @@ class RunStore:
         ):
             try:
                 waiting = {each: pool.submit(self.result, each) for each in experiments}
+                pool.submit(int)  # has the pool watch all its processes: it misses the end of those that it started since it looked
                 for each, future in waiting.items():
                     try:
                         future.result()

@@ -282,7 +282,7 @@ def test_two_collections_of_nearly_the_same_name_are_both_kept(small_store, smal
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_is_told_with_its_experiment(small_experiment, tmp_path) -> None:
-    experiments = [replace(small_experiment, seed=seed, steps=100_000, validate_every=100_000) for seed in (7, 8)]
+    experiments = [replace(small_experiment, seed=seed, steps=3_000, validate_every=3_000) for seed in (7, 8)]
     store = RunStore(tmp_path, checkpoint_seconds=0.0)
 
     def kill() -> None:

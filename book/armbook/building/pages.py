@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -217,8 +218,11 @@ def _sphinx(stage: Path, build: Path) -> Path:
     log.write_text(done.stdout, encoding="utf8")
     if done.returncode:
         marks = ("WARNING:", "ERROR:", "CRITICAL:")
-        found = [line.replace(f"{stage}/", "") for line in done.stdout.splitlines() if any(mark in line for mark in marks)]
-        refuse(f"Jupyter Book ended with code {done.returncode} (log: {log})", found or done.stdout.splitlines()[-3:])
+        lines = (
+            re.sub(r"\x1b\[[\d;]*m", "", done.stdout).replace(f"{stage}/", "").splitlines()
+        )  # Sphinx colours warnings, whatever is asked
+        found = [line for line in lines if any(mark in line for mark in marks)]
+        refuse(f"Jupyter Book ended with code {done.returncode} (log: {log})", found or lines[-3:])
     return output / "_build" / "html"
 
 

@@ -101,21 +101,23 @@ def test_wrong_parameters_are_refused_before_anything_runs(root, given, message,
     assert capsys.readouterr().out == ""
 
 
-def test_faulty_sources_are_refused(root):
+def test_faulty_sources_are_refused(root, capsys):
     (root / "book" / "orphan.md").write_text("# Orphan")
     notebook = json.loads((root / "notebooks" / "two.ipynb").read_text())
     notebook["cells"][2]["execution_count"] = 1
     (root / "notebooks" / "two.ipynb").write_text(json.dumps(notebook))
-    with pytest.raises(InputError, match="orphan.md is not in _toc.yml(.|\n)*cell 3 holds outputs"):
+    with pytest.raises(InputError, match="orphan.md is not in _toc.yml, .* 1 more, listed above"):
         build(root)
+    assert "cell 3 holds outputs" in capsys.readouterr().err
 
 
-def test_warnings_are_errors_and_all_are_listed(root):
+def test_warnings_are_errors_and_all_are_listed(root, capsys):
     edit(root / "book" / "intro.md", "gienapp2024", "nobody1999")
     edit(root / "book" / "intro.md", "one.ipynb", "three.ipynb")
     with pytest.raises(InputError, match="Jupyter Book ended with code") as caught:
         build(root)
-    assert "nobody1999" in str(caught.value) and "three.ipynb" in str(caught.value) and "intro.md" in str(caught.value)
+    listed = capsys.readouterr().err
+    assert "nobody1999" in listed and "three.ipynb" in listed and "intro.md" in str(caught.value)
     assert (root / "book" / "_build" / "html" / "index.html").is_file()
 
 
