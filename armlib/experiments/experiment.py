@@ -93,8 +93,6 @@ class Experiment:
         for name in ("batch_size", "query_length", "passage_length", "chunk_size", "validation_depth"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} of an experiment must be at least 1, not {getattr(self, name)}")
-        if self.seed < 0:
-            raise InputError(f"seed of an experiment must be at least 0, not {self.seed}")
         # refuse what they refuse now, before any work
         self.make_loss()
         self.settings()
