@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -68,3 +69,19 @@ def written(name: str, *values: object, **settings: tuple[object, object]) -> st
     parts = [repr(value) for value in values]
     parts += [f"{key}={value!r}" for key, (value, default) in settings.items() if value != default]
     return f"{name}({', '.join(parts)})" if parts else name
+
+
+def number(value: object, name: str, low: float, high: float, *, above: bool = False) -> float:
+    """A setting that must be a number from ``low`` to ``high``, or with ``above`` more than ``low``.
+
+    Raises:
+        InputError: it is not; ``name`` is what the sentence calls it.
+    """
+    try:
+        read = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        read = math.nan
+    if not (math.isfinite(read) and low <= read <= high and not (above and read == low)):
+        allowed = f"{'above' if above else 'of at least'} {low}" if high == math.inf else f"from {low} to {high}"
+        raise InputError(f"{name} must be a number {allowed}, not {value!r}")
+    return read

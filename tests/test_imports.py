@@ -21,6 +21,7 @@ STEPS = (
     ("names",),
     ("retrieval",),
     ("training",),
+    ("teachers",),
     ("evaluation",),
     ("experiments",),
     ("cli",),

@@ -16,6 +16,7 @@ from armlib.cli.compare import add_compare
 from armlib.cli.evaluate import add_evaluate
 from armlib.cli.measure import add_measure
 from armlib.cli.runs import add_runs
+from armlib.cli.score import add_score
 from armlib.cli.search import add_search
 from armlib.cli.train import add_train
 from armlib.errors import InputError, one_line
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_train(commands)
+    add_score(commands)
     add_evaluate(commands)
     add_measure(commands)
     add_compare(commands)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from armlib.encoder.bi_encoder import BiEncoder
+    from armlib.experiments.experiment import Experiment
 
 
 def add_command(
@@ -39,6 +41,33 @@ def add_store_options(parser: argparse.ArgumentParser, *, precision: bool = Fals
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     if precision:
         parser.add_argument("--precision", default="auto", help="auto (default: bf16 on CUDA, else float32), no or bf16")
+
+
+def add_experiment_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name an experiment, which `asked_experiment` looks at."""
+    from armlib.experiments.experiment import Experiment
+
+    parser.add_argument("--profile", default="demo", help="where the defaults come from: demo, small, paper or a TOML file")
+    values = parser.add_argument_group("the experiment (defaults: the profile's)")
+    for each in fields(Experiment):
+        kind: type = type(each.default)
+        flag, about = f"--{each.name.replace('_', '-')}", each.metadata["about"]
+        if kind is bool:
+            values.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=about)
+        elif kind is tuple:
+            values.add_argument(flag, nargs="+", metavar="NAME", help=about)
+        else:
+            values.add_argument(flag, type=kind, metavar=kind.__name__.upper(), help=about)
+
+
+def asked_experiment(options: argparse.Namespace) -> Experiment:
+    """The experiment that the options name."""
+    from armlib.experiments.experiment import Experiment
+    from armlib.experiments.profile import load_profile
+
+    given = {each.name: getattr(options, each.name) for each in fields(Experiment)}
+    given = {name: value for name, value in given.items() if value is not None}
+    return replace(load_profile(options.profile, options.collection or "").experiment, **given)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

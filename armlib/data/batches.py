@@ -8,16 +8,17 @@ sorted by length and cut into chunks, which are encoded one by one and put back 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from armlib.data.samplers import parse_sampler
+from armlib.data.samplers import Examples, parse_sampler
 from armlib.data.tokens import TokenStore
 from armlib.errors import InputError
+from armlib.losses.base import TeacherScores
 
 
 @dataclass
@@ -52,14 +53,17 @@ class Batch:
         queries: chunks whose rows run over 0..B-1.
         passages: chunks whose rows run over 0..(1+N)B-1: the B positives, then the first negative of each query, and so on.
         real_tokens: tokens of all texts, special tokens included.
-        scores: a teacher's scores, (B,) or (B, N) float32; None where the data have none.
+        rows: (joined B, 2 + N) int64, row numbers of query, positive and negatives in the token stores; of several processes, the
+            rows of all of them, so that what depends on row numbers alone need not be gathered.
+        teacher: a teacher's scores of the joined batch; None where there is no teacher.
     """
 
     size: int
     queries: list[Chunk]
     passages: list[Chunk]
     real_tokens: int
-    scores: torch.Tensor | None = None
+    rows: torch.Tensor
+    teacher: TeacherScores | None = None
 
     @property
     def padded_tokens(self) -> int:
@@ -68,14 +72,18 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        queries, passages = ([chunk.to(device) for chunk in chunks] for chunks in (self.queries, self.passages))
-        scores = None if self.scores is None else self.scores.to(device, non_blocking=True)
-        return Batch(self.size, queries, passages, self.real_tokens, scores)
+        return self._with(lambda chunk: chunk.to(device), lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory; called by torch's DataLoader."""
-        queries, passages = ([chunk.pin_memory() for chunk in chunks] for chunks in (self.queries, self.passages))
-        return Batch(self.size, queries, passages, self.real_tokens, None if self.scores is None else self.scores.pin_memory())
+        return self._with(Chunk.pin_memory, torch.Tensor.pin_memory)
+
+    def _with(self, chunks: Callable[[Chunk], Chunk], tensors: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        parts = self.teacher._asdict() if self.teacher else {}
+        moved = {name: tensors(part) for name, part in parts.items() if part is not None}
+        teacher = self.teacher and self.teacher._replace(**moved)
+        queries, passages = list(map(chunks, self.queries)), list(map(chunks, self.passages))
+        return Batch(self.size, queries, passages, self.real_tokens, tensors(self.rows), teacher)
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,8 @@ class TripleBatches(Dataset[Batch]):
         shape: cuts and chunks.
         seed: of the sampler.
         sampler: a name as `armlib.data.samplers.parse_sampler` takes it.
-        scores: a teacher's scores of the triples, (T,) or (T, N), memory-mapped or not.
+        known: what the sampler may ask about the triples; None: which query each one has, and no more.
+        teacher: called with rows of ``triples``, (n, 2 + N), gives a teacher's scores of them.
         rank, processes: this process among how many.
 
     Raises:
@@ -137,7 +146,8 @@ class TripleBatches(Dataset[Batch]):
         shape: Shape,
         seed: int,
         sampler: str = "random",
-        scores: np.ndarray | None = None,
+        known: Examples | None = None,
+        teacher: Callable[[np.ndarray], TeacherScores] | None = None,
         rank: int = 0,
         processes: int = 1,
     ) -> None:
@@ -145,8 +155,8 @@ class TripleBatches(Dataset[Batch]):
             raise InputError(f"a batch of {batch_size} triples cannot be divided evenly over {processes} processes")
         # A plain view of a mapped file: indexing a memmap object costs several times as much.
         self.triples, self.queries, self.passages = np.asarray(triples), queries, passages
-        self.scores = None if scores is None else np.asarray(scores)
-        self.sampler = parse_sampler(sampler)(len(triples), batch_size, seed)
+        self.teacher = teacher
+        self.sampler = parse_sampler(sampler)(known or Examples(self.triples[:, 0]), batch_size, seed)
         self.shape, self.rank, self.processes = shape, rank, processes
 
     @property
@@ -155,23 +165,27 @@ class TripleBatches(Dataset[Batch]):
         return self.sampler.steps_per_epoch
 
     def positions(self, step: int) -> np.ndarray:
-        """Numbers of this process's triples of a step, (B / processes,)."""
-        epoch, within = divmod(step, self.steps_per_epoch)
-        share = self.sampler.batch_size // self.processes
-        return self.sampler.positions(epoch, within)[self.rank * share : (self.rank + 1) * share]
+        """Numbers of the triples of a step, of all processes, (B,)."""
+        return self.sampler.positions(*divmod(step, self.steps_per_epoch))
 
     def rows(self, step: int) -> np.ndarray:
         """Row numbers of this process's triples of a step, (B / processes, 2 + N)."""
-        return self.triples[self.positions(step)]
+        return self._share(self.triples[self.positions(step)])
+
+    def _share(self, rows: np.ndarray) -> np.ndarray:
+        share = self.sampler.batch_size // self.processes
+        return rows[self.rank * share : (self.rank + 1) * share]
 
     def __getitem__(self, step: int) -> Batch:
-        chosen = self.positions(step)
-        rows = self.triples[chosen]  # (B, 2 + N)
+        joined = self.triples[self.positions(step)]  # (B, 2 + N)
+        rows = self._share(joined)
         queries, query_tokens = self._chunks(self.queries, rows[:, 0], self.shape.query_length)
         # (B, 1 + N) turned to ((1 + N) B,): all positives, then all first negatives, and so on
         passages, passage_tokens = self._chunks(self.passages, rows[:, 1:].T.reshape(-1), self.shape.passage_length)
-        scores = None if self.scores is None else torch.from_numpy(self.scores[chosen].astype(np.float32))
-        return Batch(len(rows), queries, passages, query_tokens + passage_tokens, scores)
+        teacher = self.teacher(joined) if self.teacher else None
+        return Batch(
+            len(rows), queries, passages, query_tokens + passage_tokens, torch.from_numpy(joined.astype(np.int64)), teacher
+        )
 
     def _chunks(self, store: TokenStore, rows: np.ndarray, max_length: int) -> tuple[list[Chunk], int]:
         """The rows' texts in chunks, and how many real tokens they have."""

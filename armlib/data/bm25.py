@@ -30,7 +30,7 @@ class BM25:
 
     def __init__(self, model: bm25s.BM25, ids: list[str]) -> None:
         self._model = model
-        self._tokenizer = _tokenizer()
+        self._tokenizer = word_tokenizer()
         self._tokenizer.word_to_id = model.vocab_dict
         self.ids = ids
 
@@ -44,7 +44,7 @@ class BM25:
         Raises:
             InputError: there are no documents, or no word in any of them.
         """
-        tokenizer = _tokenizer()
+        tokenizer = word_tokenizer()
         ids: list[str] = []
 
         def texts() -> Iterator[str]:
@@ -119,7 +119,7 @@ class _Rows:
             start = end
 
 
-def _tokenizer() -> Tokenizer:
+def word_tokenizer() -> Tokenizer:
     return Tokenizer(lower=True, splitter=r"(?u)\b\w\w+\b", stopwords="english", stemmer=None)
 
 

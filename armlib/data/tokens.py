@@ -60,19 +60,25 @@ class TokenStore:
         Raises:
             InputError: an id is not in the store; the first one is named.
         """
+        found = self.find(ids)
+        missing = np.flatnonzero(found < 0)
+        if len(missing):
+            first = ids[missing[0]]
+            raise InputError(
+                f"{len(missing)} of {len(ids)} ids are not among the {len(self):,} {self.description}, the first is "
+                f"{(first.decode() if isinstance(first, bytes) else first)!r}; ids here look like {self.ids[0].decode()!r}"
+            )
+        return found
+
+    def find(self, ids: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Row numbers of the ids, (n,) int64, -1 where there is none."""
         wanted = np.asarray(ids, dtype=bytes) if isinstance(ids, np.ndarray) else np.array([i.encode() for i in ids], bytes)
         if not len(wanted):
             return np.empty(0, np.int64)
         if self._sorted is None:
             self._sorted = self.ids[self._order]
         found = np.minimum(np.searchsorted(self._sorted, wanted), len(self) - 1)
-        missing = np.flatnonzero(self._sorted[found] != wanted)
-        if len(missing):
-            raise InputError(
-                f"{len(missing)} of {len(wanted)} ids are not among the {len(self):,} {self.description}, the first is "
-                f"{wanted[missing[0]].decode()!r}; ids here look like {self.ids[0].decode()!r}"
-            )
-        return self._order[found].astype(np.int64)
+        return np.where(self._sorted[found] == wanted, self._order[found], -1).astype(np.int64)
 
     def gather(self, rows: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows' token ids, cut and padded at the right to the longest of them.

@@ -135,18 +135,12 @@ class BiEncoder(nn.Module):
     @property
     def max_length(self) -> int | None:
         """The most tokens, special ones included, that the encoder has positions for; None where it has no limit."""
-        for name, table in self.backbone.named_modules():
-            if isinstance(table, nn.Embedding) and name.rpartition(".")[2] in POSITIONS:
-                # RoBERTa and MPNet number positions from behind the padding id.
-                return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-        return None
+        return positions(self.backbone)
 
     @property
     def parameter_counts(self) -> ParameterCounts:
         """Numbers of parameters; a token costs 2 x ``non_embedding`` operations forward, 6 x with the backward pass."""
-        tables = {id(p) for module in self.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
-        sizes = [(p.numel(), id(p) in tables) for p in self.parameters()]
-        return ParameterCounts(sum(size for size, _ in sizes), sum(size for size, is_table in sizes if not is_table))
+        return parameter_counts(self)
 
     def special_tokens(self) -> tuple[list[int], list[int]]:
         """The ids that the tokenizer puts in front of a text's tokens and behind them."""
@@ -232,3 +226,19 @@ class BiEncoder(nn.Module):
         if (Path(source) / RECORD).is_file():
             encoder.saved = read_json(Path(source) / RECORD)
         return encoder
+
+
+def positions(model: nn.Module) -> int | None:
+    """The most tokens that a Hugging Face model has positions for; None where it has no limit."""
+    for name, table in model.named_modules():
+        if isinstance(table, nn.Embedding) and name.rpartition(".")[2] in POSITIONS:
+            # RoBERTa and MPNet number positions from behind the padding id.
+            return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    return None
+
+
+def parameter_counts(model: nn.Module) -> ParameterCounts:
+    """Numbers of parameters of any model, each counted once."""
+    tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    sizes = [(p.numel(), id(p) in tables) for p in model.parameters()]
+    return ParameterCounts(sum(size for size, _ in sizes), sum(size for size, is_table in sizes if not is_table))

@@ -55,7 +55,7 @@ def load_pretrained(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBa
     with quiet_transformers():
         try:
             if local:
-                _check_files(Path(source))
+                check_files(Path(source))
             else:
                 check_reachable(source)
             return _load(source)
@@ -103,8 +103,12 @@ def _load(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Layout
     return backbone, tokenizer, layout
 
 
-def _check_files(folder: Path) -> None:
-    """Refuse a folder whose weights are listed to be elsewhere, or would be changed by an adapter that is not applied."""
+def check_files(folder: Path) -> None:
+    """Refuse a folder whose weights are listed to be elsewhere, or would be changed by an adapter that is not applied.
+
+    Raises:
+        InputError: it is one.
+    """
     for index in folder.rglob("*.index.json"):
         for name in set(read_json(index).get("weight_map", {}).values()):
             if Path(name).name != name:

@@ -82,7 +82,7 @@ def fill(client: Client, store: RunStore, experiments: Sequence[Experiment], rep
         tempfile.NamedTemporaryFile(dir=store.path, prefix=".sweep-") as mark,
         bar(len(missing), "experiments", "experiments") as shown,
     ):
-        _check_workers(client, mark.name)
+        check_workers(client, mark.name)
         client.register_plugin(CheckpointOnClosing())
         waiting = {client.submit(_make, store, each, mark.name, pure=False): each for each in missing}
         for future in as_completed(waiting):
@@ -179,7 +179,7 @@ class CheckpointOnClosing(WorkerPlugin):
 def _make(store: RunStore, experiment: Experiment, mark: str) -> str:
     """On a worker: make the result; gives what is wrong with the input, or nothing."""
     if not Path(mark).exists():
-        return _unseen(mark)
+        return unseen_by_worker(mark)
     os.environ["ARMLIB_PROGRESS"] = "0"
     with _ALONE:
         try:
@@ -191,24 +191,33 @@ def _make(store: RunStore, experiment: Experiment, mark: str) -> str:
     return ""
 
 
-def _check_workers(client: Client, mark: str) -> None:
-    """Refuse workers that would spoil the sweep; those that come later are refused their experiments."""
+def check_workers(client: Client, mark: str, what: str = "run store") -> None:
+    """Refuse workers that would spoil the work; those that come later are refused their part of it.
+
+    Args:
+        client: connected to the scheduler.
+        mark: a file in the folder that all workers must see.
+        what: the folder is, for messages.
+
+    Raises:
+        InputError: a worker cannot be used.
+    """
     several = [address for address, threads in client.nthreads().items() if threads > 1]
     if several:
         raise InputError(f"the worker {several[0]} trains several encoders in one process; start workers with --nthreads 1")
     try:
-        unseen = {address: sentence for address, sentence in client.run(_unseen, mark).items() if sentence}
+        sentences = {address: sentence for address, sentence in client.run(unseen_by_worker, mark, what).items() if sentence}
     except ModuleNotFoundError as error:
         raise InputError(f"the workers need armlib and what it depends on, but there is {str(error).lower()}") from error
-    if unseen:
-        raise InputError(next(iter(unseen.values())))
+    if sentences:
+        raise InputError(next(iter(sentences.values())))
 
 
-def _unseen(mark: str) -> str:
-    """On a worker: what is wrong with its view of the run store, or nothing."""
+def unseen_by_worker(mark: str, what: str = "run store") -> str:
+    """On a worker: what is wrong with its view of a folder, or nothing; see `check_workers`."""
     if Path(mark).exists():
         return ""
-    return f"the worker on {socket.gethostname()} does not see the run store {Path(mark).parent}; all workers need its file system"
+    return f"the worker on {socket.gethostname()} does not see the {what} {Path(mark).parent}; all workers need its file system"
 
 
 def _outcome(future: Future, experiment: Experiment) -> Outcome:

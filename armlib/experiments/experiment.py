@@ -46,7 +46,10 @@ class Experiment:
     error: str = _value("squared", "of margins against targets: squared, absolute or soft")
     reading: str = _value("paper", "of in-batch and distributed losses: paper or released-code")
     stop_gradient: bool = _value(False, "treat the targets as constants")
-    sampler: str = _value("random", "which triples make a batch: random")
+    teacher: str = _value("", "whose scores the loss learns from, such as interaction or cross-encoder('NAME'); empty for none")
+    pairwise_teacher: str = _value("", "who compares two passages of a list, such as pairwise-interaction; empty for nobody")
+    lists: str = _value("", "train on a list of passages a query, such as student(passages=8, depth=20); empty for triples")
+    sampler: str = _value("random", "which triples make a batch: random, topic-aware(k) or balanced(k, bins=10, by='teacher')")
     batch_size: int = _value(64, "triples a step, over all processes")
     steps: int = _value(300, "optimiser steps at most")
     learning_rate: float = _value(5e-4, "at the first step")
@@ -72,8 +75,6 @@ class Experiment:
     seed: int = _value(0, "decides the order of the triples and dropout")
 
     def __post_init__(self) -> None:
-        from armlib.data.samplers import parse_sampler
-
         for each in fields(self):
             value, kind = getattr(self, each.name), type(each.default)
             if kind in (int, float) and type(value) in (int, kind):
@@ -95,7 +96,8 @@ class Experiment:
         # refuse what they refuse now, before any work
         self.make_loss()
         self.settings()
-        parse_sampler(self.sampler)
+        self._settle_teacher()
+        self._settle_examples()
 
     def _settle_loss(self) -> None:
         """Write a margin loss as `MARGIN_VALUES`, however it was given, so that equal losses have equal values."""
@@ -115,6 +117,61 @@ class Experiment:
             values = {"target": "", "loss": str(given)}
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def _settle_teacher(self) -> None:
+        """Write equal teachers as equal values; refuse one that nothing uses, and a loss without one that gives what it needs."""
+        loss = self.make_loss()
+        if not self.teacher:
+            if loss.needs:
+                raise InputError(
+                    f"the loss {self.loss!r} learns from a teacher's scores; expected a teacher, such as bi-encoder('NAME')"
+                )
+            return
+        from armlib.data.samplers import ByTopic, parse_sampler
+        from armlib.teachers.registry import parse_teacher
+
+        source, sampler = parse_teacher(self.teacher), parse_sampler(self.sampler)
+        object.__setattr__(self, "teacher", str(source))
+        if not (loss.needs or self.lists or (isinstance(sampler, ByTopic) and sampler.by == "teacher")):
+            raise InputError(
+                f"the loss {self.loss or self.target!r} does not use the scores of the teacher {self.teacher!r}; expected no "
+                "teacher, or a loss that learns from one: margin-mse or list-kl"
+            )
+        if "in_batch" in loss.needs and (self.lists or "in_batch" not in source.gives):
+            found = f"lists of {self.lists}" if self.lists else self.teacher
+            raise InputError(
+                f"the loss {self.loss!r} needs scores of every query and every passage of a batch of triples, which {found!r} "
+                "does not give; expected a teacher that is a bi-encoder"
+            )
+
+    def _settle_examples(self) -> None:
+        """Write sampler and lists so that equal ones have equal values, and refuse what has not the teacher that it needs."""
+        from armlib.data.candidate_lists import parse_lists
+        from armlib.data.samplers import ByTopic, parse_sampler
+        from armlib.losses import ListKL, MarginLoss
+
+        sampler, loss = parse_sampler(self.sampler), self.make_loss()
+        if isinstance(sampler, ByTopic):
+            object.__setattr__(self, "sampler", str(sampler))
+            if sampler.by == "teacher" and not self.teacher:
+                raise InputError(f"the sampler {self.sampler!r} needs a teacher's margins; expected a teacher, or by='student'")
+            if sampler.by and self.lists:
+                raise InputError(f"the sampler {self.sampler!r} needs triples, and a query has one list; expected topic-aware")
+        if self.lists:
+            lists = parse_lists(self.lists)
+            object.__setattr__(self, "lists", str(lists))
+            if not self.teacher:
+                raise InputError(f"the lists {self.lists!r} are in a teacher's order; expected a teacher")
+            if isinstance(loss, MarginLoss) and lists.passages > 2:
+                raise InputError(f"the loss {str(loss)!r} takes one negative a query; expected lists of 2 passages")
+        if self.pairwise_teacher:
+            from armlib.teachers.registry import parse_pairwise_teacher
+
+            object.__setattr__(self, "pairwise_teacher", str(parse_pairwise_teacher(self.pairwise_teacher)))
+            if not self.lists:
+                raise InputError(f"the pairwise teacher {self.pairwise_teacher!r} compares passages of lists; expected lists")
+        elif isinstance(loss, ListKL) and loss.pairs:
+            raise InputError(f"the loss {self.loss!r} learns from pairs; expected lists and a pairwise teacher")
 
     def make_loss(self) -> Loss:
         """The loss to train with."""
@@ -137,7 +194,8 @@ class Experiment:
 
     def values(self) -> dict[str, Any]:
         """All values that the key depends on; those younger than the first keys only where they are not the default."""
-        younger = {"full_ranking": True, "loss": "", "sampler": "random", "query_prompt": "", "passage_prompt": ""}
+        younger = {"full_ranking": True, "loss": "", "query_prompt": "", "passage_prompt": ""}
+        younger |= {"sampler": "random", "teacher": "", "pairwise_teacher": "", "lists": ""}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 
     def key(self) -> str:
@@ -162,6 +220,9 @@ class Experiment:
         parts += [f"{self.reading} reading"] if self.reading != "paper" else []
         parts += ["stopped gradient"] if self.stop_gradient else []
         parts += [self.sampler] if self.sampler != "random" else []
+        parts += [f"lists of {self.lists}"] if self.lists else []
+        parts += [f"taught by {self.teacher}"] if self.teacher else []
+        parts += [f"pairs compared by {self.pairwise_teacher}"] if self.pairwise_teacher else []
         return ", ".join(parts)
 
     def __str__(self) -> str:

@@ -127,6 +127,7 @@ def _train(
         "about": {
             "triples": int(done.trace.triples.max()) if len(done.trace) else 0,
             "available_triples": len(batches.triples),
+            "examples": f"lists of {batches.triples.shape[1] - 1} passages" if asked.lists else "triples",
             "steps": len(done.trace),
             "kept_step": done.kept_step,
             "stopped_early": done.stopped_early,
@@ -134,6 +135,7 @@ def _train(
             "device": str(accelerator.device),
             "precision": accelerator.mixed_precision,
             "processes": accelerator.num_processes,
+            **data.about_teacher(),
         },
     }
     with storage.atomic_folder(work / TRAINED) as draft:

@@ -6,14 +6,16 @@ import json
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from armlib.data.batches import TripleBatches
+from armlib.data.candidate_lists import candidate_lists, parse_lists
 from armlib.data.collection import Collection
 from armlib.data.fingerprints import fingerprint_of_folder
 from armlib.data.held_out import HeldOut, hold_out
+from armlib.data.samplers import Examples
 from armlib.data.tokens import TokenStore
 from armlib.data.triple_rows import triple_rows
 from armlib.encoder.bi_encoder import BiEncoder
@@ -23,10 +25,19 @@ from armlib.errors import InputError
 from armlib.evaluation.validation import Validator
 from armlib.experiments.experiment import HELD_OUT, NOTHING, Experiment
 from armlib.names import encoder_folder, load_collection, load_encoder
-from armlib.storage import MANIFEST, digest
+from armlib.retrieval.mining import kept_array, kept_candidates, kept_clusters, kept_similarities
+from armlib.storage import MANIFEST, digest, short_digest
+from armlib.teachers.base import PairwiseTeacher, ScoreSource, Workers
+from armlib.teachers.device import teacher_device
+from armlib.teachers.interaction import InteractionTeacher
+from armlib.teachers.pairwise import PairwiseInteractionTeacher
+from armlib.teachers.preferences import ScoredLists, preferences
+from armlib.teachers.registry import parse_pairwise_teacher, parse_teacher
+from armlib.teachers.row_scores import RowScores
 
 UNREAD = (RECORD, MANIFEST, "README.md")
 """Files of an encoder's folder that say how it was made."""
+AnyTeacher = TypeVar("AnyTeacher", bound=ScoreSource | PairwiseTeacher)
 
 
 class TrainingData:
@@ -35,13 +46,14 @@ class TrainingData:
     Args:
         experiment: whose data these are.
         encoder: instead of the one that the experiment starts from, such as a trained one.
+        workers: compute shards of the teacher's scores; None: this process.
 
     Raises:
         InputError: by its parts: the data or the encoder cannot be used.
     """
 
-    def __init__(self, experiment: Experiment, encoder: BiEncoder | None = None) -> None:
-        self.experiment = experiment
+    def __init__(self, experiment: Experiment, encoder: BiEncoder | None = None, workers: Workers | None = None) -> None:
+        self.experiment, self.workers = experiment, workers
         if encoder is not None:
             self.encoder = encoder
 
@@ -81,6 +93,7 @@ class TrainingData:
         """
         read = [self.collection, *([self._named_validation] if self._named_validation else []), *self.evaluations]
         prints = [one for each in read for one in (each.name, each.fingerprint(), each.corpus.fingerprint())]
+        prints += [each.fingerprint(self.collection) for each in (self.source, self.judge) if each]
         return digest(json.dumps(self._values(), sort_keys=True), *prints)[:12]
 
     def _values(self) -> dict[str, Any]:
@@ -105,12 +118,33 @@ class TrainingData:
         return fingerprint_of_folder(folder, UNREAD) if folder else ""
 
     @cached_property
+    def source(self) -> ScoreSource | None:
+        """Where the teacher's scores come from; None without a teacher."""
+        return self._without_validation(parse_teacher(self.experiment.teacher)) if self.experiment.teacher else None
+
+    @cached_property
+    def judge(self) -> PairwiseTeacher | None:
+        """The teacher that compares two passages; None without one."""
+        asked = self.experiment.pairwise_teacher
+        return self._without_validation(parse_pairwise_teacher(asked)) if asked else None
+
+    def _without_validation(self, teacher: AnyTeacher) -> AnyTeacher:
+        """The teacher; one that is trained on the collection leaves out the queries that validate."""
+        if isinstance(teacher, InteractionTeacher | PairwiseInteractionTeacher) and isinstance(self.validation, HeldOut):
+            teacher.held_out = max(teacher.held_out, len(self.validation.chosen))
+        return teacher
+
+    @cached_property
     def encoder(self) -> BiEncoder:
         """The encoder before training; training changes it.
 
         Raises:
             InputError: there is no such encoder, or its folder has changed since the key was made.
         """
+        return self._before_training()
+
+    def _before_training(self) -> BiEncoder:
+        """The encoder that the experiment starts from, one of its own for each call."""
         asked = self.experiment
         before = self._encoder_contents
         encoder = load_encoder(asked.encoder, self.collection, asked.pooling or None)
@@ -135,6 +169,70 @@ class TrainingData:
         left_out = self.validation.chosen if isinstance(self.validation, HeldOut) else ()
         return triple_rows(self.collection, self.queries, self.passages, left_out)
 
+    @cached_property
+    def scores(self) -> RowScores | None:
+        """The teacher's scores of the triples; None without a teacher."""
+        if not self.source:
+            return None
+        return self.source.scored(self.collection, self.queries, self.passages, self.triples, self.workers)
+
+    @cached_property
+    def lists(self) -> ScoredLists | None:
+        """Training lists with their teachers' scores, of the candidates of the encoder before training; None for triples."""
+        if not self.experiment.lists:
+            return None
+        asked, rows = self.experiment, np.unique(self.triples[:, 0])
+        settings = parse_lists(asked.lists)
+        student, lengths = self._before_training(), (asked.query_length, asked.passage_length)
+        candidates = kept_candidates(student, self.queries, rows, self.passages, lengths, settings.depth, teacher_device())
+        assert self.source, "Experiment refuses lists without a teacher"
+        pairs = np.column_stack([rows, candidates])
+        scored = self.source.scored(self.collection, self.queries, self.passages, pairs, self.workers)
+        scores = scored.of_pairs(np.broadcast_to(rows[:, None], candidates.shape), candidates)
+        lists = candidate_lists(settings, rows, candidates, scores)
+        if not self.judge:
+            return ScoredLists(lists, scored.cost)
+        return ScoredLists(lists, scored.cost, preferences(self.judge, self.collection, self.queries, self.passages, lists))
+
+    @property
+    def teacher(self) -> RowScores | ScoredLists | None:
+        """Gives a teacher's scores of `examples` by their rows, and says what they have cost; None without a teacher."""
+        return self.lists or self.scores
+
+    @cached_property
+    def examples(self) -> np.ndarray:
+        """What is trained on, (T, 2 + N): the triples, those of them that the teacher has scored, or lists."""
+        if self.lists:
+            return self.lists.rows
+        return self.scores.complete(self.triples) if self.scores else self.triples
+
+    def _clusters(self, k: int, name: str) -> np.ndarray:
+        """The cluster of each training example's query, by the embeddings of an encoder; see `armlib.data.samplers.Examples`."""
+        own = name in ("", self.experiment.encoder)
+        encoder = self._before_training() if own else load_encoder(name, self.collection)
+        queries = self.queries if own else query_tokens(self.collection, encoder, self.experiment.query_length)
+        rows, clusters = self.examples[:, 0], np.zeros(len(queries), np.int32)
+        found = np.flatnonzero(np.bincount(rows))  # much faster than sorting 40 million rows
+        clusters[found] = kept_clusters(encoder, queries, found, self.experiment.query_length, k, teacher_device())
+        return clusters[rows]
+
+    def _margins(self, by: str) -> np.ndarray:
+        """What a query's triples are balanced over; see `armlib.data.samplers.balanced`."""
+        triples = self.examples
+        if by == "student":
+            return kept_similarities(
+                self._before_training(), self.passages, triples[:, 1:], self.experiment.passage_length, teacher_device()
+            )
+        source, scores = self.source, self.scores
+        assert source and scores, "an experiment without a teacher has no such sampler"
+
+        def make() -> np.ndarray:
+            return scores.of_pairs(triples[:, 0], triples[:, 1]) - scores.of_pairs(triples[:, 0], triples[:, 2])
+
+        names = (source.fingerprint(self.collection), self.queries.key, self.passages.key)
+        key = short_digest("margins", *names, np.ascontiguousarray(triples).tobytes())
+        return kept_array(f"margins/{key}", "margins of the triples", make)
+
     def validator(self) -> Validator:
         """What validates an encoder during training."""
         return Validator(
@@ -146,6 +244,14 @@ class TrainingData:
             passage_length=self.experiment.passage_length,
         )
 
+    def about_teacher(self) -> dict[str, Any]:
+        """The teacher's ``name`` and ``fingerprint``, and what its scores have cost, see `RowScores`; empty without a teacher."""
+        if not (self.source and self.teacher):
+            return {}
+        about = {"name": str(self.source), "fingerprint": self.source.fingerprint(self.collection), **self.teacher.cost}
+        judge = self.judge and {"name": str(self.judge), "fingerprint": self.judge.fingerprint(self.collection)}
+        return {"teacher": about | ({"pairwise": judge | about["pairwise"]} if judge else {})}
+
     def batches(self, *, rank: int = 0, processes: int = 1, seed: int | None = None, **shape: Any) -> TripleBatches:
         """The batches of the experiment.
 
@@ -156,13 +262,15 @@ class TrainingData:
         """
         asked = self.experiment
         return TripleBatches(
-            self.triples,
+            self.examples,
             self.queries,
             self.passages,
             batch_size=asked.batch_size,
             shape=replace(asked.shape(), **shape),
             seed=asked.seed if seed is None else seed,
             sampler=asked.sampler,
+            known=Examples(self.examples[:, 0], self._clusters, self._margins),
+            teacher=self.teacher,
             rank=rank,
             processes=processes,
         )

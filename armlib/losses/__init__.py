@@ -1,6 +1,7 @@
-"""Losses over batches of embeddings: margin losses with static, adaptive and distributed targets, and how they are named."""
+"""Losses over batches of embeddings: margins with their targets, InfoNCE, and those that learn from a teacher; and their names."""
 
-from armlib.losses.base import EmbeddedBatch, Loss, LossValue
+from armlib.losses.base import EmbeddedBatch, Loss, LossValue, TeacherScores
+from armlib.losses.contrastive import InfoNCE
 from armlib.losses.cosines import (
     READINGS,
     adaptive_targets,
@@ -11,6 +12,7 @@ from armlib.losses.cosines import (
     similarities,
     target_variance,
 )
+from armlib.losses.distillation import ListKL, MarginMSE
 from armlib.losses.margins import ERRORS, MarginLoss
 from armlib.losses.registry import LOSSES, parse_loss
 from armlib.losses.targets import Adaptive, Distributed, Mean, Static, Target, Variance, parse_target
@@ -22,12 +24,16 @@ __all__ = [
     "Adaptive",
     "Distributed",
     "EmbeddedBatch",
+    "InfoNCE",
+    "ListKL",
     "Loss",
     "LossValue",
     "MarginLoss",
+    "MarginMSE",
     "Mean",
     "Static",
     "Target",
+    "TeacherScores",
     "Variance",
     "adaptive_targets",
     "distributed_targets",

@@ -46,6 +46,12 @@ def similarities(rows: Float[Tensor, "B D"], columns: Float[Tensor, "C D"]) -> F
 
 
 @_full_precision
+def own_similarities(queries: Float[Tensor, "B D"], lists: Float[Tensor, "B n D"]) -> Float[Tensor, "B n"]:
+    """The cosine similarity of each query to each of its own passages."""
+    return _dots(_normalized(queries)[:, None], _normalized(lists))
+
+
+@_full_precision
 def relevance_margins(
     queries: Float[Tensor, "B D"], positives: Float[Tensor, "B D"], negatives: Float[Tensor, "B D"]
 ) -> Float[Tensor, " B"]:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from armlib.losses.base import Loss
+from armlib.losses.contrastive import InfoNCE
+from armlib.losses.distillation import ListKL, MarginMSE
 from armlib.losses.margins import SETTINGS, MarginLoss
 from armlib.losses.targets import TARGETS, Target
 from armlib.parsing import parse_call
@@ -29,7 +31,7 @@ def _signature(target: type[Target]) -> inspect.Signature:
     return inspect.Signature([*own, *settings])
 
 
-LOSSES: dict[str, Callable[..., Loss]] = {}
+LOSSES: dict[str, Callable[..., Loss]] = {"infonce": InfoNCE, "list-kl": ListKL, "margin-mse": MarginMSE}
 """By name, the losses that are not margin losses; those are named by their targets."""
 
 

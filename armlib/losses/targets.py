@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from armlib.errors import InputError
 from armlib.losses.cosines import READINGS, adaptive_targets, distributed_targets, mean_targets, target_variance
-from armlib.parsing import parse_call, written
+from armlib.parsing import number, parse_call, written
 
 Error = Callable[[Tensor, Tensor], Tensor]
 TARGETS: dict[str, type[Target]] = {}
@@ -87,8 +86,8 @@ class Static(Target):
     variance: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", _number(self.value, "the value of a static target", -2, 2))
-        object.__setattr__(self, "variance", _number(self.variance, "the variance of a static target", 0, math.inf))
+        object.__setattr__(self, "value", number(self.value, "the value of a static target", -2, 2))
+        object.__setattr__(self, "variance", number(self.variance, "the variance of a static target", 0, math.inf))
 
     @property
     def readings(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -162,14 +161,3 @@ def parse_target(text: str | Target) -> Target:
         InputError: the string names no target, or a number in it cannot be read or is out of range.
     """
     return text if isinstance(text, Target) else parse_call(text, "target", TARGETS)
-
-
-def _number(value: object, name: str, low: float, high: float) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not (math.isfinite(number) and low <= number <= high):
-        allowed = f"of at least {low}" if high == math.inf else f"from {low} to {high}"
-        raise InputError(f"{name} must be a number {allowed}, not {value!r}")
-    return number

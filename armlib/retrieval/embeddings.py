@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ def encode_collection(
     batch_tokens: int | None = None,
     device: str | torch.device | None = None,
     rebuild: bool = False,
+    unit: bool = True,
+    workers: Callable[[Path, list[int]], None] | None = None,
 ) -> Float[np.ndarray, "N D"]:
     """Encode every text of a store into a file, and read it through a memory map.
 
@@ -48,9 +52,12 @@ def encode_collection(
         block: texts encoded between two points from which an interrupted encoding goes on.
         dtype: ``float32``, or ``float16``, which takes half the space and changes cosines by about 1e-5.
         rebuild: encode anew what the folder holds of another key, instead of refusing.
+        unit: divide each vector by its length.
+        workers: calls `encode_block` for the folder and each of the numbers that it is given, here or on other machines; None
+            encodes in this process.
 
     Returns:
-        (N, D) vectors of length 1, in the order of the store, read-only.
+        (N, D) vectors, of length 1 where ``unit`` says so, in the order of the store, read-only.
 
     Raises:
         InputError: the folder holds other vectors (another key, length, block or type), an embedding is not finite, the store
@@ -63,27 +70,70 @@ def encode_collection(
         raise InputError(f"vectors are kept as float16 or float32, not {dtype!r}")
     key = key or short_digest(encoder.fingerprint(), store.key)
     about = {"key": key, "texts": len(store), "max_length": max_length, "block": block, "dtype": dtype}
+    about |= {} if unit else {"unit": False}
     _claim(folder, about, rebuild)
-    count = -(-len(store) // block)
-    for number in range(count):
-        rows = np.arange(number * block, min((number + 1) * block, len(store)))
-        reason = _missing(folder, about, rows, number)
-        if reason is None:
-            continue
-        if reason:
-            warnings.warn(f"block {number} of {folder / VECTORS} is damaged ({reason}); it is encoded again", stacklevel=2)
-        progress = f"encoding, block {number + 1} of {count}"
-        vectors = encode_rows(encoder, store, rows, max_length, batch_tokens=batch_tokens, device=device, description=progress)
-        _write(folder, about, number, rows, vectors.astype(dtype))
+    # Each is looked at when it is its turn: other processes may fill the folder, too.
+    missing = (number for number in range(-(-len(store) // block)) if _is_missing(folder, about, number))
+    if workers:
+        workers(folder, list(missing))
+    else:
+        for number in missing:
+            encode_block(encoder, store, folder, number, batch_tokens=batch_tokens, device=device)
     return np.load(folder / VECTORS, mmap_mode="r")
+
+
+def encode_block(
+    encoder: BiEncoder,
+    store: TokenStore,
+    folder: Path,
+    number: int,
+    *,
+    batch_tokens: int | None = None,
+    device: str | torch.device | None = None,
+) -> None:
+    """Encode a block of a folder that `encode_collection` has begun; one that is there and whole stays.
+
+    Raises:
+        InputError: an embedding is not finite, or the disk is full.
+    """
+    about = read_json(folder / ABOUT, dict)
+    if _missing(folder, about, number) is None:
+        return
+    progress = f"encoding, block {number + 1} of {-(-len(store) // about['block'])}"
+    began, used = time.perf_counter(), device or next(encoder.parameters()).device
+    vectors = encode_rows(
+        encoder,
+        store,
+        _rows(about, number),
+        about["max_length"],
+        batch_tokens=batch_tokens,
+        device=device,
+        description=progress,
+        unit=about.get("unit", True),
+    )
+    _write(folder, about, number, vectors.astype(about["dtype"]), f"{time.perf_counter() - began:.3f} {used}")
+
+
+def encoding_cost(folder: Path) -> dict[str, Any]:
+    """The ``seconds`` that the blocks in a folder took to encode, one after the other, and the ``device``."""
+    seals = [seal.read_text(encoding="utf8").split() for seal in sorted(folder.glob("block-*.sha256"))]
+    return {
+        "seconds": sum(float(seconds) for _, seconds, _ in seals),
+        "device": ", ".join(sorted({device for _, _, device in seals})),
+    }
+
+
+def embeddings_folder(encoder: BiEncoder, store: TokenStore, max_length: int, unit: bool = True) -> Path:
+    """Where the cache keeps the vectors of a store: a name that changes with encoder, texts and length."""
+    parts = (encoder.fingerprint(), store.key, str(max_length), *(() if unit else ("not unit",)))
+    return cache_folder() / "embeddings" / short_digest(*parts)
 
 
 def cached_embeddings(
     encoder: BiEncoder, store: TokenStore, max_length: int, device: str | torch.device | None = None
 ) -> np.ndarray:
-    """`encode_collection` into the cache folder, under a name that changes with encoder, texts and length."""
-    key = short_digest(encoder.fingerprint(), store.key, str(max_length))
-    return encode_collection(encoder, store, cache_folder() / "embeddings" / key, max_length, device=device)
+    """`encode_collection` into the cache folder."""
+    return encode_collection(encoder, store, embeddings_folder(encoder, store, max_length), max_length, device=device)
 
 
 def _claim(folder: Path, about: dict[str, Any], rebuild: bool) -> None:
@@ -120,7 +170,7 @@ def _contents(about: dict[str, Any], vectors: np.ndarray) -> str:
     return digest(*parts)
 
 
-def _missing(folder: Path, about: dict[str, Any], rows: np.ndarray, number: int) -> str | None:
+def _missing(folder: Path, about: dict[str, Any], number: int) -> str | None:
     """None where a block is there and whole; the empty text where nobody has written it; else what is wrong with it."""
     seal = _seal(folder, number)
     if not seal.exists():
@@ -130,7 +180,8 @@ def _missing(folder: Path, about: dict[str, Any], rows: np.ndarray, number: int)
         return f"the file cannot be read: {vectors}"
     whole = vectors.ndim == 2 and len(vectors) == about["texts"]
     with disk_errors(seal, "read"):
-        whole = whole and seal.is_file() and seal.read_bytes() == _contents(about, vectors[rows[0] : rows[-1] + 1]).encode()
+        sums = seal.read_bytes().split()[:1] if seal.is_file() else []
+        whole = whole and sums == [_contents(about, vectors[_rows(about, number)]).encode()]
     return None if whole else "it does not have the contents that were written"
 
 
@@ -142,7 +193,19 @@ def _there(folder: Path) -> np.ndarray | str:
         return str(error) or type(error).__name__
 
 
-def _write(folder: Path, about: dict[str, Any], number: int, rows: np.ndarray, vectors: np.ndarray) -> None:
+def _is_missing(folder: Path, about: dict[str, Any], number: int) -> bool:
+    reason = _missing(folder, about, number)
+    if reason:
+        warnings.warn(f"block {number} of {folder / VECTORS} is damaged ({reason}); it is encoded again", stacklevel=3)
+    return reason is not None
+
+
+def _rows(about: dict[str, Any], number: int) -> np.ndarray:
+    """The rows of a block."""
+    return np.arange(number * about["block"], min((number + 1) * about["block"], about["texts"]))
+
+
+def _write(folder: Path, about: dict[str, Any], number: int, vectors: np.ndarray, cost: str) -> None:
     """Write a block into the file, which the first one makes (or makes again, if it cannot be read), and then its seal."""
     path, shape = folder / VECTORS, (about["texts"], vectors.shape[1])
     with disk_errors(path):
@@ -152,12 +215,12 @@ def _write(folder: Path, about: dict[str, Any], number: int, rows: np.ndarray, v
                 _allocate(path, shape, vectors.dtype)
         with open(path, "r+b") as target:
             # Not through a memory map: a disk that is full then ends the process instead of raising an error.
-            target.seek(np.load(path, mmap_mode="r").offset + int(rows[0]) * vectors.shape[1] * vectors.itemsize)
+            target.seek(np.load(path, mmap_mode="r").offset + number * about["block"] * vectors.shape[1] * vectors.itemsize)
             target.write(np.ascontiguousarray(vectors).data)
             target.flush()
             os.fsync(target.fileno())
     with atomic_file(_seal(folder, number)) as draft:
-        draft.write_text(_contents(about, vectors), encoding="utf8")
+        draft.write_text(f"{_contents(about, vectors)} {cost}", encoding="utf8")
 
 
 def _allocate(path: Path, shape: tuple[int, int], dtype: np.dtype) -> None:

@@ -30,6 +30,7 @@ def encode_rows(
     batch_tokens: int | None = None,
     device: str | torch.device | None = None,
     description: str = "encoding",
+    unit: bool = True,
 ) -> Float[np.ndarray, "n D"]:
     """Encode rows of a token store: no gradients, evaluation mode, bfloat16 autocast on CUDA alone.
 
@@ -45,9 +46,10 @@ def encode_rows(
         batch_tokens: at most so many tokens in a batch, padding included; None takes `BATCH_TOKENS`.
         device: moved to, if the encoder is elsewhere; None: where the encoder is.
         description: of the progress bar.
+        unit: divide each vector by its length.
 
     Returns:
-        (n, D) float32, each row of length 1.
+        (n, D) float32, each row of length 1 where ``unit`` says so.
 
     Raises:
         InputError: an embedding is not finite.
@@ -82,8 +84,8 @@ def encode_rows(
     budget = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
     autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
     with torch.inference_mode(), _evaluating(encoder), autocast, bar(len(rows), description, "texts") as shown:
-        for part in _batches(order, lengths, budget):
-            waiting.append((part, *_encode(encoder, *store.gather(rows[part], max_length), device)))
+        for part in length_batches(order, lengths, budget):
+            waiting.append((part, *_encode(encoder, *store.gather(rows[part], max_length), device, unit)))
             # One batch stays in flight, so that its copy back overlaps the next batch's work.
             if len(waiting) > 1:
                 receive()
@@ -93,7 +95,7 @@ def encode_rows(
     return vectors
 
 
-def _batches(order: np.ndarray, lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+def length_batches(order: np.ndarray, lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
     """Cut positions in descending order of lengths into batches whose padded size is at most ``budget`` tokens."""
     start = 0
     while start < len(order):
@@ -103,15 +105,16 @@ def _batches(order: np.ndarray, lengths: np.ndarray, budget: int) -> Iterator[np
 
 
 def _encode(
-    encoder: nn.Module, input_ids: np.ndarray, lengths: np.ndarray, device: torch.device
+    encoder: nn.Module, input_ids: np.ndarray, lengths: np.ndarray, device: torch.device, unit: bool
 ) -> tuple[torch.Tensor, torch.cuda.Event | None]:
-    """Embeddings of length 1 in host memory; on CUDA they are there once the event has happened."""
+    """Embeddings in host memory; on CUDA they are there once the event has happened."""
     ids, counts = torch.from_numpy(input_ids), torch.from_numpy(np.asarray(lengths, np.int64))
     if device.type == "cuda":
         ids, counts = ids.pin_memory(), counts.pin_memory()
     ids, counts = ids.to(device, non_blocking=True), counts.to(device, non_blocking=True)
     mask = (torch.arange(ids.shape[1], device=device) < counts[:, None]).long()
-    result = normalize(encoder(ids, mask).float(), dim=-1)
+    result = encoder(ids, mask).float()
+    result = normalize(result, dim=-1) if unit else result
     if device.type != "cuda":
         return result.cpu(), None
     host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
@@ -137,21 +140,22 @@ def text(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def encode_texts(encoder: BiEncoder, texts: Sequence[str], max_length: int) -> Float[np.ndarray, "n D"]:
+def encode_texts(encoder: BiEncoder, texts: Sequence[str], max_length: int, unit: bool = True) -> Float[np.ndarray, "n D"]:
     """Encode a few texts, such as questions that somebody types.
 
     Args:
         encoder: a bi-encoder, whose tokenizer is used.
         texts: n texts.
         max_length: tokens at which they are cut, the special ones included.
+        unit: divide each vector by its length.
 
     Returns:
-        (n, D) float32, each row of length 1.
+        (n, D) float32, each row of length 1 where ``unit`` says so.
     """
     tokens = encoder.tokenizer(list(texts), truncation=True, max_length=max_length, padding=True, return_tensors="np")
     lengths = tokens["attention_mask"].sum(axis=1)
     with torch.inference_mode(), _evaluating(encoder):
-        vectors, copied = _encode(encoder, tokens["input_ids"], lengths, next(encoder.parameters()).device)
+        vectors, copied = _encode(encoder, tokens["input_ids"], lengths, next(encoder.parameters()).device, unit)
     if copied is not None:
         copied.synchronize()
     return vectors.numpy()

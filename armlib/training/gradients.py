@@ -63,9 +63,8 @@ def _joined(batch: Batch, queries: Tensor, passages: Tensor) -> EmbeddedBatch:
     positives, negatives = passages[: batch.size], passages[batch.size :]
     # (N B, D), first negatives first, to (B, N, D): a view, so that triples cost nothing
     negatives = negatives.unflatten(0, (-1, batch.size)).transpose(0, 1)
-    scores = None if batch.scores is None else gather_with_local_gradient(batch.scores)
     queries, positives, negatives = map(gather_with_local_gradient, (queries, positives, negatives))
-    return EmbeddedBatch(queries, positives, negatives, scores)
+    return EmbeddedBatch(queries, positives, negatives, batch.rows, batch.teacher)
 
 
 def _looked_up(encoder: BiEncoder, chunks: list[Chunk]) -> list[Tensor]:

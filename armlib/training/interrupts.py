@@ -28,10 +28,11 @@ class StopRequest:
 
     Args:
         accelerator: the training run's; on GPUs several processes agree every 50 steps, otherwise at every step.
+        event: set when this process is asked.
     """
 
-    def __init__(self, accelerator: Accelerator) -> None:
-        self.accelerator, self.event = accelerator, threading.Event()
+    def __init__(self, accelerator: Accelerator, event: threading.Event) -> None:
+        self.accelerator, self.event = accelerator, event
         self.every = STEPS_BETWEEN_AGREEMENTS if accelerator.device.type == "cuda" else 1
 
     def agreed(self, step: int) -> bool:
@@ -50,16 +51,23 @@ class StopRequest:
 
 
 @contextmanager
-def stop_request(accelerator: Accelerator) -> Iterator[StopRequest]:
-    """Take SIGTERM as a request to stop, in the main thread; in another one signals stay as they are."""
-    request = StopRequest(accelerator)
-    _RUNNING.add(request.event)
+def stop_event() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, in the main thread, and `stop_training_runs`; in another thread signals stay as they are."""
+    event = threading.Event()
+    _RUNNING.add(event)
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread:
-        before = signal.signal(signal.SIGTERM, lambda *_: request.event.set())
+        before = signal.signal(signal.SIGTERM, lambda *_: event.set())
     try:
-        yield request
+        yield event
     finally:
-        _RUNNING.discard(request.event)
+        _RUNNING.discard(event)
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stop_request(accelerator: Accelerator) -> Iterator[StopRequest]:
+    """Take SIGTERM as a request to stop a training run."""
+    with stop_event() as event:
+        yield StopRequest(accelerator, event)

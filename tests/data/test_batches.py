@@ -10,6 +10,7 @@ from armlib.data.batches import Shape, TripleBatches
 from armlib.data.samplers import SAMPLERS, Sampler
 from armlib.data.tokenising import token_store
 from armlib.errors import InputError
+from armlib.losses import TeacherScores
 
 
 @pytest.fixture
@@ -57,10 +58,14 @@ def texts_of(chunks) -> dict[int, list[int]]:
     }
 
 
+def teacher_of(rows: np.ndarray) -> TeacherScores:
+    """Scores that are made of row numbers, so that each says whose it is."""
+    return TeacherScores(torch.from_numpy((rows[:, :1] + rows[:, 1:] / 1000).astype(np.float32)))
+
+
 def test_several_negatives_come_after_all_positives_with_the_teachers_scores(store) -> None:
-    draw = np.random.default_rng(0)
-    rows, scores = draw.integers(0, len(store), (100, 4)), draw.random((100, 2))  # query, positive and two negatives
-    batches = TripleBatches(rows, store, store, batch_size=8, shape=Shape(24, 48, chunk_size=3), seed=1, scores=scores)
+    rows = np.random.default_rng(0).integers(0, len(store), (100, 4))  # query, positive and two negatives
+    batches = TripleBatches(rows, store, store, batch_size=8, shape=Shape(24, 48, chunk_size=3), seed=1, teacher=teacher_of)
     batch, chosen = batches[2], batches.positions(2)
     np.testing.assert_array_equal(batches.rows(2), rows[chosen])
     passages = texts_of(batch.passages)
@@ -69,17 +74,21 @@ def test_several_negatives_come_after_all_positives_with_the_teachers_scores(sto
         for row, passage in ((number, positive), (8 + number, first), (16 + number, second)):
             ids, lengths = store.gather(np.array([passage]), 48)
             assert passages[row] == ids[0, : lengths[0]].tolist()
-    assert batch.size == 8 and batch.scores.dtype == torch.float32
-    np.testing.assert_array_equal(batch.scores.numpy(), scores[chosen].astype(np.float32))
+    assert batch.size == 8 and batch.rows.dtype == torch.int64
+    np.testing.assert_array_equal(batch.rows.numpy(), rows[chosen])
+    assert torch.equal(batch.teacher.pointwise, teacher_of(rows[chosen]).pointwise)
     moved = batch.to(torch.device("cpu"))
-    assert torch.equal(moved.scores, batch.scores) and texts_of(moved.passages) == passages
+    assert torch.equal(moved.teacher.pointwise, batch.teacher.pointwise) and texts_of(moved.passages) == passages
+    assert TripleBatches(rows, store, store, batch_size=16, shape=Shape(24, 48), seed=1)[4].teacher is None
 
 
-def test_scores_of_triples_are_one_a_query_and_without_a_teacher_there_are_none(store, triples) -> None:
-    scores = np.arange(1000) / 1000
-    batches = TripleBatches(triples, store, store, batch_size=16, shape=Shape(24, 48), seed=1, scores=scores)
-    np.testing.assert_array_equal(batches[4].scores.numpy(), scores[batches.positions(4)].astype(np.float32))
-    assert TripleBatches(triples, store, store, batch_size=16, shape=Shape(24, 48), seed=1)[4].scores is None
+def test_every_process_has_the_rows_and_scores_of_all(store, triples) -> None:
+    common = {"batch_size": 16, "shape": Shape(24, 48), "seed": 1, "teacher": teacher_of}
+    one = TripleBatches(triples, store, store, **common)[3]
+    for rank in (0, 1):
+        share = TripleBatches(triples, store, store, rank=rank, processes=2, **common)[3]
+        assert share.size == 8 and torch.equal(share.rows, one.rows)
+        assert torch.equal(share.teacher.pointwise, one.teacher.pointwise)
 
 
 def test_a_sampler_is_named_and_decides_the_order(store, triples, monkeypatch) -> None:

@@ -150,7 +150,7 @@ def test_an_experiment_that_cannot_run_does_not_stop_the_others(small_experiment
         with dask.config.set(certificates_of(client)), cluster.workers_of(client.scheduler.address) as other:
             assert cluster.fill(other, store, [good], said.append) == []
             with pytest.raises(InputError, match="does not see the run store /proc/nowhere"):
-                cluster._check_workers(other, "/proc/nowhere/mark")
+                cluster.check_workers(other, "/proc/nowhere/mark")
     assert not outcomes[good].error and "nothing" in outcomes[bad].error and not outcomes[bad].details
     assert any("failed: " in line and str(tmp_path / "nothing") in line for line in said)
     assert store.missing([good, bad]) == [bad]

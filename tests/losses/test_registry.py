@@ -35,8 +35,8 @@ def test_equal_losses_print_alike() -> None:
     assert str(MarginLoss(Static(0.5, variance=2), in_batch=True)) == "static(0.5, variance=2.0, in_batch=True)"
 
 
-def test_every_name_is_a_target_of_the_margin_loss() -> None:
-    assert sorted(losses()) == ["adaptive", "distributed", "mean", "static", "variance"]
+def test_targets_name_margin_losses() -> None:
+    assert sorted(losses()) == ["adaptive", "distributed", "infonce", "list-kl", "margin-mse", "mean", "static", "variance"]
 
 
 @pytest.mark.parametrize(

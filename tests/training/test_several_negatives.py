@@ -14,7 +14,7 @@ from armlib.data.batches import Shape, TripleBatches
 from armlib.data.tokenising import token_store
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
-from armlib.losses import EmbeddedBatch, Loss, LossValue, MarginLoss
+from armlib.losses import EmbeddedBatch, Loss, LossValue, MarginLoss, TeacherScores
 from armlib.retrieval.encoding import encode_rows
 from armlib.training.loop import train
 from armlib.training.settings import Settings
@@ -32,10 +32,11 @@ class TeacherMargins(Loss):
         self.seen: list[EmbeddedBatch] = []
 
     def of_batch(self, batch: EmbeddedBatch) -> LossValue:
-        self.seen.append(EmbeddedBatch(*(None if part is None else part.detach().clone() for part in batch)))
+        self.seen.append(EmbeddedBatch(*(part.detach().clone() for part in batch[:3]), batch.rows, batch.teacher))
         own = (batch.queries * batch.positives).sum(-1, keepdim=True)  # (B, 1)
         margins = own - torch.einsum("bd,bnd->bn", batch.queries, batch.negatives)  # (B, N)
-        return LossValue((margins - batch.scores).square().mean(), batch.scores if self.with_targets else None)
+        targets = batch.teacher.pointwise[:, 1:]
+        return LossValue((margins - targets).square().mean(), targets if self.with_targets else None)
 
     def __str__(self) -> str:
         return "teacher-margins"
@@ -49,9 +50,13 @@ def store(texts, tiny_encoder):
 @pytest.fixture
 def batches(store) -> TripleBatches:
     """Batches of 8 with two negatives a query, and the teacher's scores of both."""
-    draw = np.random.default_rng(0)
-    rows, scores = draw.integers(0, len(store), (200, 4)).astype(np.int32), draw.normal(size=(200, 2))
-    return TripleBatches(rows, store, store, batch_size=8, shape=Shape(24, 48, chunk_size=5), seed=1, scores=scores)
+    rows = np.random.default_rng(0).integers(0, len(store), (200, 4)).astype(np.int32)
+    return TripleBatches(rows, store, store, batch_size=8, shape=Shape(24, 48, chunk_size=5), seed=1, teacher=teacher_of)
+
+
+def teacher_of(rows: np.ndarray) -> TeacherScores:
+    """Scores that are made of row numbers."""
+    return TeacherScores(torch.from_numpy(np.sin(rows[:, 1:] + rows[:, :1]).astype(np.float32)))
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -60,7 +65,7 @@ def test_the_loss_gets_each_query_with_its_positive_its_two_negatives_and_its_sc
     done = train(tiny_encoder, loss, batches, replace(SETTINGS, cached=cached))
     first = loss.seen[0]
     assert len(loss.seen) == 2
-    assert [tuple(part.shape) for part in first] == [(8, 32), (8, 32), (8, 2, 32), (8, 2)]
+    assert [tuple(part.shape) for part in first[:4]] == [(8, 32), (8, 32), (8, 2, 32), (8, 4)]
     rows = batches.rows(0)
 
     def expected(column: int, length: int) -> torch.Tensor:
@@ -73,8 +78,9 @@ def test_the_loss_gets_each_query_with_its_positive_its_two_negatives_and_its_sc
         (first.negatives[:, 1], 3, 48),
     ):
         torch.testing.assert_close(F.normalize(embedded, dim=-1), expected(column, length), atol=1e-5, rtol=1e-4)
-    assert first.scores.tolist() == batches.scores[batches.positions(0)].astype(np.float32).tolist()
-    assert loss.seen[1].scores.tolist() == batches.scores[batches.positions(1)].astype(np.float32).tolist()
+    for seen, step in zip(loss.seen, (0, 1), strict=True):
+        assert seen.rows.tolist() == batches.rows(step).tolist()
+        assert torch.equal(seen.teacher.pointwise, teacher_of(batches.rows(step)).pointwise)
 
     trace = done.trace
     assert trace.step.tolist() == [1, 2] and trace.triples.tolist() == [8, 16] and np.isfinite(trace.loss).all()
@@ -92,7 +98,7 @@ def test_plain_and_cached_gradients_train_to_the_same_weights(tiny_encoder, batc
 
 def test_a_loss_with_targets_has_them_in_its_trace(tiny_encoder, batches) -> None:
     trace = train(tiny_encoder, TeacherMargins(with_targets=True), batches, SETTINGS).trace
-    scores = batches.scores[batches.positions(0)]
+    scores = teacher_of(batches.rows(0)).pointwise[:, 1:].numpy()
     assert trace[TARGETS].iloc[0].tolist() == pytest.approx([scores.mean(), scores.min(), scores.max()], rel=1e-5)
 
 
