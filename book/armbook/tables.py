@@ -18,6 +18,7 @@ from armlib.demo import docstrings
 from armlib.evaluation.tables import write_csv
 from armlib.experiments.provenance import machine_line
 from armlib.experiments.result import Result
+from armlib.names import written_here
 from armlib.storage import disk_errors
 
 
@@ -81,7 +82,7 @@ def provenance(results: Sequence[Result]) -> str:
     chosen = {result.about["validated_on"] for result in results if result.chosen_on_test_set}
     lines += [f"- the step was chosen on {name}, a test set" for name in sorted(chosen)]
     prints = {name: value for result in results for name, value in result.about["fingerprints"].items()}
-    lines += [f"- collection {name}, fingerprint {value}" for name, value in prints.items()]
+    lines += [f"- collection {written_here(name)}, fingerprint {value}" for name, value in prints.items()]
     if any(name.startswith("docstrings") for name in prints):
         found = docstrings.collection_fingerprint()
         known = "the texts" if found == docstrings.REFERENCE else f"not the texts ({docstrings.REFERENCE})"

@@ -58,7 +58,7 @@ def test_one_is_shown_by_the_first_digits_of_its_key(store: Path, small_experime
     printed = capsys.readouterr().out
     for part in (small_experiment.key(), "learning_rate      0.001", "nDCG@10", "re-ranking", "seed 0", "trace.csv"):
         assert part in printed
-    assert run("show", "0", "--runs", store) == 0
+    assert run("show", "000000", "--runs", store) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(f"{DAMAGED}  damaged\n") and "learning_rate" not in printed
 
@@ -84,8 +84,8 @@ def test_what_is_not_there_is_one_sentence(store: Path, arguments: list[str], se
 
 def test_keys_that_begin_alike_are_refused(store: Path, capsys) -> None:
     shutil.copytree(store / DAMAGED, store / ("0" * 11 + "1"))
-    assert run("prune", "00", "--yes", "--runs", store) == 2
-    assert "2 keys begin with '00'" in capsys.readouterr().err and (store / DAMAGED).exists()
+    assert run("prune", "000000", "--yes", "--runs", store) == 2
+    assert "2 keys begin with '000000'" in capsys.readouterr().err and (store / DAMAGED).exists()
 
 
 @pytest.mark.filterwarnings("ignore:a folder of")
@@ -95,8 +95,8 @@ def test_keys_that_begin_alike_are_refused(store: Path, capsys) -> None:
         (["--unfinished"], {UNFINISHED, DRAFT}),
         (["--damaged"], {DAMAGED}),
         (["--damaged", "--unfinished"], {DAMAGED, UNFINISHED, DRAFT}),
-        (["0"], {DAMAGED}),
-        (["1", "--damaged"], {DAMAGED, UNFINISHED}),
+        (["000000"], {DAMAGED}),
+        (["111111", "--damaged"], {DAMAGED, UNFINISHED}),
         (["--older-than", "1"], set()),
         (["--older-than", "0"], {DAMAGED, UNFINISHED, DRAFT, "result"}),
         (["--older-than", "0", "--damaged"], {DAMAGED}),
@@ -129,10 +129,10 @@ def test_what_is_being_trained_is_left(store: Path, capsys) -> None:
     process.start()
     assert begun.wait(60)
     assert run("prune", "--unfinished", "--yes", "--runs", store) == 0
-    assert run("prune", "1", "--yes", "--runs", store) == 0
+    assert run("prune", "111111", "--yes", "--runs", store) == 0
     printed = capsys.readouterr().out
     end.set()
     process.join()
     assert f"{UNFINISHED}  running     left" in printed and (store / ".unfinished" / UNFINISHED / "state").exists()
-    assert run("prune", "1", "--yes", "--runs", store) == 0
+    assert run("prune", "111111", "--yes", "--runs", store) == 0
     assert not (store / ".unfinished" / UNFINISHED).exists()

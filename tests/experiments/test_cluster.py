@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,9 +39,10 @@ def trainings(folder: Path) -> dict[int, Path]:
     """The worker processes below this one that are training, with the folder of the checkpoints that each has written."""
     found = {}
     for child in psutil.Process().children(recursive=True):
-        for file in child.open_files():
-            if file.path.startswith(str(folder / ".locks")):
-                found[child.pid] = folder / ".unfinished" / Path(file.path).stem / "checkpoints"
+        with suppress(psutil.Error):  # it has just ended
+            for file in child.open_files():
+                if file.path.startswith(str(folder / ".locks")):
+                    found[child.pid] = folder / ".unfinished" / Path(file.path).stem / "checkpoints"
     return found
 
 
