@@ -71,6 +71,17 @@ def written(name: str, *values: object, **settings: tuple[object, object]) -> st
     return f"{name}({', '.join(parts)})" if parts else name
 
 
+def whole(value: object, name: str, least: int) -> int:
+    """A setting that must be a whole number of at least ``least``.
+
+    Raises:
+        InputError: it is not; ``name`` is what the sentence calls it.
+    """
+    if type(value) is not int or value < least:
+        raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    return value
+
+
 def number(value: object, name: str, low: float, high: float, *, above: bool = False) -> float:
     """A setting that must be a number from ``low`` to ``high``, or with ``above`` more than ``low``.
 

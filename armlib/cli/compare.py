@@ -23,6 +23,7 @@ all pairs and measures. Queries are the judged ones; one without results counts 
 
 
 def add_compare(commands: Any) -> None:
+    """Add ``armlib compare``: equivalence tests of run files."""
     about = "Test TREC run files for equivalence: each with the first, or all pairs."
     parser = add_command(commands, "compare", _compare, about, EXAMPLES)
     add_run_options(parser)

@@ -19,6 +19,7 @@ examples:
 
 
 def add_evaluate(commands: Any) -> None:
+    """Add ``armlib evaluate``: runs and measures of a model."""
     about = "Write TREC runs and measures of a model: re-ranking and full ranking."
     parser = add_command(commands, "evaluate", _evaluate, about, EXAMPLES)
     parser.add_argument("model", help="a result's key, a folder with a model, or a Hugging Face name")

@@ -25,6 +25,7 @@ Values are those of trec_eval -c: the mean is over all judged queries, and one w
 
 
 def add_measure(commands: Any) -> None:
+    """Add ``armlib measure``: measures of run files."""
     parser = add_command(commands, "measure", _measure, "Measure TREC run files, whoever made them.", EXAMPLES)
     add_run_options(parser)
     parser.add_argument("--per-query", action="store_true", help="the measures of each query, too")

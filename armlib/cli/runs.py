@@ -31,6 +31,7 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def add_runs(commands: Any) -> None:
+    """Add ``armlib runs``: a run store's results listed, shown and deleted."""
     parser = add_command(commands, "runs", _list, "List, show and delete results of a run store.", EXAMPLES)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     listing = add_command(actions, "list", _list, "List all that is stored, the oldest first.")

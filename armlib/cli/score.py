@@ -21,6 +21,7 @@ was. The workers of a scheduler need the file system of the cache folder ($ARMLI
 
 
 def add_score(commands: Any) -> None:
+    """Add ``armlib score``: a teacher's scores ahead of training."""
     parser = add_command(commands, "score", _score, "Compute a teacher's scores of an experiment ahead of training.", EXAMPLES)
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda; of this process, where it scores")
     parser.add_argument("--workers", type=int, metavar="N", help="score by N processes of this machine")

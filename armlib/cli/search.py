@@ -19,6 +19,7 @@ examples:
 
 
 def add_search(commands: Any) -> None:
+    """Add ``armlib search``: a trained model searches."""
     parser = add_command(commands, "search", _search, "Search a collection with a trained model.", EXAMPLES)
     parser.add_argument("question", help="what to look for")
     parser.add_argument("--model", help="as for evaluate (default: the newest result of the store on this collection)")

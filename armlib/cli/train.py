@@ -22,6 +22,7 @@ sentence-transformers model in the folder that is printed at the end.
 
 
 def add_train(commands: Any) -> None:
+    """Add ``armlib train``: one training run and its evaluation."""
     parser = add_command(commands, "train", _train, "Train a bi-encoder on a collection and measure it.", EXAMPLES)
     add_store_options(parser, precision=True)
     add_experiment_options(parser)

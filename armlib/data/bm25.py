@@ -120,6 +120,7 @@ class _Rows:
 
 
 def word_tokenizer() -> Tokenizer:
+    """How BM25 splits texts into words: lower case, two letters or more, without English stop words, not stemmed."""
     return Tokenizer(lower=True, splitter=r"(?u)\b\w\w+\b", stopwords="english", stemmer=None)
 
 

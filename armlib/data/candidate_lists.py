@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
 from armlib.errors import InputError
-from armlib.parsing import parse_call, written
+from armlib.parsing import parse_call, whole, written
 from armlib.storage import kept, short_digest
 
 
@@ -42,9 +42,7 @@ class StudentLists:
 
     def __post_init__(self) -> None:
         for name, least in (("passages", 2), ("depth", 2), ("window", 1), ("pairs", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise InputError(f"{name} of student lists must be a whole number of at least {least}, not {value!r}")
+            whole(getattr(self, name), f"{name} of student lists", least)
         if self.passages > self.depth:
             raise InputError(f"lists of {self.passages} passages cannot be made of {self.depth} candidates")
 

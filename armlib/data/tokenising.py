@@ -199,10 +199,7 @@ def _finish(draft: Path, final: Path, tokenizer: PreTrainedTokenizerBase, key: s
     np.save(final / "offsets.npy", offsets)
     np.save(final / "ids.npy", ids)
     np.save(final / "order.npy", order.astype(np.int32))
-    try:  # the draft stays whole until the store has its name
-        os.link(draft / "tokens.bin", final / "tokens.bin")
-    except OSError:  # a file system without hard links
-        shutil.copyfile(draft / "tokens.bin", final / "tokens.bin")
+    storage.link_or_copy(draft / "tokens.bin", final / "tokens.bin")  # the draft stays whole until the store has its name
     prefix, suffix = special_tokens(tokenizer)
     storage.write_json(
         final / "about.json",

@@ -15,7 +15,7 @@ from armlib.errors import InputError
 from armlib.experiments.cluster import check_workers, unseen_by_worker
 from armlib.names import load_collection
 from armlib.progress import bar
-from armlib.teachers.base import ScoreSource, Workers
+from armlib.teachers.base import Teacher, Workers
 from armlib.teachers.registry import parse_teacher
 
 WHAT = "cache folder"
@@ -30,13 +30,13 @@ def by_workers(client: Client) -> Workers:
         client: connected to Dask's scheduler by `armlib.experiments.cluster.workers_here` or `workers_of`.
     """
 
-    def work(source: ScoreSource, collection: Collection, folder: Path, numbers: Sequence[int]) -> None:
+    def work(teacher: Teacher, collection: Collection, folder: Path, numbers: Sequence[int]) -> None:
         with (
             tempfile.NamedTemporaryFile(dir=folder, prefix=".workers-") as mark,
-            bar(len(numbers), f"{source}, by workers", "shards") as shown,
+            bar(len(numbers), f"{teacher}, by workers", "shards") as shown,
         ):
             check_workers(client, mark.name, WHAT)
-            asked = (str(source), collection.name, str(folder), mark.name)
+            asked = (str(teacher), collection.name, str(folder), mark.name)
             tasks = [client.submit(_make_shard, *asked, number, pure=False) for number in numbers]
             try:
                 for task in as_completed(tasks):
@@ -59,13 +59,15 @@ def _make_shard(teacher: str, collection: str, folder: str, mark: str, number: i
         return unseen
     os.environ["ARMLIB_PROGRESS"] = "0"
     try:
-        source, texts = _loaded(teacher, collection)
-        source.make_shard(texts, Path(folder), number)
+        asked, texts = _loaded(teacher, collection)
+        asked.make_shard(texts, Path(folder), number)
     except InputError as error:
         return str(error)
     return ""
 
 
 @lru_cache(maxsize=1)
-def _loaded(teacher: str, collection: str) -> tuple[ScoreSource, Collection]:
-    return parse_teacher(teacher), load_collection(collection)
+def _loaded(teacher: str, collection: str) -> tuple[Teacher, Collection]:
+    found = parse_teacher(teacher)
+    assert isinstance(found, Teacher), "files of scores have no shards"
+    return found, load_collection(collection)

@@ -15,7 +15,7 @@ from armlib.data.candidate_lists import candidate_lists, parse_lists
 from armlib.data.collection import Collection
 from armlib.data.fingerprints import fingerprint_of_folder
 from armlib.data.held_out import HeldOut, hold_out
-from armlib.data.samplers import Examples
+from armlib.data.samplers import Examples, parse_sampler
 from armlib.data.tokens import TokenStore
 from armlib.data.triple_rows import triple_rows
 from armlib.encoder.bi_encoder import BiEncoder
@@ -106,6 +106,10 @@ class TrainingData:
             values["evaluation"] = [_one_name(name, load_collection(name)) for name in asked.evaluation]
         if self._encoder_contents:
             values["encoder"] = f"contents {self._encoder_contents}"
+        # A sampler may cluster queries by an encoder of its own, and that is in the key by the contents of its folder, too.
+        name = getattr(parse_sampler(asked.sampler), "encoder", "")
+        if name and (folder := encoder_folder(name)):
+            values["clustering encoder"] = f"contents {fingerprint_of_folder(folder, UNREAD)}"
         return values
 
     @cached_property

@@ -182,6 +182,14 @@ def _last_touched(path: Path) -> float:
     return max(moments)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Have a file under a second name: the same bytes, or a copy where the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def remove(path: Path) -> None:
     """Delete a file or folder; it is gone at once, and never there in part.
 

@@ -15,8 +15,8 @@ from armlib.data.tokens import TokenStore
 from armlib.teachers.pair_scores import score_shard, scored_pairs
 from armlib.teachers.row_scores import RowScores
 
-Workers = Callable[["ScoreSource", Collection, Path, Sequence[int]], None]
-"""Calls ``source.make_shard(collection, folder, number)`` for every number, here or on other machines."""
+Workers = Callable[["Teacher", Collection, Path, Sequence[int]], None]
+"""Calls ``teacher.make_shard(collection, folder, number)`` for every number, here or on other machines."""
 
 
 class ScoreSource(ABC):
@@ -55,10 +55,6 @@ class ScoreSource(ABC):
             InputError: the source cannot be used.
             Stopped: SIGTERM came; the same call goes on.
         """
-
-    def make_shard(self, collection: Collection, folder: Path, number: int) -> None:
-        """Compute a shard of what `scored` has prepared in a folder; one that is there and whole stays."""
-        raise NotImplementedError(f"{self} has no shards")
 
 
 class Teacher(ScoreSource):
@@ -99,6 +95,7 @@ class Teacher(ScoreSource):
         return scored_pairs(self, collection, queries, passages, lists, workers)
 
     def make_shard(self, collection: Collection, folder: Path, number: int) -> None:
+        """Compute a shard of what `scored` has prepared in a folder; one that is there and whole stays."""
         score_shard(self, collection, folder, number)
 
 

@@ -16,7 +16,7 @@ from armlib.data.collection import Collection
 from armlib.data.tokens import TokenStore
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.token_stores import passage_tokens, query_tokens
-from armlib.errors import InputError, unknown
+from armlib.errors import unknown
 from armlib.losses.base import TeacherScores
 from armlib.parsing import number, written
 from armlib.retrieval.embeddings import embeddings_folder, encode_block, encode_collection, encoding_cost
@@ -24,7 +24,7 @@ from armlib.retrieval.encoding import encode_texts
 from armlib.storage import short_digest
 from armlib.teachers.base import Teacher, Workers
 from armlib.teachers.device import teacher_device
-from armlib.teachers.model_files import fingerprint_of_model
+from armlib.teachers.model_files import fingerprint_of_model, model_name
 from armlib.teachers.row_scores import RowScores
 
 SIMILARITIES = ("cosine", "dot")
@@ -48,11 +48,9 @@ class BiEncoderTeacher(Teacher):
 
     def __init__(self, name: str, scale: float = 20.0, similarity: str = "cosine") -> None:
         super().__init__()
-        if not isinstance(name, str) or not name:
-            raise InputError(f"a bi-encoder is named by a folder or a name on the hub in quotes, not {name!r}")
         if similarity not in SIMILARITIES:
             raise unknown("similarity of bi-encoder", str(similarity), SIMILARITIES)
-        self.name, self.unit = name, similarity == "cosine"
+        self.name, self.unit = model_name(name, "bi-encoder"), similarity == "cosine"
         self.scale = number(scale, "the scale of bi-encoder", 0, math.inf, above=True)
 
     def __str__(self) -> str:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from armlib.data.collection import Collection
 from armlib.encoder.bi_encoder import parameter_counts, positions
-from armlib.encoder.pretrained import check_files, check_reachable, quiet_transformers
 from armlib.errors import InputError
-from armlib.parsing import number, written
+from armlib.parsing import whole, written
 from armlib.retrieval.encoding import BATCH_TOKENS, length_batches
 from armlib.storage import read_json, short_digest
 from armlib.teachers.base import Teacher
 from armlib.teachers.device import teacher_device
-from armlib.teachers.model_files import fingerprint_of_model
+from armlib.teachers.model_files import architectures, fingerprint_of_model, load_model, model_name
 
 MAX_LENGTH = 512
 PROBES = (["a query"] * 2, ["a passage", "a passage that is longer than the other one by some words"])
@@ -41,8 +40,8 @@ class CrossEncoderTeacher(Teacher):
 
     def __init__(self, name: str, max_length: int = MAX_LENGTH) -> None:
         super().__init__()
-        self.name = _text(name)
-        self.max_length = int(number(max_length, "max_length of cross-encoder", 8, 1 << 20))
+        self.name = model_name(name, "cross-encoder")
+        self.max_length = whole(max_length, "max_length of cross-encoder", 8)
 
     def __str__(self) -> str:
         return written("cross-encoder", self.name, max_length=(self.max_length, MAX_LENGTH))
@@ -104,39 +103,12 @@ def load_cross_encoder(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     Raises:
         InputError: it cannot be loaded, lacks weights, or gives something else than one logit.
     """
-    local = Path(name).is_dir()
-    plain = {"trust_remote_code": False}
-    with quiet_transformers():
-        try:
-            if local:
-                check_files(Path(name))
-            else:
-                check_reachable(name)
-            config = AutoConfig.from_pretrained(name, **plain)
-            _check(name, config, local)
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                name, config=config, dtype=torch.float32, output_loading_info=True, **plain
-            )
-            tokenizer = AutoTokenizer.from_pretrained(name, **plain)
-        except InputError:
-            raise
-        except Exception as error:  # the files are anybody's, and each library that reads them has errors of its own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
-            said = f"the cross-encoder {name!r} cannot be loaded ({reason}); expected a folder or a name on the hub"
-            raise InputError(said) from error
-    if missing := sorted(report["missing_keys"]):
-        raise InputError(
-            f"{name} lacks {len(missing)} weights of {type(model).__name__}, {missing[0]} among them; expected a cross-encoder, "
-            "trained to score pairs"
-        )
-    if tokenizer.pad_token_id is None:
-        raise InputError(f"the tokenizer of the cross-encoder {name!r} has no padding token; expected one that has")
-    return model.eval(), tokenizer
+    return load_model(name, "cross-encoder", AutoModelForSequenceClassification, partial(_check, name))
 
 
-def _check(name: str, config: Any, local: bool) -> None:
+def _check(name: str, config: Any) -> None:
     """Refuse by its settings a model whose output is not one logit."""
-    kinds = ", ".join(getattr(config, "architectures", None) or ["a model of unknown kind"])
+    kinds = architectures(config)
     expected = "expected a cross-encoder with one logit, such as cross-encoder/ms-marco-MiniLM-L6-v2"
     if config.is_encoder_decoder:
         raise InputError(f"{name} is a sequence-to-sequence model ({kinds}), which gives words and no score; {expected}")
@@ -145,11 +117,5 @@ def _check(name: str, config: Any, local: bool) -> None:
     if config.num_labels != 1:
         raise InputError(f"{name} has {config.num_labels} logits, and nothing says which of them is the score; {expected}")
     modules = Path(name) / "modules.json"
-    if local and modules.is_file() and len(read_json(modules)) > 1:
+    if modules.is_file() and len(read_json(modules)) > 1:
         raise InputError(f"{name} has layers behind its classifier (modules.json), which would be left out; {expected}")
-
-
-def _text(name: object) -> str:
-    if not isinstance(name, str) or not name:
-        raise InputError(f"a cross-encoder is named by a folder or a name on the hub in quotes, not {name!r}")
-    return name

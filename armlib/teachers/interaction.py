@@ -17,7 +17,7 @@ from torch.nn.functional import softplus
 from armlib.data.collection import Collection
 from armlib.data.held_out import hold_out
 from armlib.errors import InputError
-from armlib.parsing import written
+from armlib.parsing import whole, written
 from armlib.storage import kept, read_json, short_digest, write_json
 from armlib.teachers.base import Teacher
 from armlib.teachers.kernel_pooling import KernelPooling, kept_pooling, pooling_fingerprint
@@ -161,14 +161,3 @@ def training_triples(collection: Collection, count: int, held_out: int, seed: in
         raise InputError(f"{collection.name} gives no triples to train a teacher on")
     asked, positives, negatives = map(list, zip(*texts, strict=True))
     return asked, positives, negatives
-
-
-def whole(value: object, name: str, least: int) -> int:
-    """A setting that must be a whole number of at least ``least``.
-
-    Raises:
-        InputError: it is not; ``name`` is what the sentence calls it.
-    """
-    if type(value) is not int or value < least:
-        raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}")
-    return value

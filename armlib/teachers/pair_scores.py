@@ -196,7 +196,7 @@ def _join(shards: list[Path], asked: Path, draft: Path, cost: dict[str, Any]) ->
     with open(draft / SCORES, "wb") as out:
         for shard in shards:
             out.write((shard / SCORES).read_bytes())
-    os.link(asked / PAIRS, draft / PAIRS)  # the list stays whole until the scores have their name
+    storage.link_or_copy(asked / PAIRS, draft / PAIRS)  # the list stays whole until the scores have their name
     about = storage.read_json(asked / ABOUT)
     total = {
         "pairs": about["count"],

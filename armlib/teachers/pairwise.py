@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from armlib.data.collection import Collection
-from armlib.parsing import written
+from armlib.parsing import whole, written
 from armlib.storage import kept, read_json, short_digest, write_json
 from armlib.teachers.base import PairwiseTeacher
-from armlib.teachers.interaction import BATCH, LEARNING_RATE, found_by_bm25, training_triples, whole
+from armlib.teachers.interaction import BATCH, LEARNING_RATE, found_by_bm25, training_triples
 from armlib.teachers.kernel_pooling import CENTRES, KernelPooling, kept_pooling, pooling_fingerprint
 
 TRIPLES = 20_000  # that are drawn to train on: comparing two passages costs ten times what comparing a query with one does

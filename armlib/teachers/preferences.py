@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,13 +72,15 @@ def preferences(
 ) -> Preferences:
     """The preferences in all pairs that the lists ask about, from the cache where it has them.
 
-    As in PairDistill a pair is asked about in one order, with the passage that the pointwise teacher prefers in front: a teacher
-    that favours what it reads first is not corrected.
+    A pair is asked about once, with the passage that the pointwise teacher prefers in front; that the order makes no difference is
+    for the pairwise teacher to see to, and those of armlib do.
 
     Raises:
         InputError: the teacher cannot be used, or gives something else than a probability a pair.
         Stopped: SIGTERM came; the same call goes on.
     """
+    # Once and not for each shard, since the contents of both are checked; and not at all where the cache has everything.
+    read = cache(lambda: (query_texts(collection, queries), passage_texts(collection, passages)))
     pairs = np.argwhere(lists.asked)  # (pairs, 3): list, first and second passage
     texts = queries.key, passages.key
     key = short_digest("preferences", teacher.fingerprint(collection), *texts, lists.rows.tobytes(), lists.asked.tobytes())
@@ -92,8 +95,8 @@ def preferences(
     def ask(number: int, draft: Path) -> None:
         part = pairs[number * SHARD : (number + 1) * SHARD]
         rows = lists.rows[part[:, 0]]
-        words = query_texts(collection, queries).texts(rows[:, 0])
-        documents = passage_texts(collection, passages)
+        asked, documents = read()
+        words = asked.texts(rows[:, 0])
         both = [documents.texts(np.take_along_axis(rows, 1 + part[:, [side]], axis=1)[:, 0]) for side in (1, 2)]
         began, before = time.perf_counter(), teacher.operations
         found = np.asarray(teacher.preferences(collection, words, *both), np.float32)

@@ -1,4 +1,4 @@
-"""Shards of long work in this process; `armlib.experiments.cluster` has them made by many."""
+"""Shards of long work in this process; `armlib.experiments.scoring` has them made by many."""
 
 from __future__ import annotations
 

@@ -10,26 +10,24 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from armlib.data.collection import Collection
 from armlib.data.tokens import special_tokens
 from armlib.encoder.bi_encoder import parameter_counts, positions
-from armlib.encoder.pretrained import check_files, check_reachable, quiet_transformers
 from armlib.errors import InputError
-from armlib.parsing import number, written
+from armlib.parsing import whole, written
 from armlib.retrieval.encoding import BATCH_TOKENS, length_batches
 from armlib.storage import short_digest
 from armlib.teachers.base import PairwiseTeacher
 from armlib.teachers.cross_encoder import load_cross_encoder, logits
 from armlib.teachers.device import teacher_device
-from armlib.teachers.model_files import fingerprint_of_model
+from armlib.teachers.model_files import architectures, fingerprint_of_model, load_model, model_name
 
 MAX_LENGTH = 512
 BARE: dict[str, Any] = {"add_special_tokens": False, "verbose": False}  # says nothing of long texts, which are cut here
@@ -52,9 +50,7 @@ class TwoPassageModel(PairwiseTeacher):
 
     def __init__(self, name: str, max_length: int = MAX_LENGTH) -> None:
         super().__init__()
-        if not isinstance(name, str) or not name:
-            raise InputError(f"a {self.kind} is named by a folder or a name on the hub in quotes, not {name!r}")
-        self.name, self.max_length = name, int(number(max_length, f"max_length of {self.kind}", 16, 1 << 20))
+        self.name, self.max_length = model_name(name, self.kind), whole(max_length, f"max_length of {self.kind}", 16)
 
     def __str__(self) -> str:
         return written(self.kind, self.name, max_length=(self.max_length, MAX_LENGTH))
@@ -209,31 +205,14 @@ def load_sequence_to_sequence(name: str) -> tuple[PreTrainedModel, PreTrainedTok
     Raises:
         InputError: it cannot be loaded, lacks weights, or is of another kind.
     """
-    plain = {"trust_remote_code": False}
-    with quiet_transformers():
-        try:
-            if Path(name).is_dir():
-                check_files(Path(name))
-            else:
-                check_reachable(name)
-            config = AutoConfig.from_pretrained(name, **plain)
-            if not config.is_encoder_decoder:
-                kinds = ", ".join(getattr(config, "architectures", None) or ["a model of unknown kind"])
-                raise InputError(f"{name} is {kinds}; expected a sequence-to-sequence model, such as castorini/duot5-base-msmarco")
-            model, report = AutoModelForSeq2SeqLM.from_pretrained(
-                name, config=config, dtype=torch.float32, output_loading_info=True, **plain
+
+    def check(config: Any) -> None:
+        if not config.is_encoder_decoder:
+            raise InputError(
+                f"{name} is {architectures(config)}; expected a sequence-to-sequence model, such as castorini/duot5-base-msmarco"
             )
-            tokenizer = AutoTokenizer.from_pretrained(name, **plain)
-        except InputError:
-            raise
-        except Exception as error:  # the files are anybody's, and each library that reads them has errors of its own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
-            said = f"the sequence-to-sequence model {name!r} cannot be loaded ({reason}); expected a folder or a name on the hub"
-            raise InputError(said) from error
-    if missing := sorted(report["missing_keys"]):
-        raise InputError(
-            f"{name} lacks {len(missing)} weights of {type(model).__name__}, {missing[0]} among them; expected a trained one"
-        )
-    if tokenizer.pad_token_id is None or model.config.decoder_start_token_id is None:
-        raise InputError(f"{name} names no padding token or none to start the answer with; expected a model that has both")
-    return model.eval(), tokenizer
+
+    model, tokenizer = load_model(name, "sequence-to-sequence model", AutoModelForSeq2SeqLM, check)
+    if model.config.decoder_start_token_id is None:
+        raise InputError(f"{name} names no token to start the answer with; expected a model that does")
+    return model, tokenizer

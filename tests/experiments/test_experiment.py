@@ -73,6 +73,17 @@ def test_a_file_of_triples_gives_one_key_however_it_is_written(places: Experimen
     assert len({replace(places, collection=way, evaluation="none").key() for way in ways}) == 1
 
 
+def test_the_encoder_that_a_sampler_clusters_by_counts_with_the_contents_of_its_folder(
+    small_experiment: Experiment, tiny_folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_folder, other)
+    clustered = replace(small_experiment, sampler=f"topic-aware(5, encoder={str(other)!r})")
+    before = clustered.key()
+    (other / "config.json").write_text((other / "config.json").read_text() + " ")
+    assert clustered.key() != before
+
+
 def test_an_encoder_counts_with_the_contents_of_its_folder(places: Experiment, tmp_path: Path) -> None:
     key, model = places.key(), tmp_path / "model"
     shutil.copytree(model, tmp_path / "moved")
