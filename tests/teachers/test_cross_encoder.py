@@ -56,8 +56,10 @@ def test_padding_changes_no_score(cross_encoder_folder: Path, beir_folder: Path,
 def test_the_name_is_what_it_is_read_from(cross_encoder_folder: Path, beir_folder: Path) -> None:
     text = f"cross-encoder({str(cross_encoder_folder)!r}, max_length=64)"
     assert str(parse_teacher(text)) == text
-    with pytest.raises(InputError, match="max_length of cross-encoder must be a number"):
+    with pytest.raises(InputError, match="max_length of cross-encoder must be a whole number of at least 8"):
         parse_teacher("cross-encoder('a', max_length=0)")
+    with pytest.raises(InputError, match="not 64.5"):
+        parse_teacher("cross-encoder('a', max_length=64.5)")
     with pytest.raises(InputError, match="named by a folder or a name on the hub"):
         parse_teacher("cross-encoder(3)")
 
