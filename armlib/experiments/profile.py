@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from armlib.errors import InputError, unknown
 from armlib.experiments.experiment import Experiment
-from armlib.losses import parse_target
+from armlib.losses import parse_loss, parse_target
 from armlib.storage import canonical, disk_errors
 
 
@@ -29,6 +29,11 @@ class Profile:
         seeds: seeds of every comparison.
         sweep_seeds: seeds of the sweeps over static targets and batch sizes.
         sweep: values in which the sweep over static targets differs from the profile's experiment, such as fewer steps.
+        learning_rates: from which every loss takes its best where losses are tuned alike; empty for the experiment's alone.
+        scales: of cosines, from which a loss with a softmax or with a teacher's margins takes its best.
+        teacher, pairwise_teacher: of the students that the book distils, as an experiment names them.
+        in_batch_teacher: a bi-encoder, which also scores the passages of other queries; empty leaves those students out.
+        query_clusters: how many topics queries are put in where batches are about one.
         jobs: training runs at a time on one machine.
         about: one sentence on what its numbers are, and are not.
     """
@@ -43,6 +48,12 @@ class Profile:
     jobs: int
     about: str
     sweep: Mapping[str, object] = field(default_factory=dict)
+    learning_rates: tuple[float, ...] = ()
+    scales: tuple[float, ...] = (20.0,)
+    teacher: str = "interaction"
+    pairwise_teacher: str = "pairwise-interaction"
+    in_batch_teacher: str = ""
+    query_clusters: int = 50
 
     def vary(self, **values: Any) -> Experiment:
         """The profile's experiment with some values changed.
@@ -66,10 +77,16 @@ KINDS: dict[str, tuple[type, bool]] = {
     "sweep_seeds": (int, True),
     "jobs": (int, False),
     "about": (str, False),
+    "learning_rates": (float, True),
+    "scales": (float, True),
+    "teacher": (str, False),
+    "pairwise_teacher": (str, False),
+    "in_batch_teacher": (str, False),
+    "query_clusters": (int, False),
 }
 PHRASES = {str: "text", int: "a whole number", float: "a number"}
 PROFILE_VALUES = {each.name for each in fields(Profile)} - {"name"}
-OPTIONAL = {"sweep"}
+OPTIONAL = {each.name for each in fields(Profile) if each.default is not MISSING or each.default_factory is not MISSING}
 
 
 def profile_names() -> list[str]:
@@ -114,7 +131,7 @@ def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequ
     own: dict[str, Any] = {key: value for key, value in {"collection": collection, "encoder": encoder}.items() if value}
     if collection and collection != values["experiment"].get("collection"):
         own |= {"validation": "", "evaluation": ()}  # the collection's own
-    plain = {each: _checked(name, each, values[each]) for each in KINDS}
+    plain = {each: _checked(name, each, values[each]) for each in KINDS if each in values}
     plain |= {"encoders": (encoder,)} if encoder else {}
     plain |= dict.fromkeys(("seeds", "sweep_seeds"), tuple(seeds)) if seeds else {}
     try:
@@ -127,8 +144,14 @@ def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequ
             replace(experiment, batch_size=size)
         for target in plain["static"]:
             parse_target(f"static({target!r})")
-        if plain["jobs"] < 1:
-            raise InputError(f"jobs must be at least 1, not {plain['jobs']}")
+        for rate in plain.get("learning_rates", ()):
+            replace(experiment, learning_rate=rate)
+        for scale in plain.get("scales", ()):
+            parse_loss(f"infonce({scale!r})")
+        _check_teachers(plain)
+        for each in {"jobs", "query_clusters"} & plain.keys():
+            if plain[each] < 1:
+                raise InputError(f"{each} must be at least 1, not {plain[each]}")
     except InputError as error:
         raise InputError(f"profile {name}: {error}") from error
     return Profile(name=name, experiment=experiment, sweep=sweep, **plain)
@@ -167,6 +190,18 @@ def _checked(profile: str, name: str, value: object) -> Any:
             f"profile {profile}: expected {name} as {'a list, each of it ' if listed else ''}{PHRASES[kind]}, not {value!r}"
         )
     return tuple(parts) if listed else value
+
+
+def _check_teachers(values: Mapping[str, Any]) -> None:
+    """Refuse a teacher that there is not, and one in place of a bi-encoder that does not score whole batches."""
+    from armlib.teachers.registry import parse_pairwise_teacher, parse_teacher
+
+    if "teacher" in values:
+        parse_teacher(values["teacher"])
+    if "pairwise_teacher" in values:
+        parse_pairwise_teacher(values["pairwise_teacher"])
+    if values.get("in_batch_teacher") and "in_batch" not in parse_teacher(values["in_batch_teacher"]).gives:
+        raise InputError(f"in_batch_teacher must be a bi-encoder, such as bi-encoder('NAME'), not {values['in_batch_teacher']!r}")
 
 
 def _profiles() -> Traversable:

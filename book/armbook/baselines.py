@@ -1,19 +1,21 @@
-"""What Table 4 compares with: retrievers measured here, by training, by BM25, or from the run files that others left."""
+"""The rows of Table 4: retrievers measured here, by training, by BM25, or from the run files that others left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from armbook import published
-from armbook.claims.evidence import Teacher
-from armbook.comparison import evaluation_collections, paper_measures, variants
-from armbook.results import ADAPTIVE, DISTRIBUTED, STATIC, in_full, variant_name
+from armbook import chapters, published
+from armbook.claims.evidence import Retriever
+from armbook.comparison import evaluation_collections, paper_measures
+from armbook.results import SEEDS
 from armbook.tables import BEST, DASH, cell, two_levels, yes_or_no
+from armbook.teacher_costs import Cost, cost, line_of
+from armbook.tuned_losses import BEYOND, NONE, RANDOM, SELF, TEACHER, Tuning
 from armlib.data.collection import Collection
 from armlib.data.types import Run
 from armlib.errors import InputError
@@ -21,15 +23,17 @@ from armlib.evaluation.equivalence import DAGGER, compare
 from armlib.evaluation.evaluate import DEPTH, FULL_RANKING
 from armlib.evaluation.measures import Evaluation, default_measures, evaluate, mean_evaluation
 from armlib.experiments.result import Result
+from armlib.experiments.training_data import TrainingData
 from armlib.names import load_collection
 from armlib.retrieval.rankings import without_own
 from armlib.retrieval.run_files import read_run
+from armlib.teachers.base import Teacher
 from armlib.training.settings import MEASURE
 
-SELF, TEACHER, NONE = "self-distillation", "teacher distillation", "no distillation"
-MEASURED, FROM_RUN = "measured here", "measured from a run file"
+MEASURED, FROM_RUN, RERANKED = "measured here", "measured from a run file", "measured here, re-ranking the first stage"
 ONE, BEFORE = "static(1.0)", "before fine-tuning"
-RANDOM = "random"  # how the triples of our training runs come into batches
+THE_TEACHER = "the teacher"
+GROUPS = (SELF, TEACHER, NONE, BEYOND)
 _ENDINGS = (".gz", ".txt", ".run", ".trec")
 PUBLISHED, QUOTED = "published", "quoted from"
 WORDS = ("group", "loss", "sampling", "in-batch", "origin")
@@ -43,13 +47,15 @@ class Baseline:
     """A row of Table 4.
 
     Attributes:
-        group: ``self-distillation``, ``teacher distillation`` or ``no distillation``.
+        group: ``self-distillation``, ``teacher distillation``, ``no distillation`` or ``beyond the paper``.
         loss: what was trained with which loss, or how else passages were ranked.
         sampling: how triples came into batches, or a dash.
         in_batch: ``yes`` where information of the whole batch was used, ``no``, or a dash where there are none or nobody says.
         origin: where the scores come from.
         evaluations: by collection, one a seed.
-        triples: seen in training; missing where nothing was trained.
+        triples: seen in training, or lists; missing where nothing was trained.
+        results: of the training runs, one a seed; none of what was not trained here.
+        cost: of what was trained here.
     """
 
     group: str
@@ -59,36 +65,73 @@ class Baseline:
     origin: str
     evaluations: dict[str, list[Evaluation]]
     triples: int | None
+    results: tuple[Result, ...] = ()
+    cost: Cost | None = None
+
+    @property
+    def retrieves(self) -> bool:
+        """Whether it searches a collection by itself, as a teacher does not."""
+        return self.origin != RERANKED
 
     def mean(self, collection: str) -> Evaluation:
         """Per-query means over seeds."""
         return mean_evaluation(self.evaluations[collection])
 
 
-def trained(results: Iterable[Result], encoder: str) -> list[Baseline]:
-    """Rows of one encoder in full ranking: the variants of Table 3, target 1, and the encoder before fine-tuning.
+def trained(tuning: Tuning) -> list[Baseline]:
+    """Rows of the profile's first encoder in full ranking: every system of `armbook.tuned_losses.systems`, and before fine-tuning.
 
     Args:
-        results: as `armbook.comparison.variants` takes them, with target 1 and with the experiment of no steps among them.
-        encoder: the experiments' encoder.
+        tuning: with the results of all rounds of the chapters `armbook.chapters.teachers` and `armbook.chapters.baselines`.
 
     Raises:
-        InputError: a variant, target 1 or the experiment of no steps is missing.
+        InputError: a training run is not among the results.
     """
-    own = [result for result in results if result.experiment.encoder == encoder]
-    fine_tuned = [result for result in own if result.experiment.steps]
-    found = variants(fine_tuned)
-    one = _by_seed(in_full(r for r in fine_tuned if r.experiment.target == ONE and not r.experiment.in_batch))
-    before = _by_seed([result for result in own if not result.experiment.steps])
-    if not one or not before:
-        raise InputError(f"the baselines of {encoder} lack results of {ONE if before else BEFORE}")
-    rows = [(SELF, variant_name(*key), found[encoder, *key]) for key in ((ADAPTIVE, False), (ADAPTIVE, True), (DISTRIBUTED, False))]
-    for in_batch in (False, True):
-        chosen = found[encoder, STATIC, in_batch]
-        name = variant_name(f"{chosen[0].experiment.target}, tuned", in_batch)
-        rows.append((NONE, name, chosen))
-    rows += [(NONE, ONE, one), (NONE, BEFORE, before)]
-    return [_from_results(*row) for row in rows]
+    rows = []
+    for name, system in tuning.systems.items():
+        results = tuple(tuning.results(name))
+        lines = [line_of(name, tuning, number) for number in range(len(results))]
+        seen = round(np.mean([sum(each.about["triples"] for each in line) for line in lines]))
+        in_batch, spent = yes_or_no(system.in_batch), cost(name, tuning)
+        rows.append(Baseline(system.group, name, system.sampling, in_batch, MEASURED, _measured(results), seen, results, spent))
+    before = next(one for one in chapters.baselines(tuning.profile) if not one.steps)
+    if before not in tuning.found:
+        raise InputError(f"the baselines of {before.encoder} lack the results of {BEFORE}")
+    results = (tuning.found[before],)
+    return [*rows, Baseline(NONE, BEFORE, DASH, DASH, MEASURED, _measured(results), 0, results)]
+
+
+def _measured(results: Sequence[Result]) -> dict[str, list[Evaluation]]:
+    return {name: [each.per_query(name, FULL_RANKING) for each in results] for name in evaluation_collections(results)}
+
+
+def the_teacher(tuning: Tuning, collections: Sequence[str]) -> list[Baseline]:
+    """A row of the teacher itself, which re-ranks the first stage of each collection; none for one that is a file of scores.
+
+    A teacher reads a query and a passage together, so it ranks what a first stage found, and can have no more recall than that.
+    """
+    source = TrainingData(tuning.trained_as("MarginMSE")[0]).source
+    if not isinstance(source, Teacher):
+        return []
+    trained_on = load_collection(tuning.profile.experiment.collection)
+    source.prepare(trained_on)
+    measured = {}
+    for name in collections:
+        collection = load_collection(name)
+        measured[collection.name] = [measure_run(_reranked(source, trained_on, collection), collection)]
+    return [Baseline(TEACHER, f"{THE_TEACHER}, {tuning.profile.teacher}", DASH, DASH, RERANKED, measured, None)]
+
+
+def _reranked(teacher: Teacher, trained_on: Collection, collection: Collection) -> Run:
+    """The first stage of a collection in the teacher's order."""
+    first, queries = collection.first_stage(), collection.judged_queries()
+    texts = collection.corpus.texts(dict.fromkeys(passage for ranking in first.values() for passage in ranking))
+    pairs = [(query, passage) for query, ranking in first.items() for passage in ranking]
+    asked, read = [queries[query] for query, _ in pairs], [texts[passage] for _, passage in pairs]
+    run: Run = {query: {} for query in first}
+    for (query, passage), score in zip(pairs, teacher.scores(trained_on, asked, read).tolist(), strict=True):
+        run[query][passage] = score
+    return run
 
 
 def bm25(collections: Sequence[str]) -> list[Baseline]:
@@ -106,7 +149,7 @@ def bm25(collections: Sequence[str]) -> list[Baseline]:
     ]
 
 
-def teachers(runs: Sequence[str], triples: int, collections: Sequence[str] = ()) -> list[Teacher]:
+def from_run_files(runs: Sequence[str], triples: int, collections: Sequence[str] = ()) -> list[Retriever]:
     """Distilled retrievers, measured from the TREC run files that they left.
 
     Args:
@@ -135,27 +178,32 @@ def teachers(runs: Sequence[str], triples: int, collections: Sequence[str] = ())
                 raise InputError(f"two runs of {name} are of {each.name}; give them different names, as NAME=path")
             _check_documents(path, {query: run[query] for query in run if query in each.qrels()}, each)
             found[name][each.name] = measure_run(run, each)
-    return [Teacher(name, triples, evaluations) for name, evaluations in found.items()]
+    return [Retriever(name, triples, evaluations) for name, evaluations in found.items()]
 
 
-def from_runs(distilled: Sequence[Teacher]) -> list[Baseline]:
-    """Rows of retrievers that were measured from run files."""
+def distilled_elsewhere(retrievers: Sequence[Retriever]) -> list[Baseline]:
+    """Rows of distilled retrievers that were measured from run files."""
     return [
         Baseline(TEACHER, each.name, DASH, DASH, FROM_RUN, {name: [one] for name, one in each.evaluations.items()}, each.triples)
-        for each in distilled
+        for each in retrievers
     ]
 
 
-def _from_results(group: str, loss: str, results: Sequence[Result]) -> Baseline:
-    one = results[0].experiment
-    in_batch = yes_or_no(one.in_batch or one.target == DISTRIBUTED) if one.steps else DASH
-    evaluations = {name: [each.per_query(name, FULL_RANKING) for each in results] for name in evaluation_collections(results)}
-    seen = round(np.mean([each.about["triples"] for each in results]))
-    return Baseline(group, loss, RANDOM if one.steps else DASH, in_batch, MEASURED, evaluations, seen)
-
-
-def _by_seed(results: Iterable[Result]) -> list[Result]:
-    return sorted({result.key: result for result in results}.values(), key=lambda each: each.experiment.seed)
+def retrievers(rows: Sequence[Baseline]) -> list[Retriever]:
+    """The trained rows as the ledger of claims takes them; those with fewer seeds than a comparison rests on are left out."""
+    return [
+        Retriever(
+            row.loss,
+            row.triples,
+            {name: row.mean(name) for name in row.evaluations},
+            distilled=row.group == TEACHER,
+            seconds=row.cost.full,
+            stopped=all(each.about["stopped_early"] for each in row.results),
+            keys=tuple(each.key for each in row.results),
+        )
+        for row in rows
+        if row.cost is not None and row.triples is not None and len(row.results) >= SEEDS
+    ]
 
 
 def measure_run(run: Run, collection: Collection) -> Evaluation:
@@ -191,9 +239,9 @@ def _check_documents(path: Path, run: Run, collection: Collection) -> None:
 def table4(rows: Sequence[Baseline], collections: Sequence[str]) -> pd.DataFrame:
     """Measured rows in the form of Table 4, as text.
 
-    What is best of a group is marked. Where there are run files of distilled retrievers, the one with the best nDCG@10 on a
-    collection is the reference there: all rows without a teacher are tested for equivalence to it by paired TOST within 0.05, with
-    Bonferroni correction for the tests of a column, and have a dagger where they are equivalent.
+    What is best of a group is marked. The distilled retriever with the best nDCG@10 on a collection is the reference there: all
+    rows without a teacher are tested for equivalence to it by paired TOST within 0.05, with Bonferroni correction for the tests of
+    a column, and have a dagger where they are equivalent.
 
     Args:
         rows: of any origin.
@@ -214,7 +262,8 @@ def table4(rows: Sequence[Baseline], collections: Sequence[str]) -> pd.DataFrame
                 values = [each.mean[measure] for each in row.evaluations[name]]
                 spread = float(np.ptp(values)) / 2 if len(values) > 1 else None
                 scores[name, measure] = (float(np.mean(values)), spread, DAGGER if number in alike[name, measure] else "")
-        seen = DASH if row.triples is None else f"{row.triples:,}"
+        lists = bool(row.results) and bool(row.results[0].experiment.lists)
+        seen = DASH if row.triples is None else f"{row.triples:,}{', some as lists' if lists else ''}"
         lines.append(_Line(row.group, (row.group, row.loss, row.sampling, row.in_batch, row.origin), scores, seen))
     return _as_text(lines, list(alike), digits=3)
 
@@ -226,8 +275,8 @@ def fine_tuning_gains(rows: Sequence[Baseline], collections: Sequence[str]) -> p
         A row for each comparison, as text: the tuned static target over target 1, and every trained row over the encoder before
         fine-tuning. Columns of two levels: ``gain`` with ``of`` and ``over``; each collection with nDCG@10 and Recall@1000.
     """
-    trained = [row for row in rows if row.sampling == RANDOM]
-    tuned = [row for row in trained if row.loss.endswith("tuned")]
+    trained = [row for row in rows if row.triples and row.origin == MEASURED]
+    tuned = [row for row in trained if row.loss.startswith("static, tuned")]
     pairs = [(row, one) for one in rows if one.loss == ONE for row in tuned]
     pairs += [(row, before) for before in rows if before.loss == BEFORE for row in trained]
     made = []
@@ -302,7 +351,7 @@ def _as_text(lines: Sequence[_Line], columns: Sequence[tuple[str, str]], digits:
 
 def _equivalent(rows: Sequence[Baseline], means: Mapping[int, Evaluation], measure: str) -> set[int]:
     """Places of the rows that are equivalent to the best distilled retriever, none where there is no such retriever."""
-    distilled = [number for number in means if rows[number].group == TEACHER]
+    distilled = [number for number in means if rows[number].group == TEACHER and rows[number].retrieves]
     if not distilled:
         return set()
     reference = max(distilled, key=lambda number: means[number].mean[MEASURE])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from armbook.results import ADAPTIVE, DISTRIBUTED, tuned_targets
+from armbook.tuned_losses import Found, named
 from armlib.errors import InputError, unknown
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
 from armlib.experiments.result import Result
+from armlib.experiments.store import RunStore
 
 ABLATIONS = (
     {"target": "mean"},
@@ -112,13 +114,26 @@ def tuned_static(profile: Profile, results: Iterable[Result]) -> list[Experiment
     ]
 
 
+def teachers(profile: Profile) -> list[Experiment]:
+    """Losses that learn from teachers and those beside them, with the profile's first encoder, in the settings to choose from."""
+    return named(profile, {})
+
+
 CHAPTERS: dict[str, Callable[[Profile], list[Experiment]]] = {
-    chapter.__name__: chapter for chapter in (distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines)
+    chapter.__name__: chapter
+    for chapter in (distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines, teachers)
 }
+"""By name, the training runs of each chapter that can start at once."""
+
+LATER: dict[str, Callable[[Profile, Found], list[Experiment]]] = {
+    "static_sweep": lambda profile, found: tuned_static(profile, found.values()),
+    "teachers": named,
+}
+"""By name, what the results of a chapter so far name further, again and again until nothing is new."""
 
 
 def first_round(profile: Profile, chapters: Iterable[str] = tuple(CHAPTERS)) -> list[Experiment]:
-    """All training runs of the book that can start at once; what remains is `tuned_static` of this round's sweep.
+    """All training runs of the book that can start at once.
 
     In the order of encoders, so that a store that is filled halfway can show whole chapters.
 
@@ -133,8 +148,46 @@ def first_round(profile: Profile, chapters: Iterable[str] = tuple(CHAPTERS)) -> 
     for name in chosen:
         if name not in CHAPTERS:
             raise unknown("chapter", name, CHAPTERS)
-    every = [experiment for name in chosen for experiment in CHAPTERS[name](profile)]
-    return sorted(dict.fromkeys(every), key=lambda each: profile.encoders.index(each.encoder))
+    return _in_order(profile, [CHAPTERS[name](profile) for name in chosen])
+
+
+def every_round(
+    profile: Profile, get: Callable[[Sequence[Experiment]], Found], chapters: Iterable[str] = tuple(CHAPTERS)
+) -> dict[str, Found]:
+    """The results of all training runs of some chapters, round by round.
+
+    Args:
+        profile: the scale.
+        get: gives the results of experiments, such as `from_store`; a chapter of which it gives not all has no later rounds.
+        chapters: as `first_round` takes them.
+
+    Returns:
+        By chapter, what it shows.
+    """
+    chosen = list(chapters)
+    first_round(profile, chosen)  # refuses a chapter that there is not
+    wanted = {name: CHAPTERS[name](profile) for name in chosen}
+    found: dict[str, dict[Experiment, Result]] = {name: {} for name in chosen}
+    while wanted:
+        given = get(_in_order(profile, wanted.values()))
+        for name, experiments in wanted.items():
+            found[name] |= {each: given[each] for each in experiments if each in given}
+        further = {name: LATER[name] for name, some in wanted.items() if name in LATER and given.keys() >= set(some)}
+        new = {name: [one for one in later(profile, found[name]) if one not in found[name]] for name, later in further.items()}
+        wanted = {name: experiments for name, experiments in new.items() if experiments}
+    return found
+
+
+def from_store(store: RunStore, jobs: int) -> Callable[[Sequence[Experiment]], Found]:
+    """Gives results of a store, training those that are missing with so many processes; see `every_round`."""
+    return lambda experiments: dict(zip(experiments, store.results(experiments, jobs=jobs), strict=True))
+
+
+def _in_order(profile: Profile, lists: Iterable[Sequence[Experiment]]) -> list[Experiment]:
+    """Experiments of some chapters, each once, by the profile's encoders; those that start from another one are last."""
+    every = dict.fromkeys(experiment for one in lists for experiment in one)
+    places = {encoder: place for place, encoder in enumerate(profile.encoders)}
+    return sorted(every, key=lambda each: places.get(each.encoder, len(places)))
 
 
 def middle(profile: Profile) -> float:

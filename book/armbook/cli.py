@@ -17,11 +17,11 @@ examples:
   armlib sweep --profile paper --list                  what there is to train, and what of it is finished
   armlib sweep --profile paper --runs /shared/runs --scheduler tcp://host:8786
 
-Chapters: distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines. What is finished is not trained again;
-the training run of a worker that was lost goes on, on another worker, from its last checkpoint. The workers of a scheduler of
-your own (SSH, Slurm, Kubernetes: whatever Dask starts) need this package, the data and the folder of the runs. Whoever reaches a
-tcp:// address can run code there, so its network must be one that you trust; a tls:// one takes its certificates from Dask's
-configuration. The workers of this machine listen to nobody else.
+Chapters: distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines, teachers. What is finished is not
+trained again; the training run of a worker that was lost goes on, on another worker, from its last checkpoint. The workers of a
+scheduler of your own (SSH, Slurm, Kubernetes: whatever Dask starts) need this package, the data and the folder of the runs. Whoever
+reaches a tcp:// address can run code there, so its network must be one that you trust; a tls:// one takes its certificates from
+Dask's configuration. The workers of this machine listen to nobody else.
 """
 FIGURE_EXAMPLES = """\
 examples:
@@ -52,7 +52,7 @@ def _add_sweep(commands: Any) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from armbook.chapters import CHAPTERS, first_round
+    from armbook.chapters import CHAPTERS, LATER, first_round
     from armlib.experiments.profile import load_profile
     from armlib.experiments.store import RunStore
 
@@ -65,7 +65,7 @@ def _sweep(options: argparse.Namespace) -> None:
         for experiment, state in states.items():
             print(f"{state:10} {experiment.key()} | {experiment}")
     counts = [f"{list(states.values()).count(state)} {state}" for state in dict.fromkeys(states.values())]
-    then = "; then static targets that the sweep tunes" if "static_sweep" in chapters else ""
+    then = "; then what these tune" if LATER.keys() & set(chapters) else ""
     print(f"{len(states)} training runs in {store.path}: {', '.join(counts)}{then}", flush=True)
     if options.list:
         return
@@ -110,14 +110,14 @@ def _book(options: argparse.Namespace) -> None:
     from armbook.building.pages import build
 
     def train() -> None:
-        from armbook.chapters import first_round, tuned_static
+        from armbook.chapters import every_round, first_round, from_store
         from armlib.experiments.profile import load_profile
         from armlib.experiments.store import RunStore
 
         profile, store = load_profile(options.profile), RunStore()
-        first = first_round(profile)
-        print(f"{len(first)} training runs for profile {options.profile}, as far as they are not there", flush=True)
-        store.results(tuned_static(profile, store.results(first, profile.jobs)), profile.jobs)
+        count = len(first_round(profile))
+        print(f"{count} training runs for profile {options.profile} and what they tune, as far as they are not there", flush=True)
+        every_round(profile, from_store(store, profile.jobs))
 
     print(f"the book is at {build(_folder(options), profile=options.profile, jobs=options.jobs, train=train)}")
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from armbook import chapters
+from armbook.results import encoder_name
 from armbook.style import COLOURS, GREY, STYLE, colour, kind
 from armbook.tables import listed
 from armlib.errors import InputError
@@ -21,6 +22,7 @@ from armlib.experiments.profile import Profile, load_profile, profile_names
 from armlib.experiments.provenance import machine_line
 from armlib.experiments.result import Result
 
+CONTINUED = "those of other training runs"
 PARTS = ("preparing", "training", "validating", "evaluating")
 OVERLAP = 2.0  # seconds by which a training run may seem to start before the one ahead of it ended: ends are kept in whole seconds
 _HATCHES = dict(zip(PARTS, ("", "///", "...", "xxx"), strict=True))
@@ -112,7 +114,7 @@ def _shade(variant: str) -> str | tuple[float, float, float]:
 def profiles(*others: Profile) -> pd.DataFrame:
     """The values of the profiles, a column each: those of the package by their steps, then ``others`` that differ from them.
 
-    The number of training runs, in front, is of all that the book can start at once; comparing variants adds tuned static targets.
+    The number of training runs, in front, is of all that the book can start at once; what these tune is added.
     Values of an experiment that are the same in all profiles are left out.
     """
     every = {profile.name: profile for profile in sorted(map(load_profile, profile_names()), key=lambda one: one.experiment.steps)}
@@ -201,7 +203,7 @@ def time_spent(results: Sequence[Result]) -> pd.DataFrame:
 def _cost(result: Result) -> dict:
     trace, about = result.trace, result.about
     return {
-        "encoder": result.experiment.encoder,
+        "encoder": CONTINUED if encoder_name(result.experiment) != result.experiment.encoder else result.experiment.encoder,
         "training runs": 1,
         "triples": about["triples"],
         **{part: about["seconds"][part] for part in (*PARTS, "total")},
@@ -211,36 +213,26 @@ def _cost(result: Result) -> dict:
     }
 
 
-def time_by_chapter(profile: Profile, results: Sequence[Result], tuned: Sequence[Experiment] = ()) -> pd.DataFrame:
+def time_by_chapter(found: Mapping[str, Mapping[Experiment, Result]]) -> pd.DataFrame:
     """What each chapter's training runs took, though chapters share them.
 
     Args:
-        profile: decides what chapters show.
-        results: at least those that they show.
-        tuned: static targets after tuning, which the comparison of variants shows beside adaptive and distributed ones.
+        found: what `armbook.chapters.every_round` gives.
 
     Returns:
-        A row for each of `armbook.chapters.CHAPTERS` and one for the comparison; columns ``chapter``; ``training runs``,
-        ``minutes`` of all that it shows; ``of its own`` and ``minutes of its own``: of those that no chapter in a row above shows.
-
-    Raises:
-        InputError: a training run that a chapter shows is not among the results.
+        A row for each chapter; columns ``chapter``; ``training runs``, ``minutes`` of all that it shows; ``of its own`` and
+        ``minutes of its own``: of those that no chapter in a row above shows.
     """
-    minutes = {result.experiment: result.about["seconds"]["total"] / 60 for result in results}
-    shown = {name.replace("_", " "): chapter(profile) for name, chapter in chapters.CHAPTERS.items()}
-    shown["comparison of variants"] = [*tuned, *chapters.adaptive(profile), *chapters.distributed(profile)]
     rows, seen = [], set()
-    for name, experiments in shown.items():
-        experiments = list(dict.fromkeys(experiments))
-        if missing := [experiment for experiment in experiments if experiment not in minutes]:
-            raise InputError(f"the chapter on {name} shows a training run that is not among the results: {missing[0]}")
-        own = [experiment for experiment in experiments if experiment not in seen]
+    for name, results in found.items():
+        minutes = {experiment: result.about["seconds"]["total"] / 60 for experiment, result in results.items()}
+        own = [experiment for experiment in minutes if experiment not in seen]
         seen.update(own)
         rows.append(
             {
-                "chapter": name,
-                "training runs": len(experiments),
-                "minutes": sum(map(minutes.get, experiments)),
+                "chapter": name.replace("_", " "),
+                "training runs": len(minutes),
+                "minutes": sum(minutes.values()),
                 "of its own": len(own),
                 "minutes of its own": sum(map(minutes.get, own)),
             }

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from armlib.errors import InputError, unknown
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.evaluation.measures import Evaluation, mean_evaluation
+from armlib.experiments.experiment import Experiment
 from armlib.experiments.result import Result
 from armlib.losses import Static, parse_target
 from armlib.training.settings import MEASURE
@@ -26,6 +28,7 @@ RECALL = r"R(\(rel=\d+\))?@1000"
 REPORTED = {RERANKING: (MEASURE, HITS), FULL_RANKING: (MEASURE, RECALL)}  # what the paper reports in each mode (section 4)
 SATURATED = 0.98  # of what the first stage allows: where no result has less, hits tell nothing apart
 PREFERRED = "2019"  # Figures 3 to 5 of the paper are on TREC-DL 2019
+KEY = re.compile(r"[0-9a-f]{12}")  # of an experiment, and the name of its folder
 Score = tuple[str, str, str]  # collection, mode, measure
 
 
@@ -87,13 +90,13 @@ def best_static(results: Mapping[float, Sequence[Result]]) -> float:
         raise InputError("a static target is tuned on seeds that all targets of the sweep have, and there are none")
 
     def score(value: float) -> float:
-        kept = [_kept_validation(each) for each in results[value] if each.experiment.seed in seeds]
+        kept = [kept_validation(each) for each in results[value] if each.experiment.seed in seeds]
         return sum(kept) / len(kept)
 
     return max(results, key=score)
 
 
-def _kept_validation(result: Result) -> float:
+def kept_validation(result: Result) -> float:
     rows = result.validations.set_index("step")[MEASURE]
     kept = result.about["kept_step"]
     return float(rows[kept] if kept in rows.index else rows.iloc[-1])
@@ -107,6 +110,14 @@ def trained_again(chosen: Iterable[Result], swept: Iterable[Result]) -> bool:
 def over_seeds(results: Iterable[Result], collection: str, mode: str) -> Evaluation:
     """The mean over seeds of every query's measures."""
     return mean_evaluation([result.per_query(collection, mode) for result in results])
+
+
+def encoder_name(experiment: Experiment) -> str:
+    """The encoder that an experiment starts from; one that another experiment ended with is named by that one's key."""
+    path = Path(experiment.encoder)
+    return (
+        f"the encoder of {path.parent.name}" if path.name == "encoder" and KEY.fullmatch(path.parent.name) else experiment.encoder
+    )
 
 
 def seeds_of(results: Iterable[Result]) -> list[int]:

@@ -30,6 +30,11 @@ COLOURS = {
     "distributed": _PALETTE[2],
     "mean": _PALETTE[4],
     "variance": _PALETTE[7],
+    "InfoNCE": "#8e5bd0",
+    "MarginMSE": _PALETTE[5],
+    "MarginMSE, in-batch": "#7a4a1c",
+    "list-wise KL": "#b3a400",
+    "PairDistill": _PALETTE[6],
 }
 MARKERS = {"distilbert": "o", "roberta": "s", "mpnet": "^"}
 DASHES = {"distilbert": "solid", "roberta": (0, (5, 2)), "mpnet": (0, (1, 1.2))}  # where lines of several encoders share a colour

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 from dask.distributed import Client
 
-from armbook.chapters import first_round, static_sweep, tuned_static
+from armbook.chapters import every_round
+from armbook.tuned_losses import Found
 from armlib.experiments.cluster import Outcome, fill
+from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
 from armlib.experiments.store import RunStore
 
@@ -15,7 +17,7 @@ from armlib.experiments.store import RunStore
 def sweep(
     client: Client, store: RunStore, profile: Profile, chapters: Sequence[str], report: Callable[[str], None]
 ) -> list[Outcome]:
-    """Fill the store with the experiments of some chapters, and then with the static targets that their sweep tunes.
+    """Fill the store with the experiments of some chapters, round by round, as `armbook.chapters.every_round` has them.
 
     Args:
         client: connected to Dask's scheduler, as `armlib.experiments.cluster.workers_here` and `workers_of` give it.
@@ -30,12 +32,16 @@ def sweep(
     Raises:
         InputError: there is no chapter of a name, the data are not there, or a worker cannot be used.
     """
-    first = first_round(profile, chapters)
-    outcomes = fill(client, store, first, report)
-    if static_sweep.__name__ not in chapters:
-        return outcomes
-    swept = static_sweep(profile)
-    if {outcome.experiment for outcome in outcomes if outcome.error} & set(swept):
-        report("no static target is tuned, since training runs of the sweep over them failed")
-        return outcomes
-    return outcomes + fill(client, store, tuned_static(profile, store.results(swept)), report)
+    outcomes: list[Outcome] = []
+
+    def get(experiments: Sequence[Experiment]) -> Found:
+        ended = fill(client, store, experiments, report)
+        outcomes.extend(ended)
+        failed = {outcome.experiment for outcome in ended if outcome.error}
+        if failed:
+            report("chapters whose training runs failed have no further rounds")
+        finished = [experiment for experiment in experiments if experiment not in failed]
+        return dict(zip(finished, store.results(finished), strict=True))
+
+    every_round(profile, get, chapters)
+    return outcomes

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from armbook.results import half_range
+from armbook.results import encoder_name, half_range
 from armlib.demo import docstrings
 from armlib.evaluation.tables import write_csv
 from armlib.experiments.provenance import machine_line
@@ -65,7 +65,7 @@ def provenance(results: Sequence[Result]) -> str:
     for result in {each.key: each for each in results}.values():
         experiment = result.experiment
         machines.setdefault(machine_line(result.about), []).append(result)
-        settings = f"{experiment.encoder}, B={experiment.batch_size}, learning rate {experiment.learning_rate:g}"
+        settings = f"{encoder_name(experiment)}, B={experiment.batch_size}, learning rate {experiment.learning_rate:g}"
         keys = encoders.setdefault(settings, {}).setdefault(experiment.variant(), [])
         keys.append(f"`{result.key}` (seed {experiment.seed})")
     lines = []

@@ -28,18 +28,27 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Teacher:
-    """A retriever trained by teacher distillation elsewhere, measured here from its run files.
+class Retriever:
+    """A row of Table 4 that was measured here.
 
     Attributes:
         name: what to call it.
         triples: that its training saw.
         evaluations: of full ranking, by collection name.
+        distilled: whether a teacher's scores were distilled into it.
+        seconds: of one training run and of all that came before it, the teacher's training and scoring included; None of a
+            retriever that was trained elsewhere.
+        stopped: whether validation decided when its training stopped, so that its triples say how many it needed.
+        keys: of the experiments behind it; none where it was measured from run files.
     """
 
     name: str
     triples: int
     evaluations: dict[str, Evaluation]
+    distilled: bool = True
+    seconds: float | None = None
+    stopped: bool = True
+    keys: tuple[str, ...] = ()
 
 
 class Missing(Exception):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
-from armbook.claims.evidence import Example, Missing, Teacher, gather
+from armbook.claims.evidence import Example, Missing, Retriever, gather
 from armbook.results import RECALL, SEEDS, STATIC, best_static, hits_measure, in_full, is_static, named, of_sweep
 from armlib.evaluation.evaluate import FULL_RANKING
 from armlib.experiments.experiment import Experiment
@@ -42,17 +42,17 @@ class Group:
     Args:
         results: trained on one collection with equal settings.
         profile: whose encoders a claim about "every encoder" is judged on.
-        examples, teachers: what is not in a run store, for the claims that need it.
+        examples, retrievers: what is not in a run store, for the claims that need it.
 
     Attributes:
         used: keys of the results that were looked at, in order.
     """
 
     def __init__(
-        self, results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
+        self, results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), retrievers: Sequence[Retriever] = ()
     ) -> None:
         self.results, self.encoders = list(results), profile.encoders
-        self.examples, self.teachers = list(examples), list(teachers)
+        self.examples, self.retrievers = list(examples), list(retrievers)
         self.used: dict[str, None] = {}
         self._collections: list[str] = []
 
@@ -183,7 +183,7 @@ def groups(
     results: Sequence[Result],
     profile: Profile,
     examples: Sequence[Example] = (),
-    teachers: Sequence[Teacher] = (),
+    retrievers: Sequence[Retriever] = (),
     *,
     any_batch_size: bool = False,
 ) -> list[Group]:
@@ -195,7 +195,7 @@ def groups(
     Args:
         results: of a run store, all kinds together.
         profile: whose settings are preferred.
-        examples, teachers: as `Group` takes them.
+        examples, retrievers: as `Group` takes them.
         any_batch_size: batch size and number of steps and of validations may differ within a group, for claims on batch size.
     """
     base = profile.experiment
@@ -212,7 +212,7 @@ def groups(
             grouped.setdefault(tuple(getattr(each, name) for name in equal), []).append(result)
     own = tuple(getattr(base, name) for name in equal)
     order = sorted(grouped, key=lambda setting: (setting != own, -len(grouped[setting])))
-    return [Group(grouped.get(setting, []), profile, examples, teachers) for setting in order or [own]]
+    return [Group(grouped.get(setting, []), profile, examples, retrievers) for setting in order or [own]]
 
 
 def _measures(result: Result, collection: str, mode: str) -> list[str]:

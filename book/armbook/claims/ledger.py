@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from armbook import tables
-from armbook.claims.evidence import Example, Teacher
+from armbook.claims.evidence import Example, Retriever
 from armbook.claims.measured import measured_verdicts
 from armbook.claims.published import published_verdicts
 from armbook.claims.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, claims
@@ -20,7 +20,7 @@ SIGNS = {HOLDS: "✓", DOES_NOT_HOLD: "✗", UNDECIDED: "–"}
 
 
 def ledger(
-    results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
+    results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), retrievers: Sequence[Retriever] = ()
 ) -> pd.DataFrame:
     """One row a claim, in the order of the paper's sections.
 
@@ -28,7 +28,7 @@ def ledger(
         results: finished experiments, such as `armlib.experiments.store.RunStore.finished` gives.
         profile: whose collection, loss and encoders count.
         examples: batches seen by fine-tuned encoders, for the claims of Table 2.
-        teachers: retrievers trained by teacher distillation elsewhere, for the claims of Table 4.
+        retrievers: distilled ones, and those to compare with them that were tuned alike, for the claims of Table 4.
 
     Returns:
         Index ``id``; columns ``section``, ``claim``, ``published`` (the verdict of the paper's tables), ``published evidence``,
@@ -48,7 +48,7 @@ def ledger(
             "keys": " ".join(measured.keys),
         }
         for claim, published, measured in zip(
-            claims(), published_verdicts(), measured_verdicts(results, profile, examples, teachers), strict=True
+            claims(), published_verdicts(), measured_verdicts(results, profile, examples, retrievers), strict=True
         )
     ]
     return pd.DataFrame(rows).set_index("id")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from armbook.claims import external, learning, scores
-from armbook.claims.evidence import Example, Missing, Teacher
+from armbook.claims.evidence import Example, Missing, Retriever
 from armbook.claims.groups import Group, groups
 from armbook.claims.verdicts import UNDECIDED, Verdict, claim, claims, decided
 from armlib.experiments.profile import Profile
@@ -20,7 +20,7 @@ JUDGES = scores.JUDGES | learning.JUDGES | learning.BY_BATCH_SIZE | external.JUD
 
 
 def judge_measured(
-    name: str, results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
+    name: str, results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), retrievers: Sequence[Retriever] = ()
 ) -> Verdict:
     """The verdict of results on one claim: that of the profile's own settings, or of the first other settings that decide it.
 
@@ -29,23 +29,23 @@ def judge_measured(
         results: finished experiments, such as `armlib.experiments.store.RunStore.finished` gives; those of other collections
             are left out.
         profile: whose collection, loss and encoders count.
-        examples, teachers: what is not in a run store, for the claims that need it.
+        examples, retrievers: what is not in a run store, for the claims that need it.
 
     Raises:
         InputError: there is no claim of that id.
     """
     claim(name)  # refuses an unknown id
-    found = groups(results, profile, examples, teachers, any_batch_size=name in learning.BY_BATCH_SIZE)
+    found = groups(results, profile, examples, retrievers, any_batch_size=name in learning.BY_BATCH_SIZE)
     verdicts = [_verdict(name, group, profile) for group in found]
     # Of those that decide nothing, one that could compare something says most.
     return next((v for v in verdicts if v.verdict != UNDECIDED), None) or next((v for v in verdicts if v.keys), verdicts[0])
 
 
 def measured_verdicts(
-    results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), teachers: Sequence[Teacher] = ()
+    results: Sequence[Result], profile: Profile, examples: Sequence[Example] = (), retrievers: Sequence[Retriever] = ()
 ) -> list[Verdict]:
     """The verdicts of results on all claims, in their order; arguments as `judge_measured` takes them."""
-    return [judge_measured(each.id, results, profile, examples, teachers) for each in claims()]
+    return [judge_measured(each.id, results, profile, examples, retrievers) for each in claims()]
 
 
 def _verdict(name: str, group: Group, profile: Profile) -> Verdict:
@@ -61,7 +61,7 @@ def _partial(name: str, group: Group, profile: Profile, missing: str) -> Verdict
     outcomes, texts = [], []
     group.used.clear()
     for encoder in group.encoders if len(group.encoders) > 1 else ():
-        alone = Group(group.results, replace(profile, encoders=(encoder,)), group.examples, group.teachers)
+        alone = Group(group.results, replace(profile, encoders=(encoder,)), group.examples, group.retrievers)
         try:
             outcome, evidence = JUDGES[name](alone)
         except Missing:

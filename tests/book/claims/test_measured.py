@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from armbook.claims.evidence import Example, Teacher
+from armbook.claims.evidence import Example, Retriever
 from armbook.claims.groups import groups
 from armbook.claims.ledger import evidence, ledger, save, side_by_side, summary
 from armbook.claims.measured import JUDGES, judge_measured
@@ -125,8 +125,8 @@ def example(sign: int) -> Example:
     return Example("batch", *(array + random.normal(0, 0.01, (16, 16)) for array in (sign * targets, targets, sign * targets)))
 
 
-def teacher(ndcg: float = 0.66, recall: float = 0.85, triples: int = 12_500) -> Teacher:
-    return Teacher("distilled", triples, {TEST: evaluation({"nDCG@10": ndcg, "R@1000": recall}, NOISE)})
+def teacher(ndcg: float = 0.66, recall: float = 0.85, triples: int = 12_500) -> Retriever:
+    return Retriever("distilled", triples, {TEST: evaluation({"nDCG@10": ndcg, "R@1000": recall}, NOISE)})
 
 
 def of(target: str, in_batch: bool | None = None, encoder: str = "", **values) -> Change:
@@ -204,7 +204,7 @@ def test_does_not_hold(name: str) -> None:
 
 @pytest.mark.parametrize("name", BROKEN_BY_TEACHER)
 def test_does_not_hold_beside_another_teacher(name: str, whole: list[Fabricated]) -> None:
-    verdict = judge_measured(name, whole, PROFILE, teachers=[BROKEN_BY_TEACHER[name]])
+    verdict = judge_measured(name, whole, PROFILE, retrievers=[BROKEN_BY_TEACHER[name]])
     assert verdict.verdict == DOES_NOT_HOLD, verdict.evidence
 
 
@@ -216,9 +216,9 @@ def test_does_not_hold_in_another_batch(name: str, whole: list[Fabricated]) -> N
 
 def test_the_abstract_claim_both_ways(whole: list[Fabricated]) -> None:
     # Adaptive targets in batch saw 1,400 of 12,500 triples, but are .13 nDCG@10 behind; distributed ones match with 5,000.
-    verdict = judge_measured(ABSTRACT, whole, PROFILE, teachers=[teacher()])
+    verdict = judge_measured(ABSTRACT, whole, PROFILE, retrievers=[teacher()])
     assert verdict.verdict == DOES_NOT_HOLD and "11.2%" in verdict.evidence and "40.0%" in verdict.evidence
-    verdict = judge_measured(ABSTRACT, world(of("adaptive", True, ndcg=0.64)), PROFILE, teachers=[teacher()])
+    verdict = judge_measured(ABSTRACT, world(of("adaptive", True, ndcg=0.64)), PROFILE, retrievers=[teacher()])
     assert verdict.verdict == HOLDS
 
 
@@ -230,7 +230,7 @@ def test_nothing_there(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*BROKEN, *BROKEN_BY_TEACHER, ABSTRACT])
 def test_a_comparison_needs_two_seeds(name: str) -> None:
-    verdict = judge_measured(name, world(seeds=(0,)), PROFILE, teachers=[teacher()])
+    verdict = judge_measured(name, world(seeds=(0,)), PROFILE, retrievers=[teacher()])
     if name in ("targets-settle-at-half", "targets-skew-positive"):  # nothing is compared
         assert verdict.verdict == HOLDS
     else:
@@ -394,8 +394,8 @@ def test_a_run_store_is_judged(whole: list[Fabricated], tmp_path: Path) -> None:
         "adaptive-in-batch-lowers-ndcg",
         "distributed-gap-to-teacher",
     ):
-        ours = judge_measured(name, finished, PROFILE, teachers=[teacher()])
-        assert ours.verdict == HOLDS and ours.evidence == judge_measured(name, whole, PROFILE, teachers=[teacher()]).evidence
+        ours = judge_measured(name, finished, PROFILE, retrievers=[teacher()])
+        assert ours.verdict == HOLDS and ours.evidence == judge_measured(name, whole, PROFILE, retrievers=[teacher()]).evidence
 
 
 def test_an_unknown_claim_is_refused() -> None:
