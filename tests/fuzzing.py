@@ -73,7 +73,7 @@ def mutated(draw: st.DrawFn, original: bytes) -> bytes:
     return data
 
 
-def tried_on(reader: str, *strategies: st.SearchStrategy) -> Callable:
+def tried_on(reader: str, *strategies: st.SearchStrategy, most: int = INPUTS) -> Callable:
     """Make a test of a function that reads one input and says with assertions what is right of the result.
 
     The input is read, or refused by an `InputError` of one line; anything else, and any failed assertion, fails the test.
@@ -81,6 +81,7 @@ def tried_on(reader: str, *strategies: st.SearchStrategy) -> Callable:
     Args:
         reader: the name under which inputs are counted.
         strategies: of the function's last arguments.
+        most: inputs that are tried, however many `INPUTS` asks for, where each takes a process of its own.
     """
 
     def decorate(check: Callable[..., None]) -> Callable:
@@ -89,7 +90,7 @@ def tried_on(reader: str, *strategies: st.SearchStrategy) -> Callable:
         def test(fuzz_seed: int, tmp_path: Any) -> None:
             @seed(fuzz_seed)
             @settings(
-                max_examples=max(1, INPUTS // 2),
+                max_examples=max(1, min(INPUTS, most) // 2),
                 database=None,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

@@ -276,7 +276,7 @@ def fine_tuning_gains(rows: Sequence[Baseline], collections: Sequence[str]) -> p
         fine-tuning. Columns of two levels: ``gain`` with ``of`` and ``over``; each collection with nDCG@10 and Recall@1000.
     """
     trained = [row for row in rows if row.triples and row.origin == MEASURED]
-    tuned = [row for row in trained if row.loss.startswith("static, tuned")]
+    tuned = [row for row in trained if row.group == NONE and row.loss.startswith("static, tuned")]
     pairs = [(row, one) for one in rows if one.loss == ONE for row in tuned]
     pairs += [(row, before) for before in rows if before.loss == BEFORE for row in trained]
     made = []

@@ -22,6 +22,7 @@ from armbook.results import (
     STATIC,
     VARIANTS,
     in_full,
+    is_of_the_paper,
     is_static,
     named,
     of_sweep,
@@ -295,4 +296,4 @@ def _published_ratio(encoder: str, first: tuple[str, bool], second: tuple[str, b
 
 
 def _once(results: Iterable[Result]) -> list[Result]:
-    return list({result.key: result for result in results}.values())
+    return list({result.key: result for result in results if is_of_the_paper(result)}.values())

@@ -42,9 +42,15 @@ def named(encoder: str, target: str, in_batch: bool) -> str:
     return f"{variant_name(target, in_batch)} with {encoder}"
 
 
+def is_of_the_paper(result: Result) -> bool:
+    """Whether a result is of a margin loss that learned from random triples by itself, as all of the paper's are."""
+    each = result.experiment
+    return bool(each.target) and each.sampler == "random" and not (each.lists or each.teacher)
+
+
 def is_static(result: Result) -> bool:
-    """Whether a result's loss has a static target, without a demand on the variance."""
-    if not result.experiment.target:
+    """Whether a result's loss is the paper's with a static target, without a demand on the variance."""
+    if not is_of_the_paper(result):
         return False
     target = parse_target(result.experiment.target)
     return isinstance(target, Static) and not target.variance

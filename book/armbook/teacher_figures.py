@@ -15,7 +15,7 @@ from matplotlib.ticker import LogFormatter
 from armbook.baselines import Baseline
 from armbook.style import GREY, STYLE, colour, kind
 from armbook.teacher_costs import line_of
-from armbook.tuned_losses import Tuning
+from armbook.tuned_losses import TEACHER, Tuning
 from armlib.data.candidate_lists import parse_lists
 from armlib.evaluation.equivalence import DAGGER, Equivalence, compare_pairs, equivalence
 from armlib.evaluation.evaluate import FULL_RANKING
@@ -49,15 +49,15 @@ def cost_table(rows: Iterable[Baseline]) -> pd.DataFrame:
 
     Returns:
         Columns ``system``; ``training`` of one student, of the systems that it goes on from included; ``teacher's training`` and
-        ``scoring``; ``in all``, the sum; ``shared``, what is left where all students here share the teachers; ``search``, of the
-        training runs that its settings were chosen from.
+        ``scoring``, missing where there is none or nobody knows; ``in all``, the sum; ``shared``, what is left where all students
+        here share the teachers; ``search``, of the training runs that its settings were chosen from.
     """
     lines = [
         {
             "system": row.loss,
             "training": row.cost.training,
-            "teacher's training": row.cost.teacher_training if row.cost.known else np.nan,
-            "scoring": row.cost.scoring if row.cost.known else np.nan,
+            "teacher's training": row.cost.teacher_training if row.group == TEACHER and row.cost.known else np.nan,
+            "scoring": row.cost.scoring if row.group == TEACHER and row.cost.known else np.nan,
             "in all": row.cost.full,
             "shared": row.cost.amortised,
             "search": row.cost.search,
@@ -92,12 +92,17 @@ def effectiveness_and_teachers(rows: Sequence[Baseline], collections: Sequence[s
                 if not row.retrieves and collection in row.evaluations:
                     axes.axhline(row.mean(collection).mean[MEASURE], color=GREY, linewidth=0.8, linestyle="dotted")
             axes.set(xscale="log", xlabel="seconds, the teacher included", title=collection)
-            for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-                set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+            _plain_numbers(axes)
         grid[0, 0].set_ylabel(f"{MEASURE} ({FULL_RANKING})")
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
+
+
+def _plain_numbers(axes: Axes) -> None:
+    """10 and 100 on a logarithmic axis, not powers."""
+    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
 
 
 def learning(rows: Sequence[Baseline], tuning: Tuning) -> Figure:
@@ -123,6 +128,7 @@ def learning(rows: Sequence[Baseline], tuning: Tuning) -> Figure:
         by_texts.set(xlabel="texts seen", ylabel=f"validation {MEASURE}")
         by_seconds.set(xlabel="seconds, the teacher included", xscale="log")
         by_texts.xaxis.set_major_locator(plt.MaxNLocator(4))
+        _plain_numbers(by_seconds)
         handles, labels = by_texts.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
@@ -184,7 +190,8 @@ def _draw_pairs(axes: Axes, pairs: pd.DataFrame) -> None:
         row, column = places[pair.baseline], places[pair.system]
         dark = abs(pair.difference) > 0.6 * largest
         style = {"ha": "center", "va": "center", "fontsize": 6, "color": "white" if dark else "black"}
-        axes.text(column, row, f"{-1000 * pair.difference:+.0f}{mark}", **style)
+        thousandths = round(-1000 * pair.difference)
+        axes.text(column, row, f"{thousandths:+d}{mark}" if thousandths else f"0{mark}", **style)
     axes.set_xticks(range(len(names) - 1), names[:-1], rotation=60, ha="right", fontsize=7)
     axes.set_yticks(range(1, len(names)), names[1:], fontsize=7)
     axes.set(xlim=(-0.5, len(names) - 1.5), ylim=(len(names) - 0.5, 0.5))

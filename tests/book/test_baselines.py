@@ -11,30 +11,36 @@ from armbook.baselines import (
     MEASURED,
     PUBLISHED,
     bm25,
+    distilled_elsewhere,
     fine_tuning_gains,
-    from_runs,
+    from_run_files,
     measure_run,
     published4,
+    retrievers,
     table4,
-    teachers,
+    the_teacher,
     together,
     trained,
 )
+from armbook.tuned_losses import SELF, TEACHER, Tuning
 from armlib.errors import InputError
 from armlib.evaluation.measures import evaluate
+from armlib.experiments.experiment import Experiment
+from armlib.experiments.training_data import TrainingData
 from armlib.names import load_collection
 from armlib.retrieval.run_files import read_run, write_run
-from fabricated import VARIANTS_COLLECTIONS, Fabricated, five_variants, of_variant, with_about, with_experiment
-
-ENCODER = "lsa/distilbert"
+from fabricated import TUNED_PROFILE, VARIANTS_COLLECTIONS, tuned_systems
 
 
-@pytest.fixture
-def results() -> list[Fabricated]:
-    """A sweep with target 1, the other variants and the encoder before fine-tuning."""
-    made = five_variants((ENCODER,), others={(ENCODER, "static(1.0)", False): 0.30, (ENCODER, "static(1.0)", True): 0.20})
-    before = of_variant(replace(made[0].experiment, target="distributed", steps=0), 0.1)
-    return [*made, with_about(before, triples=0)]
+@pytest.fixture(scope="module")
+def tuning() -> Tuning:
+    """All systems, with one level of nDCG@10 for each kind."""
+    levels = {"adaptive": 0.40, "distributed": 0.48, "static(0.3)": 0.55, "static(1.0)": 0.30}
+
+    def level(one: Experiment) -> float:
+        return 0.1 if not one.steps else 0.6 if one.loss.startswith("infonce") else levels.get(one.target, 0.45)
+
+    return Tuning(TUNED_PROFILE, tuned_systems(ndcg=level))
 
 
 @pytest.fixture
@@ -49,36 +55,73 @@ def perfect(collection: str) -> dict[str, dict[str, float]]:
     return {query: {document: float(grade) for document, grade in found.items()} for query, found in qrels.items()}
 
 
-def test_rows_of_what_was_trained(results) -> None:
-    rows = trained([*results, with_experiment(results[0], encoder="other")], ENCODER)
-    assert [(row.group, row.loss, row.in_batch) for row in rows] == [
-        ("self-distillation", "adaptive", "no"),
-        ("self-distillation", "adaptive, in-batch", "yes"),
-        ("self-distillation", "distributed", "yes"),
-        ("no distillation", "static(0.3), tuned", "no"),
-        ("no distillation", "static(0.1), tuned, in-batch", "yes"),
-        ("no distillation", "static(1.0)", "no"),
-        ("no distillation", "before fine-tuning", "–"),
-    ]
-    assert {row.origin for row in rows} == {MEASURED}
-    table = table4(rows, VARIANTS_COLLECTIONS)
-    assert table["docstrings/test", "nDCG@10"].tolist() == [
-        "0.450 ± 0.010",
-        "0.500 ± 0.010",
-        "0.570 ± 0.010 best",
-        "0.600 ± 0.010 best",
-        "0.580 ± 0.010",
-        "0.300 ± 0.010",
-        "0.100",
-    ]
-    assert table["training", "triples seen"].tolist() == ["1,000"] * 6 + ["0"]
+def test_rows_of_what_was_trained(tuning: Tuning) -> None:
+    rows = trained(tuning)
+    assert [row.loss for row in rows] == [*tuning.systems, "before fine-tuning"]
+    assert {row.origin for row in rows} == {MEASURED} and all(row.retrieves for row in rows)
+    table = table4(rows, VARIANTS_COLLECTIONS).set_index([("system", "loss")])
+    cells = table["docstrings/test", "nDCG@10"]
+    assert cells["static, tuned"] == "0.555 ± 0.005" and cells["InfoNCE"].startswith("0.605 ± 0.005")
+    assert cells["before fine-tuning"] == "0.100" and "best" in cells["distributed"]
+    words = table["system"].loc[["MarginMSE, TAS-B", "PairDistill", "distributed", "adaptive"], ["sampling", "in-batch"]]
+    assert words.to_numpy().tolist() == [["TAS-B", "no"], ["its candidates", "yes"], ["random", "yes"], ["random", "no"]]
+    seen = table["training", "triples seen"]
+    # PairDistill goes on from InfoNCE
+    assert seen["InfoNCE"] == "1,000" and seen["PairDistill"] == "1,300, some as lists" and seen["before fine-tuning"] == "0"
 
 
-def test_what_is_missing_is_named(results) -> None:
-    with pytest.raises(InputError, match="lack results of before fine-tuning"):
-        trained([result for result in results if result.experiment.steps], ENCODER)
-    with pytest.raises(InputError, match="static\\(1.0\\)"):
-        trained([result for result in results if result.experiment.target != "static(1.0)"], ENCODER)
+def test_the_best_student_is_what_rows_without_a_teacher_are_tested_against(tuning: Tuning) -> None:
+    rows = trained(tuning)
+    taught = [row.loss for row in rows if row.group == TEACHER]
+    table = table4(rows, VARIANTS_COLLECTIONS).set_index([("system", "loss")])["docstrings/test", "nDCG@10"]
+    assert not any("†" in table[name] for name in taught)
+    assert "†" in table["distributed"] and "†" not in table["InfoNCE"]  # 0.03 and 0.15 from 0.455
+
+
+def test_another_loss_is_never_taken_for_one_of_the_papers(tuning: Tuning) -> None:
+    by_loss = {row.loss: {result.experiment.loss or result.experiment.target for result in row.results} for row in trained(tuning)}
+    assert by_loss["distributed"] == {"distributed"} and by_loss["static, tuned"] == {"static(0.3)"}
+    balanced = {result.experiment.sampler for row in trained(tuning) if row.group == SELF for result in row.results}
+    assert balanced == {"random"}
+
+
+def test_what_is_missing_is_named(tuning: Tuning) -> None:
+    lacking = {one: result for one, result in tuning.found.items() if one.steps}
+    with pytest.raises(InputError, match="lack the results of before fine-tuning"):
+        trained(Tuning(TUNED_PROFILE, lacking))
+    lacking = {one: result for one, result in tuning.found.items() if one.target != "static(1.0)"}
+    with pytest.raises(InputError, match="static\\(1.0\\).* is not among the results"):
+        trained(Tuning(TUNED_PROFILE, lacking))
+
+
+def test_the_ledger_gets_what_was_trained_with_two_seeds(tuning: Tuning) -> None:
+    found = {each.name: each for each in retrievers(trained(tuning))}
+    assert found.keys() == set(tuning.systems)
+    assert found["MarginMSE"].distilled and found["MarginMSE"].seconds == 70 and not found["InfoNCE"].distilled
+    assert not found["InfoNCE"].stopped and len(found["InfoNCE"].keys) == 2
+    alone = replace(TUNED_PROFILE, seeds=(0,))
+    assert retrievers(trained(Tuning(alone, tuned_systems(alone)))) == []
+
+
+def test_the_teacher_re_ranks_the_first_stage(beir_folder, small_experiment: Experiment) -> None:
+    """The interaction teacher, trained on a real collection, against a re-ranking by hand."""
+    profile = replace(
+        TUNED_PROFILE, experiment=replace(small_experiment, loss="", target="distributed"), teacher="interaction(steps=20)"
+    )
+    found = tuned_systems(profile)
+    tuning, name = Tuning(profile, found), f"{beir_folder}/test"
+    (row,) = the_teacher(tuning, [name])
+    assert row.loss == "the teacher, interaction(steps=20)" and not row.retrieves and row.triples is None
+    source, test = TrainingData(tuning.trained_as("MarginMSE")[0]).source, load_collection(name)
+    trained_on, queries, first = load_collection(small_experiment.collection), test.judged_queries(), test.first_stage()
+    run = {}
+    for query, ranking in first.items():
+        texts = test.corpus.texts(ranking)
+        scores = source.scores(trained_on, [queries[query]] * len(ranking), [texts[each] for each in ranking])
+        run[query] = dict(zip(ranking, scores.tolist(), strict=True))
+    assert row.mean(name).mean["nDCG@10"] == pytest.approx(measure_run(run, test).mean["nDCG@10"], abs=1e-6)
+    by_file = replace(profile, teacher="run('some.run')")
+    assert the_teacher(Tuning(by_file, tuned_systems(by_file)), [name]) == []  # no model that could rank
 
 
 def test_bm25_is_one_row_where_it_is_the_first_stage(collection: str) -> None:
@@ -102,14 +145,14 @@ def test_run_files_of_others_become_rows_and_references(collection: str, perfect
     half = {query: found for number, (query, found) in enumerate(perfect.items()) if number % 2}
     write_run(tmp_path / "half.txt", half)
     with pytest.warns(UserWarning, match="20 of 40 judged queries have no results"):
-        distilled = teachers([f"GOOD={tmp_path}/good.run.gz@{collection}", str(tmp_path / "half.txt")], 5000, [collection])
+        distilled = from_run_files([f"GOOD={tmp_path}/good.run.gz@{collection}", str(tmp_path / "half.txt")], 5000, [collection])
     assert [(each.name, each.triples, list(each.evaluations)) for each in distilled] == [
         ("GOOD", 5000, [collection]),
         ("half", 5000, [collection]),
     ]
     assert [each.evaluations[collection].mean["nDCG@10"] for each in distilled] == [1.0, 0.5]
     copy = replace(bm25([collection])[0], loss="a copy", evaluations={collection: [distilled[0].evaluations[collection]]})
-    table = table4([copy, *bm25([collection]), *from_runs(distilled)], [collection])
+    table = table4([copy, *bm25([collection]), *distilled_elsewhere(distilled)], [collection])
     cells = table[collection, "nDCG@10"].tolist()
     assert cells[0] == "1.000 † best" and "†" not in cells[1] and cells[2:] == ["1.000 best", "0.500"]
     assert table["system", "origin"].tolist() == [MEASURED, MEASURED, FROM_RUN, FROM_RUN]
@@ -120,20 +163,20 @@ def test_run_files_that_cannot_be_used_are_refused(collection: str, perfect, tmp
     path = tmp_path / "one.run"
     write_run(path, perfect)
     with pytest.raises(InputError, match="how many triples"):
-        teachers([str(path)], 0, [collection])
+        from_run_files([str(path)], 0, [collection])
     with pytest.raises(InputError, match="two runs of one are of"):
-        teachers([str(path), f"one={path}"], 1, [collection])
+        from_run_files([str(path), f"one={path}"], 1, [collection])
     with pytest.raises(InputError, match="does not exist"):
-        teachers([str(tmp_path / "none.run")], 1, [collection])
+        from_run_files([str(tmp_path / "none.run")], 1, [collection])
     with pytest.raises(InputError, match="unknown collection"):
-        teachers([f"{path}@nowhere"], 1, [collection])
+        from_run_files([f"{path}@nowhere"], 1, [collection])
     write_run(path, {"another": {"d": 1.0}})
     with pytest.raises(InputError, match="no query of the run .* is judged in any of"):
-        teachers([str(path)], 1, [collection])
+        from_run_files([str(path)], 1, [collection])
     query = next(iter(perfect))
     write_run(path, {**perfect, query: {**perfect[query], "foreign": 0.5}})
     with pytest.raises(InputError, match="returns 1 of .* documents that .* does not have, such as 'foreign'"):
-        teachers([str(path)], 1, [collection])
+        from_run_files([str(path)], 1, [collection])
 
 
 @pytest.mark.parametrize(("year", "ndcg"), [(19, 0.6537), (20, 0.6447)])
@@ -143,11 +186,12 @@ def test_a_real_run_of_all_of_ms_marco_has_its_known_score(year, ndcg, shared_da
     assert measured["nDCG@10"] == pytest.approx(ndcg, abs=5e-5) and "R(rel=2)@1000" in measured
 
 
-def test_gains_are_differences_of_means(results) -> None:
-    table = fine_tuning_gains(trained(results, ENCODER), VARIANTS_COLLECTIONS).set_index([("gain", "of"), ("gain", "over")])
-    assert table.loc[("static(0.3), tuned", "static(1.0)"), ("docstrings/test", "nDCG@10")] == "+0.300"
-    assert table.loc[("distributed", "before fine-tuning"), ("msmarco-mini/dev", "R(rel=2)@1000")] == "-0.470"
-    assert table.shape == (1 + 6, 2 * 2)
+def test_gains_are_differences_of_means(tuning: Tuning) -> None:
+    rows = trained(tuning)
+    table = fine_tuning_gains(rows, VARIANTS_COLLECTIONS).set_index([("gain", "of"), ("gain", "over")])
+    assert table.loc[("static, tuned", "static(1.0)"), ("docstrings/test", "nDCG@10")] == "+0.250"
+    assert table.loc[("distributed", "before fine-tuning"), ("docstrings/test", "nDCG@10")] == "+0.385"
+    assert table.shape == (2 + len(tuning.systems), 2 * 2)
 
 
 def test_published_rows_say_who_measured_them() -> None:
@@ -160,8 +204,8 @@ def test_published_rows_say_who_measured_them() -> None:
     assert table.loc[11, ("training", "triples seen")] == "–" and table.loc[3, ("training", "triples seen")] == "≈ 22.4 million"
 
 
-def test_both_tables_in_one_keep_their_columns_apart(results) -> None:
-    measured, published = table4(trained(results, ENCODER), VARIANTS_COLLECTIONS), published4()
+def test_both_tables_in_one_keep_their_columns_apart(tuning: Tuning) -> None:
+    measured, published = table4(trained(tuning), VARIANTS_COLLECTIONS), published4()
     joined = together(measured, published)
     assert len(joined) == len(measured) + len(published) and not joined.isna().any(axis=None)
     assert (joined["docstrings/test", "nDCG@10"].iloc[len(measured) :] == "–").all()

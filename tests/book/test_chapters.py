@@ -11,7 +11,7 @@ from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import load_profile
 from armlib.experiments.store import RunStore
-from fabricated import tuned_sweep
+from fabricated import TUNED_PROFILE, of_variant, tuned_sweep, tuned_systems
 
 DEMO = load_profile("demo")
 
@@ -23,7 +23,7 @@ def test_the_paper_s_sweep_has_its_66_training_runs() -> None:
 @pytest.mark.parametrize("name", ["demo", "small", "paper"])
 def test_the_first_round_is_what_all_chapters_train(name: str) -> None:
     profile = load_profile(name)
-    names = ("static_sweep", "adaptive", "distributed", "batch_sizes", "readings", "ablations", "baselines")
+    names = ("static_sweep", "adaptive", "distributed", "batch_sizes", "readings", "ablations", "baselines", "teachers")
     every = [experiment for name in names for experiment in getattr(chapters, name)(profile)]
     first = chapters.first_round(profile)
     assert set(first) == set(every) and len(first) == len(set(first)) < len(every)
@@ -77,3 +77,39 @@ def test_a_sweep_may_be_shorter_than_what_is_compared() -> None:
     (wanted,) = chapters.tuned_static(replace(DEMO, seeds=(0,), sweep=short), made)
     assert (wanted.target, wanted.steps, wanted.full_ranking) == ("static(0.3)", DEMO.experiment.steps, True)
     assert results.of_sweep([]) == results.in_full([]) == []
+
+
+def test_rounds_go_on_until_nothing_new_is_named() -> None:
+    asked: list[list[Experiment]] = []
+    every = tuned_systems()
+
+    def get(experiments):
+        asked.append(list(experiments))
+        return {one: every[one] for one in experiments}
+
+    found = chapters.every_round(TUNED_PROFILE, get, ["baselines", "teachers"])
+    assert {*found["baselines"], *found["teachers"]} == every.keys()
+    assert len(asked) == 7 and sum(map(len, asked)) == len(set().union(*asked)) == len(every)
+
+
+def test_a_chapter_whose_training_failed_has_no_further_round() -> None:
+    every, lost = tuned_systems(), chapters.teachers(TUNED_PROFILE)[0]
+    found = chapters.every_round(
+        TUNED_PROFILE, lambda some: {one: every[one] for one in some if one != lost}, ["baselines", "teachers"]
+    )
+    assert set(found["teachers"]) == set(chapters.teachers(TUNED_PROFILE)) - {lost}
+    assert set(found["baselines"]) == set(chapters.baselines(TUNED_PROFILE))
+    with pytest.raises(InputError, match="unknown chapter 'teacher'; did you mean 'teachers'"):
+        chapters.every_round(TUNED_PROFILE, dict, ["teacher"])
+
+
+def test_a_sweep_and_what_it_tunes_are_one_chapter() -> None:
+    sweep = {one: result for one in chapters.static_sweep(TUNED_PROFILE) for result in [of_variant(one, 0.5)]}
+    made = dict(sweep)
+
+    def get(experiments):
+        made.update({one: of_variant(one, 0.5) for one in experiments if one not in made})
+        return {one: made[one] for one in experiments}
+
+    found = chapters.every_round(TUNED_PROFILE, get, ["static_sweep"])["static_sweep"]
+    assert set(found) == {*sweep, *chapters.tuned_static(TUNED_PROFILE, sweep.values())} and len(found) > len(sweep)

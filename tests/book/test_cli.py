@@ -56,7 +56,7 @@ def test_the_command_fills_a_store_and_lists_it(profile: Path, tmp_path: Path, c
     command = ["sweep", "--profile", str(profile), "--runs", str(tmp_path / "runs"), "--chapter", "static_sweep"]
     assert main([*command, "--list"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in listed[:-1]] == ["missing"] * 4 and ": 4 missing; then static targets" in listed[-1]
+    assert [line.split()[0] for line in listed[:-1]] == ["missing"] * 4 and ": 4 missing; then what these tune" in listed[-1]
     assert not list((tmp_path / "runs").glob("*/result.json"))
     assert main([*command, "--workers", "1"]) == 0
     ended = capsys.readouterr()

@@ -22,6 +22,7 @@ from armbook.comparison import (
     variant_scores,
     variants,
 )
+from armbook.results import is_of_the_paper
 from armbook.style import colour, marker
 from armbook.tables import save_marked, show_marked
 from armlib.errors import InputError
@@ -193,3 +194,10 @@ def test_the_legend_names_variants_and_encoders() -> None:
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["static", "static, in-batch", "adaptive", "adaptive, in-batch", "distributed", "mine"]
     plt.close(figure)
+
+
+def test_a_margin_loss_on_sampled_batches_is_none_of_the_variants() -> None:
+    results = five_variants()
+    ours = variants(results)
+    balanced = [with_experiment(result, sampler="balanced(4, by='student')") for result in results]
+    assert variants([*balanced, *results]) == ours and is_of_the_paper(results[0]) and not is_of_the_paper(balanced[0])

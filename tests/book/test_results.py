@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from armbook import chapters
-from armbook.results import reported_collection, spoken, telling_scores, tuned_targets
+from armbook.results import encoder_name, reported_collection, spoken, telling_scores, tuned_targets
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.experiments.experiment import Experiment
@@ -62,3 +64,10 @@ def test_the_collection_is_trec_dl_2019_where_it_is_there():
 def test_measures_have_the_papers_names():
     names = ("Success(rel=2)@100", "Success@5", "R@1000", "R(rel=2)@1000", "RR@10", "nDCG@10")
     assert [spoken(name) for name in names] == ["Hits@100", "Hits@5", "Recall@1000", "Recall@1000", "RR@10", "nDCG@10"]
+
+
+def test_an_encoder_of_another_training_run_is_named_by_its_key() -> None:
+    (one,) = tuned_sweep({(0.3, 0): 0.5})
+    assert encoder_name(one.experiment) == "lsa/distilbert"
+    assert encoder_name(replace(one.experiment, encoder="/somewhere/runs/0123456789ab/encoder")) == "the encoder of 0123456789ab"
+    assert encoder_name(replace(one.experiment, encoder="/somewhere/my/encoder")) == "/somewhere/my/encoder"

@@ -59,7 +59,7 @@ def test_what_is_built_on_a_loss_takes_over_its_settings() -> None:
     assert values("InfoNCE, adaptive margins") == {("infonce(scale=10.0, margin=0.1)", "random", 1e-3)}
     assert values("InfoNCE, soft labels") == {("infonce(scale=10.0, soft=0.1)", "random", 1e-3)}
     assert values("MarginMSE, TAS-B") == {("margin-mse(scale=10.0)", "balanced(4)", 1e-3)}
-    assert values("static, tuned, balanced") == {("static(0.3)", "balanced(k=4, by='student')", 1e-3)}
+    assert values("static, tuned, balanced") == {("static(0.3)", "balanced(4, by='student')", 1e-3)}
     assert Tuning(PROFILE, found).searched("MarginMSE, TAS-B") == Tuning(PROFILE, found).searched("MarginMSE")
 
 

@@ -20,7 +20,7 @@ from armlib.retrieval.exact import ExactSearch
 from armlib.retrieval.factories import empty_index, train_index
 from armlib.retrieval.indexes import build_index, check_index, paper_factory
 from armlib.retrieval.vectors import unit_vectors
-from fuzzing import mutated, tried_on
+from fuzzing import INPUTS, mutated, tried_on
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,14 @@ def outcomes(factories: list[str]) -> list[str]:
     return found
 
 
-@tried_on("factory strings", st.lists(st.sampled_from(FACTORIES).flatmap(mutated), min_size=5, max_size=5))
+STRINGS = 20  # of an input, which share a process
+
+
+@tried_on(
+    f"factory strings, {STRINGS} an input",
+    st.lists(st.sampled_from(FACTORIES).flatmap(mutated), min_size=STRINGS, max_size=STRINGS),
+    most=max(8, INPUTS // STRINGS),
+)
 def test_a_factory_string_is_an_index_or_refused(folder: Path, written: list[bytes]) -> None:
     factories = [text for text in (each.decode("utf8", "replace") for each in written) if text.isascii() and text.isprintable()]
     vectors = unit_vectors(np.random.default_rng(1).standard_normal((40, 16)))

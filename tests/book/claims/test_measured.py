@@ -175,11 +175,12 @@ BROKEN_BY_TEACHER = {
 }
 BROKEN_BY_EXAMPLE = ("relevance-follows-target", "loss-follows-target")
 ABSTRACT = "thirteen-percent-of-data"
+BY_TABLE_4 = ("teacher-adds-cost", "implicit-mining", "default-loss")  # judged by what was tuned alike
 NAMES = [claim.id for claim in claims()]
 
 
 def test_every_claim_has_a_judge_and_both_worlds() -> None:
-    assert set(JUDGES) == set(NAMES) == {*BROKEN, *BROKEN_BY_TEACHER, *BROKEN_BY_EXAMPLE, ABSTRACT}
+    assert set(JUDGES) == set(NAMES) == {*BROKEN, *BROKEN_BY_TEACHER, *BROKEN_BY_EXAMPLE, ABSTRACT, *BY_TABLE_4}
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,7 @@ def whole() -> list[Fabricated]:
     return world()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != ABSTRACT])
+@pytest.mark.parametrize("name", [name for name in NAMES if name != ABSTRACT and name not in BY_TABLE_4])
 def test_holds(name: str, whole: list[Fabricated]) -> None:
     verdict = judge_measured(name, whole, PROFILE, [example(1)], [teacher()])
     assert verdict.verdict == HOLDS, verdict.evidence
@@ -220,6 +221,57 @@ def test_the_abstract_claim_both_ways(whole: list[Fabricated]) -> None:
     assert verdict.verdict == DOES_NOT_HOLD and "11.2%" in verdict.evidence and "40.0%" in verdict.evidence
     verdict = judge_measured(ABSTRACT, world(of("adaptive", True, ndcg=0.64)), PROFILE, retrievers=[teacher()])
     assert verdict.verdict == HOLDS
+
+
+def tuned(noise: float = 0.0, **changes: dict) -> list[Retriever]:
+    """Retrievers of Table 4 that were trained here, in a world in which every claim about them holds."""
+    facts = {
+        "distributed": {"ndcg": 0.60, "recall": 0.77, "seconds": 12.0},
+        "adaptive": {"ndcg": 0.55, "recall": 0.70, "seconds": 10.0},
+        "adaptive, in-batch": {"ndcg": 0.53, "recall": 0.82, "seconds": 11.0},
+        "static, tuned, balanced": {"ndcg": 0.61, "recall": 0.80, "seconds": 10.0},
+        "InfoNCE": {"ndcg": 0.605, "recall": 0.80, "seconds": 10.0},
+        "MarginMSE": {"ndcg": 0.62, "recall": 0.83, "seconds": 60.0},
+    }
+    made = []
+    for number, (name, true) in enumerate(facts.items()):
+        true = true | changes.get(name.split(",")[-1].strip(), {})
+        random = np.random.default_rng(number).normal(0, noise or 0.01, len(NOISE))
+        measured = evaluation({"nDCG@10": true["ndcg"], "R@1000": true["recall"]}, random - random.mean())
+        made.append(Retriever(name, 6000, {TEST: measured}, name == "MarginMSE", true["seconds"], False, (f"key of {name}",)))
+    return made
+
+
+@pytest.mark.parametrize("name", [*BY_TABLE_4, "distributed-gap-to-teacher", "recall-gap-to-teacher"])
+def test_what_was_tuned_alike_is_compared(name: str) -> None:
+    verdict = judge_measured(name, [], PROFILE, retrievers=tuned())
+    assert verdict.verdict == HOLDS, verdict.evidence
+    assert "key of distributed" in verdict.keys or "key of adaptive, in-batch" in verdict.keys
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("teacher-adds-cost", {"distributed": {"ndcg": 0.6, "recall": 0.7, "seconds": 61.0}}),
+        ("implicit-mining", {"balanced": {"ndcg": 0.70, "recall": 0.8, "seconds": 10.0}}),
+        ("default-loss", {"InfoNCE": {"ndcg": 0.70, "recall": 0.8, "seconds": 10.0}}),
+        ("distributed-gap-to-teacher", {"MarginMSE": {"ndcg": 0.70, "recall": 0.8, "seconds": 60.0}}),
+    ],
+)
+def test_what_was_tuned_alike_can_contradict(name: str, change: dict) -> None:
+    verdict = judge_measured(name, [], PROFILE, retrievers=tuned(**change))
+    assert verdict.verdict == DOES_NOT_HOLD, verdict.evidence
+
+
+def test_queries_that_are_too_few_decide_nothing_about_the_default_loss() -> None:
+    for name in ("implicit-mining", "default-loss"):
+        assert judge_measured(name, [], PROFILE, retrievers=tuned(noise=0.5)).verdict == UNDECIDED
+
+
+def test_equally_many_triples_say_nothing_about_data_efficiency() -> None:
+    for name in ("data-efficiency-over-teacher", ABSTRACT):
+        verdict = judge_measured(name, world(), PROFILE, retrievers=tuned())
+        assert verdict.verdict == UNDECIDED and "here all see equally many triples" in verdict.evidence
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -314,7 +366,7 @@ def test_saturated_hits_are_replaced_by_recall() -> None:
     assert verdict.verdict == HOLDS and "R@1000 on docstrings/test (full ranking)" in verdict.evidence
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != ABSTRACT])
+@pytest.mark.parametrize("name", [name for name in NAMES if name != ABSTRACT and name not in BY_TABLE_4])
 def test_a_sweep_may_be_shorter_than_what_is_compared(name: str, whole: list[Fabricated]) -> None:
     short = {"steps": 300, "patience": 40, "full_ranking": False}
     swept, compared = [], []
@@ -361,7 +413,7 @@ def test_ledger(whole: list[Fabricated], tmp_path: Path, monkeypatch) -> None:
     assert table.index.tolist() == NAMES and not table.isna().any().any()
     assert table.loc["static-best-ndcg", "published"] == table.loc["static-best-ndcg", "measured"] == HOLDS
     counts = summary(table)
-    assert counts.published.to_dict() == {HOLDS: 10, DOES_NOT_HOLD: 9, UNDECIDED: 13} and counts.measured.sum() == len(NAMES)
+    assert counts.published.to_dict() == {HOLDS: 10, DOES_NOT_HOLD: 9, UNDECIDED: 16} and counts.measured.sum() == len(NAMES)
     (both,) = pd.read_html(StringIO(side_by_side(table)))
     assert both.shape == (len(NAMES), 4) and all(both.published.str[2:] == table.published.to_numpy())
     assert both.measured[table.index.get_loc("static-best-ndcg")] == "✓ holds"
