@@ -31,6 +31,9 @@ batch_sizes = [8, 16]
 seeds = [0, 1]
 sweep_seeds = [0]
 jobs = 1
+teacher = "interaction(steps=20)"
+pairwise_teacher = "pairwise-interaction(steps=20)"
+query_clusters = 4
 [experiment]
 collection = "{collection}"
 encoder = "{encoder}"
@@ -51,7 +54,7 @@ SHORTER_SWEEP = """
 steps = 8
 full_ranking = false
 """
-WITH_SWEEP = [path for path in NOTEBOOKS if re.search("static_sweep|first_round", path.read_text(encoding="utf8"))]
+WITH_SWEEP = [path for path in NOTEBOOKS if re.search("static_sweep|every_round", path.read_text(encoding="utf8"))]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +79,7 @@ def store(profile: str, shorter: str, tmp_path_factory: pytest.TempPathFactory) 
     """A store with all that the book's notebooks ask for."""
     store = RunStore(tmp_path_factory.mktemp("runs"))
     for scale in (load_profile(profile), load_profile(shorter)):
-        store.results(chapters.tuned_static(scale, store.results(chapters.first_round(scale))))
+        chapters.every_round(scale, chapters.from_store(store, 1))
     return store
 
 
