@@ -14,6 +14,7 @@ from matplotlib.ticker import LogFormatter
 
 from armbook.baselines import Baseline
 from armbook.style import GREY, STYLE, colour, kind
+from armbook.tables import DASH
 from armbook.teacher_costs import line_of
 from armbook.tuned_losses import TEACHER, Tuning
 from armlib.data.candidate_lists import parse_lists
@@ -21,6 +22,7 @@ from armlib.evaluation.equivalence import DAGGER, Equivalence, compare_pairs, eq
 from armlib.evaluation.evaluate import FULL_RANKING
 from armlib.evaluation.measures import Evaluation
 from armlib.experiments.result import Result
+from armlib.losses import ListKL, Loss, MarginLoss, Static
 from armlib.training.settings import MEASURE
 
 SHAPES = "osD^vP*X"  # of systems that share a colour, in their order
@@ -30,18 +32,25 @@ def settings_found(rows: Sequence[Baseline], tuning: Tuning) -> pd.DataFrame:
     """What tuning chose for each trained row.
 
     Returns:
-        A row for each; columns ``system``; ``loss`` and ``learning rate`` that were chosen; ``training runs`` to choose from; the
-        ``validation`` nDCG@10 of the chosen ones, as a mean over seeds.
+        A row for each; columns ``system``; the chosen ``setting`` and ``learning rate``; how many ``training runs`` there were to
+        choose from; the ``validation`` nDCG@10 of the chosen ones, as a mean over seeds. Numbers are text.
     """
     lines = []
     for row in rows:
         if row.cost is not None:
             own = [result.validations[MEASURE].iloc[-1] for result in row.results]
             experiment = row.results[0].experiment
-            loss = experiment.loss or experiment.target
             search = len(tuning.searched(row.loss))
-            lines.append((row.loss, loss, experiment.learning_rate, search, float(np.mean(own))))
-    return pd.DataFrame(lines, columns=["system", "loss", "learning rate", "training runs", "validation"])
+            setting, rate = _setting(experiment.make_loss()), f"{experiment.learning_rate:g}"
+            lines.append((row.loss, setting, rate, search, f"{np.mean(own):.3f}"))
+    return pd.DataFrame(lines, columns=["system", "setting", "learning rate", "training runs", "validation"])
+
+
+def _setting(loss: Loss) -> str:
+    """What tuning chose of a loss; a dash where there is nothing to choose."""
+    if isinstance(loss, MarginLoss):
+        return str(loss.target) if isinstance(loss.target, Static) else DASH
+    return f"temperature {loss.temperature:g}" if isinstance(loss, ListKL) else f"scale {loss.scale:g}"
 
 
 def cost_table(rows: Iterable[Baseline]) -> pd.DataFrame:
@@ -224,12 +233,11 @@ def in_words(name: str, tests: dict[str, tuple[str, Equivalence]]) -> str:
     """Sentences on what `beside` found."""
     texts = []
     for collection, (best, test) in tests.items():
-        if test.low > 0:
-            verdict = "ahead of"
-        elif test.high < 0:
-            verdict = "behind"
+        if test.low > 0 or test.high < 0:
+            verdict = f"{'ahead of' if test.low > 0 else 'behind'} {best}"
+            verdict += f" by less than {test.margin:g}" if test.equivalent else ""
         else:
-            verdict = "equivalent to" if test.equivalent else "not told apart from"
+            verdict = f"{'equivalent to' if test.equivalent else 'not told apart from'} {best}"
         interval = f"{test.difference:+.3f}, 90% confidence {test.low:+.3f} to {test.high:+.3f}"
-        texts.append(f"on {collection} {name} is {verdict} {best} ({interval})")
+        texts.append(f"on {collection} {name} is {verdict} ({interval})")
     return f"{'; '.join(texts)}.".replace("on ", "On ", 1)

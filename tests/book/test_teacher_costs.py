@@ -20,6 +20,7 @@ from armbook.teacher_figures import (
     settings_found,
 )
 from armbook.tuned_losses import Tuning
+from armlib.evaluation.measures import Evaluation
 from fabricated import TUNED_PROFILE, VARIANTS_COLLECTIONS, tuned_systems, with_about
 
 TEST = VARIANTS_COLLECTIONS[0]
@@ -33,6 +34,10 @@ def tuning() -> Tuning:
 @pytest.fixture(scope="module")
 def rows(tuning: Tuning) -> list[Baseline]:
     return trained(tuning)
+
+
+def shifted(one: Evaluation, by: float) -> Evaluation:
+    return Evaluation.from_per_query(one.per_query + by)
 
 
 def test_a_student_without_a_teacher_costs_its_training_and_its_search(tuning: Tuning) -> None:
@@ -71,8 +76,9 @@ def test_the_settings_that_tuning_found_are_shown(rows: list[Baseline], tuning: 
     table = settings_found(rows, tuning).set_index("system")
     assert list(table.index) == list(tuning.systems)
     one = table.loc["PairDistill"]
-    assert one.loss == tuning.trained_as("PairDistill")[0].loss and one["training runs"] == 3
-    assert table.loc["InfoNCE", "validation"] == pytest.approx(0.605 + 0.1)
+    assert one.setting == "temperature 0.1" and one["learning rate"] == "0.0005" and one["training runs"] == 3
+    assert table.loc["InfoNCE", "validation"] == "0.705" and table.loc["InfoNCE", "setting"] == "scale 10"
+    assert table.loc[["static, tuned", "distributed"], "setting"].tolist() == ["static(0.3)", "–"]
 
 
 def test_the_drawing_has_every_row_at_its_cost(rows: list[Baseline]) -> None:
@@ -119,5 +125,11 @@ def test_a_difference_is_told_with_its_interval(rows: list[Baseline]) -> None:
     assert in_words("InfoNCE", tests).startswith(f"On {TEST} InfoNCE is ahead of {tests[TEST][0]} (+0.100, 90% confidence +0.")
     tests = beside(rows, "adaptive", ["InfoNCE"], [TEST])
     assert "adaptive is behind InfoNCE (-0.100" in in_words("adaptive", tests)
+    near = [
+        replace(row, evaluations={TEST: [shifted(each, 0.02) for each in row.evaluations[TEST]]}) if row.loss == "adaptive" else row
+        for row in rows
+    ]
+    (told,) = in_words("adaptive", beside(near, "adaptive", ["distributed"], [TEST])).split(";")
+    assert told.startswith(f"On {TEST} adaptive is ahead of distributed by less than 0.05 (+0.020, ")
     same = beside(rows, "MarginMSE", ["list-wise KL"], list(VARIANTS_COLLECTIONS))
     assert in_words("MarginMSE", same).count("is equivalent to list-wise KL") == 2
