@@ -136,6 +136,10 @@ def _values(profile: Profile) -> dict[str, str]:
         "seeds": listed(profile.seeds),
         "seeds of sweeps": listed(profile.sweep_seeds),
         "training runs at a time": str(profile.jobs),
+        "learning rates to choose from": listed(profile.learning_rates) or "the experiment's own",
+        "scales to choose from": listed(profile.scales),
+        "teacher": profile.teacher,
+        "pairwise teacher": profile.pairwise_teacher,
         "sweep": ", ".join(f"{name} {value}" for name, value in profile.sweep.items()) or "as all others",
     }
     # The encoder and seed of a profile's experiment are replaced by those listed above.

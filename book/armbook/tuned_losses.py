@@ -21,7 +21,7 @@ from armlib.experiments.profile import Profile
 from armlib.experiments.result import Result
 
 SELF, TEACHER, NONE, BEYOND = "self-distillation", "teacher distillation", "no distillation", "beyond the paper"
-RANDOM, TAS_B, BY_STUDENT, LISTS = "random", "TAS-B", "by its own margins", "its candidates"
+RANDOM, TAS_B, BY_STUDENT, LISTS = "random", "TAS-B", "balanced, own similarities", "the student's candidates"
 PASSAGES, DEPTH, PAIRS = 8, 20, 16  # of the lists of PairDistill; candidates and pairs as in a script of its authors
 IN_BATCH_WEIGHT = 0.75  # of the in-batch term of TAS-Balanced (Hofstätter et al. 2021)
 MARGIN, SOFT = 0.1, 0.1  # how much of self-distillation is put into InfoNCE

@@ -64,7 +64,7 @@ def test_rows_of_what_was_trained(tuning: Tuning) -> None:
     assert cells["static, tuned"] == "0.555 ± 0.005" and cells["InfoNCE"].startswith("0.605 ± 0.005")
     assert cells["before fine-tuning"] == "0.100" and "best" in cells["distributed"]
     words = table["system"].loc[["MarginMSE, TAS-B", "PairDistill", "distributed", "adaptive"], ["sampling", "in-batch"]]
-    assert words.to_numpy().tolist() == [["TAS-B", "no"], ["its candidates", "yes"], ["random", "yes"], ["random", "no"]]
+    assert words.to_numpy().tolist() == [["TAS-B", "no"], ["the student's candidates", "yes"], ["random", "yes"], ["random", "no"]]
     seen = table["training", "triples seen"]
     # PairDistill goes on from InfoNCE
     assert seen["InfoNCE"] == "1,000" and seen["PairDistill"] == "1,300, some as lists" and seen["before fine-tuning"] == "0"
