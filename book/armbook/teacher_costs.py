@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,28 +19,26 @@ class Cost:
 
     Attributes:
         training: of optimiser steps, of the systems whose encoders it starts from included.
-        teacher_training: of the teachers, each counted once.
-        scoring: of the training examples by the teachers.
-        shared: of teachers' training and scoring, where these are shared among all students here that learn from the same.
+        teacher_training: of the teachers, each counted once; None where somebody else trained one, such as a model from a hub.
+        scoring: of the training examples by the teachers; None where somebody else scored them, as in a file of scores.
+        shared: what is known of both, shared among all students here that learn from the same.
         search: of optimiser steps of the training runs that its settings were chosen from.
-        known: whether the training seconds of all its teachers are known; those of a model from a hub are not.
     """
 
     training: float
-    teacher_training: float
-    scoring: float
+    teacher_training: float | None
+    scoring: float | None
     shared: float
     search: float
-    known: bool
 
     @property
     def full(self) -> float:
-        """Of one student for which alone the teachers are trained and asked."""
-        return self.training + self.teacher_training + self.scoring
+        """What is known of one student for which alone the teachers are trained and asked."""
+        return self.training + (self.teacher_training or 0.0) + (self.scoring or 0.0)
 
     @property
     def amortised(self) -> float:
-        """Of one student among all that share the teachers."""
+        """What is known of one student among all that share the teachers."""
         return self.training + self.shared
 
 
@@ -52,11 +50,10 @@ def cost(name: str, tuning: Tuning) -> Cost:
     search = [result.about["seconds"]["training"] for result in tuning.searched(name)]
     return Cost(
         training=_mean(sum(result.about["seconds"]["training"] for result in line) for line in lines),
-        teacher_training=_mean(sum(part.seconds or 0.0 for part in each if part.training) for each in parts),
-        scoring=_mean(sum(part.seconds or 0.0 for part in each if not part.training) for each in parts),
+        teacher_training=_seconds([[part for part in each if part.training] for each in parts]),
+        scoring=_seconds([[part for part in each if not part.training] for each in parts]),
         shared=_mean(sum((part.seconds or 0.0) / students[part.name] for part in each) for each in parts),
         search=sum(search) / len(tuning.profile.sweep_seeds),
-        known=all(part.seconds is not None for each in parts for part in each),
     )
 
 
@@ -86,6 +83,13 @@ def _parts(result: Result) -> Iterator[_Part]:
 
 def _once(parts: Iterable[_Part]) -> list[_Part]:
     return list({part.name: part for part in parts}.values())
+
+
+def _seconds(parts: Sequence[Sequence[_Part]]) -> float | None:
+    """The sum of some parts, as a mean over seeds; None where the seconds of one are not known."""
+    if any(part.seconds is None for each in parts for part in each):
+        return None
+    return _mean(sum(part.seconds or 0.0 for part in each) for each in parts)
 
 
 def _students(results: Iterable[Result]) -> Mapping[str, int]:

@@ -59,22 +59,23 @@ def cost_table(rows: Iterable[Baseline]) -> pd.DataFrame:
     Returns:
         Columns ``system``; ``training`` of one student, of the systems that it goes on from included; ``teacher's training`` and
         ``scoring``, missing where there is none or nobody knows; ``in all``, the sum; ``shared``, what is left where all students
-        here share the teachers; ``search``, of the training runs that its settings were chosen from.
+        here share the teachers, both missing where a part is not known; ``search``, of the training runs that its settings were
+        chosen from.
     """
     lines = [
         {
             "system": row.loss,
             "training": row.cost.training,
-            "teacher's training": row.cost.teacher_training if row.group == TEACHER and row.cost.known else np.nan,
-            "scoring": row.cost.scoring if row.group == TEACHER and row.cost.known else np.nan,
-            "in all": row.cost.full,
-            "shared": row.cost.amortised,
+            "teacher's training": row.cost.teacher_training if row.group == TEACHER else None,
+            "scoring": row.cost.scoring if row.group == TEACHER else None,
+            "in all": None if None in (row.cost.teacher_training, row.cost.scoring) else row.cost.full,
+            "shared": None if None in (row.cost.teacher_training, row.cost.scoring) else row.cost.amortised,
             "search": row.cost.search,
         }
         for row in rows
         if row.cost is not None
     ]
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines).astype(dict.fromkeys(lines[0].keys() - {"system"}, float))
 
 
 def effectiveness_and_teachers(rows: Sequence[Baseline], collections: Sequence[str]) -> Figure:

@@ -42,7 +42,7 @@ def shifted(one: Evaluation, by: float) -> Evaluation:
 
 def test_a_student_without_a_teacher_costs_its_training_and_its_search(tuning: Tuning) -> None:
     spent = cost("InfoNCE", tuning)
-    assert (spent.training, spent.full, spent.amortised, spent.known) == (10, 10, 10, True)
+    assert (spent.training, spent.teacher_training, spent.scoring, spent.full, spent.amortised) == (10, 0, 0, 10, 10)
     assert spent.search == 30  # two scales, and one more learning rate
 
 
@@ -67,9 +67,9 @@ def test_seconds_that_nobody_knows_are_not_zero(tuning: Tuning) -> None:
     for one in chosen:
         found[one] = with_about(found[one], teacher={"name": "cross-encoder('x')", "fingerprint": "x", "seconds": 5.0})
     other = Tuning(TUNED_PROFILE, found)
-    assert not cost("MarginMSE", other).known
-    table = cost_table(trained(other)).set_index("system")
-    assert pd.isna(table.loc["MarginMSE", "teacher's training"]) and table.loc["MarginMSE", "in all"] == 15
+    assert cost("MarginMSE", other).teacher_training is None and cost("MarginMSE", other).full == 15
+    row = cost_table(trained(other)).set_index("system").loc["MarginMSE"]
+    assert pd.isna(row["teacher's training"]) and row.scoring == 5 and pd.isna(row["in all"]) and row.training == 10
 
 
 def test_the_settings_that_tuning_found_are_shown(rows: list[Baseline], tuning: Tuning) -> None:
