@@ -94,11 +94,11 @@ def _load(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Layout
     if layout.lower_case and tokenizer.is_fast:
         normalizer = tokenizer.backend_tokenizer.normalizer
         tokenizer.backend_tokenizer.normalizer = Sequence([Lowercase(), *([normalizer] if normalizer else [])])
+    _check_tokenizer(source, tokenizer, backbone)
     if layout.modules:  # where nothing else is said, sentence-transformers cuts texts where the tokenizer does
         longest = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or NO_LIMIT)
         said = None if longest >= NO_LIMIT else longest
         layout = layout._replace(query_length=layout.query_length or said, passage_length=layout.passage_length or said)
-    _check_tokenizer(source, tokenizer, backbone)
     _try_padding(source, backbone.eval(), tokenizer)
     return backbone, tokenizer, layout
 
@@ -145,6 +145,10 @@ def _check_tokenizer(source: str, tokenizer: PreTrainedTokenizerBase, backbone: 
         raise InputError(
             f"the tokenizer of {source} has token ids up to {max(vocabulary.values()):,}, the encoder embeddings of {rows:,} "
             "tokens; expected a tokenizer that belongs to the encoder"
+        )
+    if not tokenizer.model_max_length >= 1:
+        raise InputError(
+            f"the tokenizer of {source} cuts texts at {tokenizer.model_max_length} tokens (model_max_length); expected at least 1"
         )
     if tokenizer.truncation_side != "right":
         raise InputError(

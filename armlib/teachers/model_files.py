@@ -67,6 +67,11 @@ def load_model(name: str, kind: str, loader: Any, check: Callable[[Any], None]) 
         )
     if tokenizer.pad_token_id is None:
         raise InputError(f"the tokenizer of the {kind} {name!r} has no padding token; expected one that has")
+    if not tokenizer.model_max_length >= 1:
+        raise InputError(
+            f"the tokenizer of the {kind} {name!r} cuts texts at {tokenizer.model_max_length} tokens (model_max_length); "
+            "expected at least 1"
+        )
     return model.eval(), tokenizer
 
 

@@ -272,6 +272,13 @@ def test_a_tokenizer_that_cuts_the_left_is_refused(plain: Path) -> None:
         BiEncoder.load(plain, "mean")
 
 
+@pytest.mark.parametrize("length", [-1, 0])
+def test_a_tokenizer_that_leaves_no_token_is_refused(plain: Path, length: int) -> None:
+    edit(plain / "tokenizer_config.json", lambda found: found | {"model_max_length": length})
+    with pytest.raises(InputError, match=rf"cuts texts at {length} tokens \(model_max_length\); expected at least 1"):
+        BiEncoder.load(plain, "mean")
+
+
 class Touch:
     """Leaves a file when it is unpickled."""
 

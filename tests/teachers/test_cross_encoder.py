@@ -100,7 +100,11 @@ def test_models_that_give_no_single_score_are_refused(
     (layers / "modules.json").write_text('[{"type": "a"}, {"type": "b"}]')
     code = changed_settings(cross_encoder_folder, tmp_path / "code", model_type="own", auto_map={"AutoConfig": "code.Config"})
     (code / "code.py").write_text("raise SystemExit('ran')")
+    empty = shutil.copytree(cross_encoder_folder, tmp_path / "empty")
+    settings = json.loads((empty / "tokenizer_config.json").read_text())
+    (empty / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": -1}))
     for folder, said in {
+        empty: "cuts texts at -1 tokens",
         two_logits_folder: "has 2 logits, and nothing says which of them is the score",
         tmp_path / "t5": "is a sequence-to-sequence model .T5ForConditionalGeneration",
         tiny_folder: "is DistilBertModel and scores no pairs",
