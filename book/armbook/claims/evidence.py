@@ -35,7 +35,7 @@ class Retriever:
         name: what to call it.
         triples: that its training saw.
         evaluations: of full ranking, by collection name.
-        distilled: whether a teacher's scores were distilled into it.
+        distilled: whether a teacher was distilled into it, in one of the ways that Table 4 compares with.
         seconds: of one training run and of all that came before it, the teacher's training and scoring included; None of a
             retriever that was trained elsewhere.
         stopped: whether validation decided when its training stopped, so that its triples say how many it needed.
