@@ -27,7 +27,8 @@ def pair_clusters(
     """The cluster of each pair's [q;d] by spherical k-means over all [q;d] and [d;q].
 
     There are ceil(N / size) clusters, as in the original. Those that only [d;q] are near are empty: where queries and passages lie
-    apart that is half of them, and the others hold twice the size on average.
+    apart that is half of them, and the others hold twice the size on average. Of MS MARCO in miniature, by lsa/distilbert, 33 of 44
+    clusters with a size of 256 have pairs, and 393 of 702 with a size of 16.
 
     The original takes 100 iterations, three times over, and by an oversight 256 points a centroid in place of all; here it is
     `ITERATIONS`, once, and `POINTS_PER_CLUSTER`, drawn before the points are made. With the 500,000 pairs of MS MARCO, 768

@@ -115,7 +115,7 @@ def test_batches_are_equal_whatever_the_hash_seed(short: Experiment, tmp_path: P
 @pytest.mark.parametrize("loss", ["distributed", "adaptive(in_batch=True, filter=True)", "infonce(filter=True)"])
 def test_a_stopped_training_goes_on_to_the_same_bits(short: Experiment, tiny_folder: Path, tmp_path: Path, loss: str) -> None:
     teacher = f"bi-encoder({str(tiny_folder)!r})" if "filter" in loss else ""
-    asked = replace(short, target="", loss=loss, teacher=teacher, sampler=CLUSTERED, batch_size=24)
+    asked = replace(short, target="", loss=loss, teacher=teacher, sampler=CLUSTERED, batch_size=40)
     steps = TrainingData(asked).batches().steps_per_epoch + 4  # into the second epoch
     settings = replace(asked.settings(), steps=steps, checkpoint_seconds=0.0)
 
