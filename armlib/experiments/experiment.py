@@ -48,7 +48,7 @@ class Experiment:
     stop_gradient: bool = _value(False, "treat the targets as constants")
     filter: bool = _value(
         False,
-        "of in-batch margins: leave out others' negatives that the teacher, a bi-encoder, scores at least as high as the own positive",
+        "of in-batch margins: leave out others' negatives that the teacher, a bi-encoder, scores no lower than the own positive",
     )
     teacher: str = _value(
         "", "whose scores the loss learns from or filters by, such as interaction or bi-encoder('NAME'); empty for none"

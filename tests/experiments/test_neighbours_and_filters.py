@@ -112,6 +112,7 @@ def test_batches_are_equal_whatever_the_hash_seed(short: Experiment, tmp_path: P
     assert found[0] == found[1] and len(found[0]) > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["distributed", "adaptive(in_batch=True, filter=True)", "infonce(filter=True)"])
 def test_a_stopped_training_goes_on_to_the_same_bits(short: Experiment, tiny_folder: Path, tmp_path: Path, loss: str) -> None:
     teacher = f"bi-encoder({str(tiny_folder)!r})" if "filter" in loss else ""
