@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int32
 
+from armlib.data.spherical_means import spherical_means
 from armlib.errors import InputError
 
 # What FAISS trains an inverted file of inner products with, by which the original clusters.
@@ -25,18 +26,7 @@ def query_clusters(vectors: Float[np.ndarray, "Q D"], k: int) -> Int32[np.ndarra
     Raises:
         InputError: there are fewer queries than clusters.
     """
-    import faiss  # here: whoever clusters nothing need not have it
-
     if k > len(vectors):
         raise InputError(f"{k} clusters cannot be made of {len(vectors)} training queries; expected 1 to {len(vectors)}")
-    means = faiss.Kmeans(
-        vectors.shape[1],
-        k,
-        niter=ITERATIONS,
-        spherical=True,
-        seed=SEED,
-        min_points_per_centroid=1,  # fewer than 39 are no reason for a warning on standard error
-        max_points_per_centroid=POINTS_PER_CLUSTER,
-    )
-    means.train(vectors)
+    means = spherical_means(vectors, k, iterations=ITERATIONS, points=POINTS_PER_CLUSTER, seed=SEED)
     return means.assign(vectors)[1].astype(np.int32)

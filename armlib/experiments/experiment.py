@@ -16,7 +16,7 @@ HELD_OUT = "held-out"
 NOTHING = ("none",)
 MOST = 2**31 - 1
 """The largest number that a value of an experiment can be: measures with a larger cutoff, for example, cannot be computed."""
-MARGIN_VALUES = ("target", "in_batch", "error", "reading", "stop_gradient")
+MARGIN_VALUES = ("target", "in_batch", "error", "reading", "stop_gradient", "filter")
 """The values of an experiment that describe its margin loss."""
 
 
@@ -29,7 +29,7 @@ class Experiment:
     """One training run and its evaluation. Two experiments with equal values and equal data have the same key.
 
     What each value is, ``armlib train --help`` says too. The loss is the margin loss of `MARGIN_VALUES`, or any other that
-    ``loss`` names; then those five are not used, and ``target`` is empty.
+    ``loss`` names; then those six are not used, and ``target`` is empty.
 
     Raises:
         InputError: a value is of the wrong type or out of range, or values do not go together.
@@ -40,16 +40,26 @@ class Experiment:
     pooling: str = _value(
         "", "cls, mean or last, or one of them with a layer behind it, such as cls+linear; empty takes the encoder's own"
     )
-    loss: str = _value("", "any loss by name, such as adaptive(in_batch=True); empty takes the margin loss of the next five values")
+    loss: str = _value("", "any loss by name, such as adaptive(in_batch=True); empty takes the margin loss of the next six values")
     target: str = _value("distributed", "of the margin loss: static(0.3), adaptive, distributed, mean or variance")
     in_batch: bool = _value(False, "compare each query with the negatives of the whole batch; for static and adaptive targets")
     error: str = _value("squared", "of margins against targets: squared, absolute or soft")
     reading: str = _value("paper", "of in-batch and distributed losses: paper or released-code")
     stop_gradient: bool = _value(False, "treat the targets as constants")
-    teacher: str = _value("", "whose scores the loss learns from, such as interaction or cross-encoder('NAME'); empty for none")
+    filter: bool = _value(
+        False,
+        "of in-batch margins: leave out others' negatives that the teacher, a bi-encoder, scores no lower than the own positive",
+    )
+    teacher: str = _value(
+        "", "whose scores the loss learns from or filters by, such as interaction or bi-encoder('NAME'); empty for none"
+    )
     pairwise_teacher: str = _value("", "who compares two passages of a list, such as pairwise-interaction; empty for nobody")
     lists: str = _value("", "train on a list of passages a query, such as student(passages=8, depth=20); empty for triples")
-    sampler: str = _value("random", "which triples make a batch: random, topic-aware(k) or balanced(k, bins=10, by='teacher')")
+    sampler: str = _value(
+        "random",
+        "which triples make a batch: random, topic-aware(k), balanced(k, bins=10, by='teacher') or clustered(size=256), of "
+        "neighbours in clusters of so many pairs of query and positive, with order='tour' of neighbouring clusters",
+    )
     batch_size: int = _value(64, "triples a step, over all processes")
     steps: int = _value(300, "optimiser steps at most")
     learning_rate: float = _value(5e-4, "at the first step")
@@ -124,7 +134,8 @@ class Experiment:
         if not self.teacher:
             if loss.needs:
                 raise InputError(
-                    f"the loss {self.loss!r} learns from a teacher's scores; expected a teacher, such as bi-encoder('NAME')"
+                    f"the loss {str(loss)!r} {'learns from' if 'pointwise' in loss.needs else 'filters by'} a teacher's scores; "
+                    "expected a teacher, such as bi-encoder('NAME')"
                 )
             return
         from armlib.data.samplers import ByTopic, parse_sampler
@@ -135,19 +146,19 @@ class Experiment:
         if not (loss.needs or self.lists or (isinstance(sampler, ByTopic) and sampler.by == "teacher")):
             raise InputError(
                 f"the loss {self.loss or self.target!r} does not use the scores of the teacher {self.teacher!r}; expected no "
-                "teacher, or a loss that learns from one: margin-mse or list-kl"
+                "teacher, or a loss that learns from one, margin-mse or list-kl, or filters by one, such as infonce(filter=True)"
             )
         if "in_batch" in loss.needs and (self.lists or "in_batch" not in source.gives):
             found = f"lists of {self.lists}" if self.lists else self.teacher
             raise InputError(
-                f"the loss {self.loss!r} needs scores of every query and every passage of a batch of triples, which {found!r} "
+                f"the loss {str(loss)!r} needs scores of every query and every passage of a batch of triples, which {found!r} "
                 "does not give; expected a teacher that is a bi-encoder"
             )
 
     def _settle_examples(self) -> None:
         """Write sampler and lists so that equal ones have equal values, and refuse what has not the teacher that it needs."""
         from armlib.data.candidate_lists import parse_lists
-        from armlib.data.samplers import ByTopic, parse_sampler
+        from armlib.data.samplers import ByTopic, Clustered, parse_sampler
         from armlib.losses import ListKL, MarginLoss
 
         sampler, loss = parse_sampler(self.sampler), self.make_loss()
@@ -157,6 +168,13 @@ class Experiment:
                 raise InputError(f"the sampler {self.sampler!r} needs a teacher's margins; expected a teacher, or by='student'")
             if sampler.by and self.lists:
                 raise InputError(f"the sampler {self.sampler!r} needs triples, and a query has one list; expected topic-aware")
+        if isinstance(sampler, Clustered):
+            object.__setattr__(self, "sampler", str(sampler))
+            if self.lists:
+                raise InputError(
+                    f"the sampler {self.sampler!r} needs triples, whose judged positives it clusters with their queries, and lists "
+                    "have none; expected topic-aware"
+                )
         if self.lists:
             lists = parse_lists(self.lists)
             object.__setattr__(self, "lists", str(lists))
@@ -195,7 +213,7 @@ class Experiment:
     def values(self) -> dict[str, Any]:
         """All values that the key depends on; those younger than the first keys only where they are not the default."""
         younger = {"full_ranking": True, "loss": "", "query_prompt": "", "passage_prompt": ""}
-        younger |= {"sampler": "random", "teacher": "", "pairwise_teacher": "", "lists": ""}
+        younger |= {"sampler": "random", "teacher": "", "pairwise_teacher": "", "lists": "", "filter": False}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 
     def key(self) -> str:
@@ -221,7 +239,8 @@ class Experiment:
         parts += ["stopped gradient"] if self.stop_gradient else []
         parts += [self.sampler] if self.sampler != "random" else []
         parts += [f"lists of {self.lists}"] if self.lists else []
-        parts += [f"taught by {self.teacher}"] if self.teacher else []
+        filters = self.make_loss().needs == {"in_batch"}
+        parts += [f"{'filtered' if filters else 'taught'} by {self.teacher}"] if self.teacher else []
         parts += [f"pairs compared by {self.pairwise_teacher}"] if self.pairwise_teacher else []
         return ", ".join(parts)
 

@@ -25,7 +25,7 @@ from armlib.errors import InputError
 from armlib.evaluation.validation import Validator
 from armlib.experiments.experiment import HELD_OUT, NOTHING, Experiment
 from armlib.names import encoder_folder, load_collection, load_encoder
-from armlib.retrieval.mining import kept_array, kept_candidates, kept_clusters, kept_similarities
+from armlib.retrieval.mining import kept_array, kept_candidates, kept_clusters, kept_pair_clusters, kept_similarities
 from armlib.storage import MANIFEST, digest, short_digest
 from armlib.teachers.base import PairwiseTeacher, ScoreSource, Workers
 from armlib.teachers.device import teacher_device
@@ -106,7 +106,7 @@ class TrainingData:
             values["evaluation"] = [_one_name(name, load_collection(name)) for name in asked.evaluation]
         if self._encoder_contents:
             values["encoder"] = f"contents {self._encoder_contents}"
-        # A sampler may cluster queries by an encoder of its own, and that is in the key by the contents of its folder, too.
+        # A sampler may cluster by an encoder of its own, and that is in the key by the contents of its folder, too.
         name = getattr(parse_sampler(asked.sampler), "encoder", "")
         if name and (folder := encoder_folder(name)):
             values["clustering encoder"] = f"contents {fingerprint_of_folder(folder, UNREAD)}"
@@ -212,13 +212,25 @@ class TrainingData:
 
     def _clusters(self, k: int, name: str) -> np.ndarray:
         """The cluster of each training example's query, by the embeddings of an encoder; see `armlib.data.samplers.Examples`."""
-        own = name in ("", self.experiment.encoder)
-        encoder = self._before_training() if own else load_encoder(name, self.collection)
+        encoder, own = self._clustering_encoder(name)
         queries = self.queries if own else query_tokens(self.collection, encoder, self.experiment.query_length)
         rows, clusters = self.examples[:, 0], np.zeros(len(queries), np.int32)
         found = np.flatnonzero(np.bincount(rows))  # much faster than sorting 40 million rows
         clusters[found] = kept_clusters(encoder, queries, found, self.experiment.query_length, k, teacher_device())
         return clusters[rows]
+
+    def _pair_clusters(self, size: int, name: str, tour: bool) -> np.ndarray:
+        """The cluster of each training example's query and positive; see `armlib.data.samplers.Examples`."""
+        encoder, own = self._clustering_encoder(name)
+        lengths = (self.experiment.query_length, self.experiment.passage_length)
+        queries = self.queries if own else query_tokens(self.collection, encoder, lengths[0])
+        passages = self.passages if own else passage_tokens(self.collection, encoder, lengths[1])
+        return kept_pair_clusters(encoder, queries, passages, self.examples[:, :2], lengths, size, tour, teacher_device())
+
+    def _clustering_encoder(self, name: str) -> tuple[BiEncoder, bool]:
+        """The encoder that a sampler names, and whether it is the one that is trained, which is given as it is before training."""
+        own = name in ("", self.experiment.encoder)
+        return (self._before_training() if own else load_encoder(name, self.collection)), own
 
     def _margins(self, by: str) -> np.ndarray:
         """What a query's triples are balanced over; see `armlib.data.samplers.balanced`."""
@@ -273,7 +285,7 @@ class TrainingData:
             shape=replace(asked.shape(), **shape),
             seed=asked.seed if seed is None else seed,
             sampler=asked.sampler,
-            known=Examples(self.examples[:, 0], self._clusters, self._margins),
+            known=Examples(self.examples[:, 0], self._clusters, self._margins, self._pair_clusters),
             teacher=self.teacher,
             rank=rank,
             processes=processes,

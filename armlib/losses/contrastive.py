@@ -16,6 +16,7 @@ from torch import Tensor
 from armlib.errors import InputError
 from armlib.losses.base import EmbeddedBatch, Loss, LossValue
 from armlib.losses.cosines import similarities
+from armlib.losses.false_negatives import check_filter, false_negatives, relevant_elsewhere
 from armlib.parsing import number, written
 
 
@@ -33,12 +34,16 @@ class InfoNCE(Loss):
             positive, so that a passage near the positive must be left behind by more.
         soft: weight of soft labels, from 0 to 1: so much of the label moves from the own positive to the softmax over c of
             ``scale * phi(p_i, d_c)``, the passages as the positive sees them.
+        filter: leave a passage out of a query's softmax where it is a false negative by a helper's scores or the data, see
+            `armlib.losses.false_negatives.false_negatives`. It needs a teacher that is a bi-encoder.
 
     Raises:
         InputError: a value is out of its range.
     """
 
-    def __init__(self, scale: float = 20.0, mask: bool = False, margin: float = 0.0, soft: float = 0.0) -> None:
+    def __init__(
+        self, scale: float = 20.0, mask: bool = False, margin: float = 0.0, soft: float = 0.0, filter: bool = False
+    ) -> None:
         super().__init__()
         if not isinstance(mask, bool):
             raise InputError(f"mask of infonce must be True or False, not {mask!r}")
@@ -46,6 +51,11 @@ class InfoNCE(Loss):
         self.mask = mask
         self.margin = number(margin, "the margin of infonce", 0, math.inf)
         self.soft = number(soft, "soft of infonce", 0, 1)
+        self.filter = check_filter(filter, "infonce")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"in_batch"} if self.filter else ())
 
     def of_batch(self, batch: EmbeddedBatch) -> LossValue:
         passages = batch.passages()  # (B (1 + N), D)
@@ -59,7 +69,7 @@ class InfoNCE(Loss):
         if self.margin:
             assert targets is not None
             logits = logits + self.scale * self.margin * targets.scatter(1, own[:, None], 0.0)
-        left_out = relevant_elsewhere(batch) if self.mask else None
+        left_out = self._left_out(batch)
         if left_out is not None:
             logits = logits.masked_fill(left_out, -math.inf)
         labels = F.one_hot(own, len(passages)).to(logits.dtype)
@@ -71,28 +81,20 @@ class InfoNCE(Loss):
         value = -(labels * logarithms.masked_fill(labels == 0, 0.0)).sum(dim=1).mean()
         return LossValue(value, targets)
 
+    def _left_out(self, batch: EmbeddedBatch) -> Bool[Tensor, "B columns"] | None:
+        masks = [relevant_elsewhere(batch)] if self.mask else []
+        masks += [false_negatives(batch, str(self))] if self.filter else []
+        return torch.stack(masks).any(dim=0) if masks else None
+
     def __str__(self) -> str:
         return written(
-            "infonce", scale=(self.scale, 20.0), mask=(self.mask, False), margin=(self.margin, 0.0), soft=(self.soft, 0.0)
+            "infonce",
+            scale=(self.scale, 20.0),
+            mask=(self.mask, False),
+            margin=(self.margin, 0.0),
+            soft=(self.soft, 0.0),
+            filter=(self.filter, False),
         )
-
-
-def relevant_elsewhere(batch: EmbeddedBatch) -> Bool[Tensor, "B columns"]:
-    """Where a passage of the batch, (B, B (1 + N)), is relevant to a query although it is not its own positive.
-
-    It is where it is the same passage as a positive of the same query; row numbers say so, of queries and passages.
-
-    Raises:
-        InputError: the batch does not say which rows its texts are.
-    """
-    if batch.rows is None:
-        raise InputError("a mask needs batches that say which rows of the collection their texts are")
-    queries, positives = batch.rows[:, 0], batch.rows[:, 1]  # (B,)
-    passages = torch.cat([positives, batch.rows[:, 2:].T.reshape(-1)])  # (B (1 + N),), as `EmbeddedBatch.passages`
-    same_query = queries[:, None] == queries[None, :]  # (B, B)
-    positive = positives[:, None] == passages[None, :]  # (B, B (1 + N)): row j says where positive j stands
-    found = (same_query.float() @ positive.float()) > 0
-    return found.scatter(1, torch.arange(len(queries), device=found.device)[:, None], False)
 
 
 def cross_entropy_of_first(queries: Float[Tensor, "B D"], passages: Float[Tensor, "B n D"], scale: float) -> Float[Tensor, ""]:

@@ -22,11 +22,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool
 from torch import Tensor
 
 from armlib.errors import InputError, unknown
 from armlib.losses.base import EmbeddedBatch, Loss, LossValue, only_negatives
 from armlib.losses.cosines import READINGS, in_batch_margins, relevance_margins
+from armlib.losses.false_negatives import check_filter, false_negatives
 from armlib.losses.targets import Error, Target, parse_target
 from armlib.parsing import written
 
@@ -35,7 +37,7 @@ ERRORS: dict[str, Error] = {
     "absolute": lambda margins, targets: (margins - targets).abs(),
     "soft": lambda margins, targets: F.softplus(targets - margins),
 }
-SETTINGS = {"in_batch": False, "error": "squared", "reading": "paper", "stop_gradient": False}
+SETTINGS = {"in_batch": False, "error": "squared", "reading": "paper", "stop_gradient": False, "filter": False}
 """What `MarginLoss` takes beside a target, with its defaults."""
 
 
@@ -53,6 +55,9 @@ class MarginLoss(Loss):
             distributed, l_ij = m_j - t_ij, with the margin of triple j against the targets of triple i. Where neither
             applies (one triple at a time) the readings agree.
         stop_gradient: treat the targets as constants; for targets that depend on the embeddings.
+        filter: leave out the negatives of other queries that are false negatives of query i by a helper's scores or the data, see
+            `armlib.losses.false_negatives.false_negatives`; for ``in_batch``. The loss is the mean over all pairs (i, j) that are
+            left, so a query that has lost all others' negatives counts by its own alone. A penalty on variance is not filtered.
 
     Computed in float32 whatever the precision of the embeddings and of autocast (float64 stays float64). Static,
     adaptive and mean targets cost O(B D) without ``in_batch``; the other variants hold a few (B, B) matrices.
@@ -72,6 +77,7 @@ class MarginLoss(Loss):
         error: str = "squared",
         reading: str = "paper",
         stop_gradient: bool = False,
+        filter: bool = False,
     ) -> None:
         super().__init__()
         self.target = parse_target(target)
@@ -80,6 +86,7 @@ class MarginLoss(Loss):
         if reading not in READINGS:
             raise unknown("reading", reading, READINGS)
         self.in_batch, self.error, self.reading, self.stop_gradient = in_batch, error, reading, stop_gradient
+        self.filter = check_filter(filter, str(self.target))
         self._refuse_undefined()
 
     def _refuse_undefined(self) -> None:
@@ -91,31 +98,55 @@ class MarginLoss(Loss):
         if self.stop_gradient and not target.learned:
             lacks = "has no gradient to stop" if target.readings == READINGS else "would lose its penalty"
             raise InputError(f"stop_gradient is for adaptive, distributed and mean targets; {name!r} {lacks}")
+        if self.filter and not self.in_batch:
+            with_it = " without in_batch=True" if target.goes_in_batch else ""
+            raise InputError(f"filter is for in-batch margins, which {name!r} has not{with_it}")
 
-    def forward(self, queries: Tensor, positives: Tensor, negatives: Tensor, return_targets: bool = False) -> Tensor | LossValue:
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"in_batch"} if self.filter else ())
+
+    def forward(
+        self,
+        queries: Tensor,
+        positives: Tensor,
+        negatives: Tensor,
+        return_targets: bool = False,
+        left_out: Bool[Tensor, "B B"] | None = None,
+    ) -> Tensor | LossValue:
         """The loss of a batch of triples.
 
         Args:
             queries, positives, negatives: (B, D) embeddings of any length and floating type.
             return_targets: also return the targets that the margins were compared with.
+            left_out: for a loss with ``filter``, where negative j (columns) is not compared with query i (rows).
 
         Returns:
             A float32 scalar; with ``return_targets`` also the targets, detached: (B,), or for in-batch and distributed
-            targets and for ``variance`` (the penalised t_ij) (B, B), positive i along rows, negative j along columns.
+            targets and for ``variance`` (the penalised t_ij) (B, B), positive i along rows, negative j along columns; with
+            ``left_out`` those that are left, in one row.
 
         Raises:
-            InputError: the shapes differ, are not (B, D) with B and D at least 1, or are not of a floating type.
+            InputError: the shapes differ, are not (B, D) with B and D at least 1, or are not of a floating type; or there is
+                no ``left_out`` for a loss with ``filter``, or one for another loss.
         """
         _check_shapes(queries, positives, negatives)
+        if self.filter != (left_out is not None):
+            raise InputError(f"the loss {str(self)!r} {'needs a' if self.filter else 'takes no'} mask of what is left out")
         with torch.autocast(device_type=queries.device.type, enabled=False):
             margins, targets = self._terms(queries, positives, negatives)
+            if left_out is not None:
+                margins, targets = margins[~left_out], targets[~left_out]
             value = self.target.loss(ERRORS[self.error], margins, targets)
             penalty = self.target.penalty(positives, negatives)
             value = value if penalty is None else value + penalty
         return LossValue(value, targets.detach()) if return_targets else value
 
     def of_batch(self, batch: EmbeddedBatch) -> LossValue:
-        return self(batch.queries, batch.positives, only_negatives(batch, str(self)), return_targets=True)
+        negatives, size = only_negatives(batch, str(self)), len(batch.queries)
+        # The columns are the B positives, which no margin is taken to, and then the B negatives.
+        left_out = false_negatives(batch, str(self))[:, size:] if self.filter else None
+        return self(batch.queries, batch.positives, negatives, return_targets=True, left_out=left_out)
 
     def terms(self, queries: Tensor, positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
         """Margins and targets whose differences are the l_i of equations 1 and 2 or the l_ij of equation 3.
@@ -125,7 +156,7 @@ class MarginLoss(Loss):
 
         Returns:
             margins and targets, both (B,), or both (B, B), positive i along rows and negative j along columns.
-            The variance penalty is not among them.
+            The variance penalty is not among them, and nothing is filtered.
 
         Raises:
             InputError: as for calling the loss.

@@ -1,9 +1,10 @@
-"""Samplers: batches that are a function of seed, epoch and step; permutations that are never made, topics, balanced margins."""
+"""Samplers: batches that are a function of seed, epoch and step, about topics, balanced by margins, or of neighbours."""
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from armlib.data.samplers import ByTopic, Examples, RandomSampler, Sampler, parse_sampler, shuffled
+from armlib.data.samplers import ByTopic, Clustered, Examples, RandomSampler, Sampler, parse_sampler
 from armlib.errors import InputError
 
 
@@ -37,28 +38,6 @@ def batches_of(sampler: Sampler, count: int) -> list[np.ndarray]:
     return [sampler.positions(*divmod(step, sampler.steps_per_epoch)) for step in range(count)]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 64, 1000, 4097])
-def test_shuffled_is_a_permutation(count: int) -> None:
-    assert sorted(shuffled(np.arange(count), count, seed=3, epoch=0)) == list(range(count))
-
-
-def test_shuffled_depends_on_seed_and_epoch_and_looks_random() -> None:
-    count = 10_000
-    orders = [shuffled(np.arange(count), count, seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
-    for order in orders:
-        # Of a random permutation, the correlation with the identity is within 4 / sqrt(n).
-        assert abs(np.corrcoef(order, np.arange(count))[0, 1]) < 4 / np.sqrt(count)
-        # Neighbours are far apart: a third of the range on average.
-        assert abs(np.abs(np.diff(order)).mean() / count - 1 / 3) < 0.02
-    assert sum(orders[0] == orders[1]) < 10 and sum(orders[0] == orders[2]) < 10
-
-
-def test_shuffled_is_asked_for_some_places_alone() -> None:
-    whole = shuffled(np.arange(5000), 5000, seed=7, epoch=2)
-    some = np.array([4999, 0, 17, 17])
-    np.testing.assert_array_equal(shuffled(some, 5000, seed=7, epoch=2), whole[some])
-
-
 def test_an_epoch_has_whole_batches_and_no_example_twice() -> None:
     sampler = parse_sampler("random")(numbered(103), 10, 5)
     assert isinstance(sampler, RandomSampler) and sampler.steps_per_epoch == 10
@@ -75,7 +54,8 @@ def test_what_cannot_be_sampled_is_refused() -> None:
     with pytest.raises(InputError, match="^a batch of 11 triples cannot be made: there are only 10$"):
         parse_sampler("random")(numbered(10), 11, 0)
     with pytest.raises(
-        InputError, match=r"^unknown sampler 'rndom'; did you mean 'random'\? \(available: balanced, random, topic-aware\)$"
+        InputError,
+        match=r"^unknown sampler 'rndom'; did you mean 'random'\? \(available: balanced, clustered, random, topic-aware\)$",
     ):
         parse_sampler("rndom")
     with pytest.raises(InputError, match=r"^the sampler 'random\(3\)' cannot be read: expected random$"):
@@ -138,6 +118,82 @@ def test_equal_margins_and_single_triples_are_one_bin() -> None:
     assert counts[4] == 4000 and chisquare(counts[:4]).pvalue > 0.01
 
 
+# 60 queries in clusters of 12 pairs, every sixth query with a second positive in the next cluster; 1 to 12 triples a pair.
+PAIRS = [(query, query // 12) for query in range(60)] + [(query, (query // 12 + 1) % 5) for query in range(0, 60, 6)]
+PAIR_OF = np.random.default_rng(2).permutation(np.repeat(np.arange(70), 1 + np.arange(70) % 12))
+NEAR = Examples(
+    np.array([PAIRS[pair][0] for pair in PAIR_OF]), pair_clusters=lambda *asked: np.array([PAIRS[pair][1] for pair in PAIR_OF])
+)
+
+
+def epoch_of(sampler: Sampler, epoch: int) -> np.ndarray:
+    return np.stack([sampler.positions(epoch, step) for step in range(sampler.steps_per_epoch)])
+
+
+@pytest.mark.parametrize("name", ["clustered(12)", "clustered(12, order='tour')"])
+@pytest.mark.parametrize("size", [1, 7, 10, 16, 26])  # in 17 batches of 26, a query with 17 examples is in each
+def test_an_epoch_of_clusters_has_every_example_once_and_no_query_twice_in_a_batch(name: str, size: int) -> None:
+    sampler, left_out = parse_sampler(name)(NEAR, size, 4), []
+    assert sampler.steps_per_epoch == len(PAIR_OF) // size
+    for epoch in range(4):
+        batches = epoch_of(sampler, epoch)
+        assert batches.shape == (sampler.steps_per_epoch, size) and batches.dtype == np.int64
+        assert all(len(set(NEAR.queries[batch])) == size for batch in batches)
+        assert len(set(batches.ravel().tolist())) == batches.size
+        left_out.append(set(range(len(PAIR_OF))) - set(batches.ravel().tolist()))
+        assert len(left_out[-1]) == len(PAIR_OF) % size
+    assert len(PAIR_OF) % size == 0 or any(each != left_out[0] for each in left_out[1:])
+
+
+def test_batches_of_clusters_are_of_few_clusters_and_in_random_order() -> None:
+    """Ten clusters of 64 queries with four triples each, in batches of 32: eight batches of each cluster, anywhere."""
+    queries = np.repeat(np.arange(640), 4)
+    examples = Examples(queries, pair_clusters=lambda *asked: queries // 64)
+    sampler = parse_sampler("clustered(64)")(examples, 32, 0)
+    found = queries[epoch_of(sampler, 0)] // 64  # (80, 32)
+    assert (found == found[:, :1]).all()
+    orders = [(queries[epoch_of(sampler, epoch)] // 64)[:, 0].tolist() for epoch in (0, 1)]
+    assert sorted(orders[0]) == sorted(orders[1]) == np.repeat(np.arange(10), 8).tolist()
+    assert orders[0] != orders[1] and np.count_nonzero(np.diff(orders[0])) > 40, "the batches are shuffled, not the clusters alone"
+    companions = [{frozenset(batch.tolist()) for batch in queries[epoch_of(sampler, epoch)]} for epoch in (0, 1)]
+    assert not companions[0] & companions[1], "a cluster is cut at other places in every epoch"
+
+
+def test_a_batch_of_several_clusters_has_neighbours_of_the_tour() -> None:
+    """Twenty clusters of eight queries, two in a batch: any two at random, two that follow each other on the tour."""
+    queries = np.repeat(np.arange(160), 5)
+    examples = Examples(queries, pair_clusters=lambda *asked: queries // 8)
+    for name, along in (("clustered(8)", False), ("clustered(8, order='tour')", True)):
+        steps = []
+        for epoch in range(3):
+            for batch in queries[epoch_of(parse_sampler(name)(examples, 16, 1), epoch)] // 8:
+                first, second = np.unique(batch).tolist()
+                steps.append((second - first) in (1, 19))
+        assert all(steps) is along
+
+
+def test_clusters_are_asked_for_with_size_encoder_and_order() -> None:
+    asked: list[tuple] = []
+
+    def pair_clusters(*given: object) -> np.ndarray:
+        asked.append(given)
+        return np.zeros(len(NEAR.queries), np.int32)
+
+    for name in ("clustered", "clustered(5, order='tour', encoder='other')"):
+        parse_sampler(name)(Examples(NEAR.queries, pair_clusters=pair_clusters), 8, 0)
+    assert asked == [(256, "", False), (5, "other", True)]
+
+
+def test_a_query_with_more_triples_than_batches_is_refused() -> None:
+    examples = Examples(np.array([0] * 6 + list(range(1, 15))), pair_clusters=lambda *asked: np.zeros(20, np.int32))
+    sentence = (
+        "^a query has 6 of the 20 triples, and can be in each of the 5 batches of 4 only once; expected a smaller batch_size$"
+    )
+    with pytest.raises(InputError, match=sentence):
+        parse_sampler("clustered")(examples, 4, 0)
+    assert (epoch_of(parse_sampler("clustered")(examples, 3, 0), 0) < 6).any(axis=1).all(), "it is in each of six batches"
+
+
 @pytest.mark.parametrize("name", ["topic-aware(7)", "balanced(7)", "balanced(7, by='student')", "topic-aware(7, 2)"])
 def test_any_step_can_be_asked_for_alone(name: str) -> None:
     sampler = parse_sampler(name)(TOPICS, 10, 3)
@@ -148,6 +204,16 @@ def test_any_step_can_be_asked_for_alone(name: str) -> None:
         np.testing.assert_array_equal(again.positions(*divmod(step, again.steps_per_epoch)), whole[step])
     assert len({tuple(batch.tolist()) for batch in whole}) == 50, "epochs and steps differ"
     assert whole[0].tolist() != parse_sampler(name)(TOPICS, 10, 4).positions(0, 0).tolist()
+
+
+@pytest.mark.parametrize("name", ["clustered(12)", "clustered(12, order='tour')"])
+def test_any_step_of_clusters_can_be_asked_for_alone(name: str) -> None:
+    sampler = parse_sampler(name)(NEAR, 10, 3)
+    whole = batches_of(sampler, 3 * sampler.steps_per_epoch)
+    for step in (len(whole) - 1, 0, 26, 26):
+        again = pickle.loads(pickle.dumps(parse_sampler(name)(NEAR, 10, 3)))  # as it is sent to other processes
+        np.testing.assert_array_equal(again.positions(*divmod(step, again.steps_per_epoch)), whole[step])
+    assert whole[0].tolist() != parse_sampler(name)(NEAR, 10, 4).positions(0, 0).tolist()
 
 
 def test_what_a_sampler_asks_for() -> None:
@@ -173,9 +239,11 @@ PRINTED = """
 import json, numpy as np
 from armlib.data.samplers import Examples, parse_sampler
 queries = np.random.default_rng(0).integers(0, 300, 5000)
-examples = Examples(queries, lambda k, encoder: queries % k, lambda by: np.sin(np.arange(5000.0)))
-sampler = parse_sampler("balanced(9)")(examples, 20, 1)
-print(json.dumps([sampler.positions(0, step).tolist() for step in range(5)]))
+examples = Examples(
+    queries, lambda k, encoder: queries % k, lambda by: np.sin(np.arange(5000.0)), lambda size, encoder, tour: queries // size
+)
+samplers = [parse_sampler(name)(examples, 20, 1) for name in ("balanced(9)", "clustered(30)")]
+print(json.dumps([sampler.positions(0, step).tolist() for sampler in samplers for step in range(5)]))
 """
 
 
@@ -193,6 +261,9 @@ def test_settings_are_written_in_one_way() -> None:
     for text in ("topic-aware(5)", "topic-aware(5, clusters_per_batch=2, encoder='lsa/mpnet')", "balanced(5, by='student')"):
         assert str(parse_sampler(text)) == text
     assert str(parse_sampler("balanced(5, 10, 'teacher', 1)")) == "balanced(5)"
+    assert parse_sampler("Clustered( size=9 )") == Clustered(9) and str(parse_sampler("clustered")) == "clustered(256)"
+    text = "clustered(9, order='tour', encoder='lsa/mpnet')"
+    assert str(parse_sampler(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -205,6 +276,11 @@ def test_settings_are_written_in_one_way() -> None:
         ("topic-aware(5, encoder=3)", "^encoder of topic-aware must be the quoted name of an encoder, not 3$"),
         ("balanced(5, bins=0)", "^bins of balanced must be a whole number from 1 to 1000, not 0$"),
         ("balanced(5, by='teachers')", "^by of balanced must be 'teacher' or 'student', not 'teachers'$"),
+        ("clustered(0)", "^size of clustered must be a whole number of at least 1, not 0$"),
+        ("clustered(2.5)", "^size of clustered must be a whole number of at least 1, not 2.5$"),
+        ("clustered(9, 'tours')", r"^unknown order of clustered 'tours'; did you mean 'tour'\? \(available: random, tour\)$"),
+        ("clustered(9, order=1)", "^unknown order of clustered '1'"),
+        ("clustered(9, encoder=3)", "^encoder of clustered must be the quoted name of an encoder, not 3$"),
         ("balanced(5, by='')", "^by of balanced must be 'teacher' or 'student', not ''$"),
     ],
 )
@@ -220,3 +296,5 @@ def test_what_cannot_be_sampled_by_topic_is_refused() -> None:
         parse_sampler("topic-aware(7)")(TOPICS, 1000, 0)
     with pytest.raises(InputError, match="row numbers alone, without clusters or margins; expected the sampler 'random'$"):
         parse_sampler("topic-aware(7)")(numbered(20), 8, 0)
+    with pytest.raises(InputError, match="row numbers alone, without clusters or margins; expected the sampler 'random'$"):
+        parse_sampler("clustered(7)")(numbered(20), 8, 0)

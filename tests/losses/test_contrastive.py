@@ -11,7 +11,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 
 from armlib.errors import InputError
 from armlib.losses import EmbeddedBatch, parse_loss
-from armlib.losses.contrastive import relevant_elsewhere
+from armlib.losses.false_negatives import relevant_elsewhere
 
 
 def batch(size: int = 4, negatives: int = 2, rows: torch.Tensor | None = None) -> EmbeddedBatch:

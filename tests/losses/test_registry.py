@@ -18,6 +18,7 @@ TEXTS = [
     "distributed",
     "distributed(reading='released-code')",
     "mean(stop_gradient=True)",
+    "static(0.3, in_batch=True, filter=True)",
     "variance",
 ]
 
@@ -46,7 +47,7 @@ def test_targets_name_margin_losses() -> None:
         (
             "static",
             r"^the loss 'static' cannot be read: expected static\(value, variance=0\.0, in_batch=False, error='squared', "
-            r"reading='paper', stop_gradient=False\)$",
+            r"reading='paper', stop_gradient=False, filter=False\)$",
         ),
         ("adaptive(0.3)", r"^the loss 'adaptive\(0\.3\)' cannot be read: expected adaptive\(in_batch=False, "),
         ("adaptive(inbatch=True)", r"^the loss 'adaptive\(inbatch=True\)' cannot be read"),
