@@ -163,6 +163,7 @@ class BiEncoder(nn.Module):
             return
         self.context.passages = passages
         self.context.set_dropout(dropout)
+        self.context.forget()
 
     @property
     def context_size(self) -> int:

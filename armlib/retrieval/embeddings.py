@@ -72,8 +72,8 @@ def encode_collection(
     key = key or short_digest(encoder.fingerprint(), store.key)
     about = {"key": key, "texts": len(store), "max_length": max_length, "block": block, "dtype": dtype}
     about |= {} if unit else {"unit": False}
-    bound = encoder.context.bound if encoder.context is not None else None
-    about |= {"context": list(bound.ids)} if bound else {}
+    reader = getattr(encoder, "context", None)
+    about |= {"context": list(reader.bound.ids)} if reader is not None and reader.bound else {}
     _claim(folder, about, rebuild)
     # Each is looked at when it is its turn: other processes may fill the folder, too.
     missing = (number for number in range(-(-len(store) // block)) if _is_missing(folder, about, number))

@@ -178,6 +178,11 @@ def test_a_stopped_experiment_has_the_same_result(asked: Experiment, result: Res
     with pytest.raises(Stopped):
         store.result(asked)
     monkeypatch.setattr(loop, "batch_gradients", gradients)
+    measure = Evaluator.__call__
+    monkeypatch.setattr(Evaluator, "__call__", lambda *_, **__: ending(13))  # when it is trained, and not measured yet
+    with pytest.raises(Stopped):
+        store.result(asked)
+    monkeypatch.setattr(Evaluator, "__call__", measure)
     again = store.result(asked)
     assert again.encoder().fingerprint() == result.encoder().fingerprint()
     assert again.about["measures"] == result.about["measures"]
@@ -186,7 +191,7 @@ def test_a_stopped_experiment_has_the_same_result(asked: Experiment, result: Res
 def test_training_goes_on_from_a_folder_that_reads_a_context(asked: Experiment, result: Result) -> None:
     later = replace(asked, encoder=str(result.folder / "encoder"), context=4, context_dropout=0.0)
     encoder = TrainingData(later).encoder
-    assert (encoder.context_size, encoder.context.dropout) == (4, 0.0)
+    assert (encoder.context_size, encoder.context.dropout, encoder.context.bound) == (4, 0.0, None)
     assert encoder.context.bias.tolist() == result.encoder().context.bias.tolist()
 
 

@@ -149,6 +149,7 @@ def test_a_loss_by_name_is_the_margin_loss_of_its_values(small_experiment: Exper
 
 def test_younger_values_are_in_the_key_only_where_they_are_not_the_default(monkeypatch) -> None:
     younger = {"loss", "sampler", "teacher", "pairwise_teacher", "lists", "full_ranking", "query_prompt", "passage_prompt"}
+    younger |= {"context", "context_dropout", "context_stage"}
     assert {each.name for each in fields(Experiment)} - Experiment().values().keys() == younger
     monkeypatch.setitem(SAMPLERS, "in-order", lambda: RandomSampler)
     changed = Experiment(sampler="in-order", full_ranking=False)
