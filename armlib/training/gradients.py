@@ -83,12 +83,8 @@ class _FirstStage:
 
     def __init__(self, encoder: BiEncoder, batch: Batch, accelerator: Accelerator, settings: Settings, step: int) -> None:
         assert encoder.context is not None
-        self.first, self.chunks, self.accelerator, self.how = (
-            encoder.context.first,
-            batch.context,
-            accelerator,
-            settings.context_stage,
-        )
+        self.first, self.chunks = encoder.context.first, batch.context
+        self.accelerator, self.how = accelerator, settings.context_stage
         self.names = (settings.seed, step, ALL_PROCESSES)
         trained = self.how == "trained"
         with torch.set_grad_enabled(trained), evaluating(self.first) if self.how == "frozen" else nullcontext():
