@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from armlib.data.batches import Shape, TripleBatches
+from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.data.triple_rows import triple_rows
 from armlib.demo.lsa import lsa_encoder
@@ -89,6 +90,18 @@ for architecture, pooling in (("distilbert", "cls"), ("roberta", "cls+linear"), 
         assert len(ranking) == 40 and about["k"] == 20
     full_ranking(encoder, judged, list(test.qrels())[:3], passages, 5, **lengths)
     assert len(Searcher(encoder, collection, **lengths).search("shuffle a list", 3)) == 3
+
+encoder = lsa_encoder(lambda: texts, "shapes", "roberta", pooling="cls+linear", **settings)
+encoder.add_context(6, dropout=0.2)
+passages = passage_tokens(collection, encoder)
+shape = Shape(24, 48, chunk_size=5, context=6)
+batches = TripleBatches(rows, query_tokens(collection, encoder), passages, batch_size=8, shape=shape, seed=0)
+for stage in ("trained", "frozen", "cached"):
+    how = Settings(steps=2, learning_rate=1e-3, context_stage=stage)
+    assert len(train(encoder, MarginLoss("distributed"), batches, how).trace) == 2
+encoder.bind(encoder.context_of(passages, 48))
+found = BiEncoder.load(encoder.save(f"{FOLDER}/context", **lengths))
+assert len(Searcher(found, collection, **lengths).search("shuffle a list", 3)) == 3
 print("whole")
 """
 
@@ -115,6 +128,7 @@ wrong = {
     "a shorter mask": lambda: encoder(ids, ids[:, :4]),
     "ids that are no whole numbers": lambda: encoder(ids.float(), ids),
     "word embeddings of other texts": lambda: encoder(ids, ids, a(2, 5, 32)),
+    "a context that is a stack": lambda: encoder(ids, ids, None, a(2, 5, 32)),
     "re-ranking with other dimensions": lambda: rerank({"q": ["d"]}, b(1, 4), {"q": 0}, b(1, 5), {"d": 0}),
     "a ranking of fewer rows": lambda: best_first(b(3, 4), np.ones((2, 4), np.int64), 2),
     "rows that are no whole numbers": lambda: best_first(b(3, 4), b(3, 4), 2),
@@ -146,4 +160,4 @@ def test_all_that_is_done_has_the_shapes_that_signatures_say(beir_folder: Path, 
 
 def test_wrong_shapes_are_refused_there(beir_folder: Path, tmp_path: Path) -> None:
     lines = run(REFUSED, beir_folder, tmp_path)
-    assert len(lines) == 15 and not [line for line in lines if not line.startswith("refused: ")]
+    assert len(lines) == 16 and not [line for line in lines if not line.startswith("refused: ")]

@@ -13,6 +13,7 @@ examples:
   armlib train                                        distributed targets on the embedded collection, in about a minute
   armlib train --target "static(0.3)" --seed 1
   armlib train --profile small --target adaptive --in-batch
+  armlib train --context 64                           every text is read beside 64 passages of the collection
   armlib train --collection my/folder --encoder sentence-transformers/all-MiniLM-L6-v2 --learning-rate 2e-5
   torchrun --nproc-per-node 4 -m armlib train --profile paper
 

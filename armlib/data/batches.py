@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from armlib.data.contexts import context_rows
 from armlib.data.samplers import Examples, parse_sampler
 from armlib.data.tokens import TokenStore
 from armlib.errors import InputError
@@ -56,6 +57,7 @@ class Batch:
         rows: (joined B, 2 + N) int64, row numbers of query, positive and negatives in the token stores; of several processes, the
             rows of all of them, so that what depends on row numbers alone need not be gathered.
         teacher: a teacher's scores of the joined batch; None where there is no teacher.
+        context: chunks of the C passages that are read beside every text, the same on all processes; none for a plain encoder.
     """
 
     size: int
@@ -64,11 +66,12 @@ class Batch:
     real_tokens: int
     rows: torch.Tensor
     teacher: TeacherScores | None = None
+    context: list[Chunk] = field(default_factory=list)
 
     @property
     def padded_tokens(self) -> int:
-        """Tokens that the encoder is given, padding included."""
-        return sum(chunk.input_ids.numel() for chunk in (*self.queries, *self.passages))
+        """Tokens that the encoder is given, padding included; context vectors behind texts are none."""
+        return sum(chunk.input_ids.numel() for chunk in (*self.queries, *self.passages, *self.context))
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
@@ -82,8 +85,8 @@ class Batch:
         parts = self.teacher._asdict() if self.teacher else {}
         moved = {name: tensors(part) for name, part in parts.items() if part is not None}
         teacher = self.teacher and self.teacher._replace(**moved)
-        queries, passages = list(map(chunks, self.queries)), list(map(chunks, self.passages))
-        return Batch(self.size, queries, passages, self.real_tokens, tensors(self.rows), teacher)
+        queries, passages, context = (list(map(chunks, each)) for each in (self.queries, self.passages, self.context))
+        return Batch(self.size, queries, passages, self.real_tokens, tensors(self.rows), teacher, context)
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,15 @@ class Shape:
         chunk_size: texts encoded together.
         chunk_tokens: where set, the most padded tokens encoded together; the trainer then caches gradients, so that memory is
             bounded by a chunk instead of the batch.
+        context: how many passages are read as a context, whose vectors stand behind every text and count as padded tokens here;
+            0 for a plain encoder.
     """
 
     query_length: int = 30
     passage_length: int = 200
     chunk_size: int = 16
     chunk_tokens: int | None = None
+    context: int = 0
 
     def cut(self, lengths: np.ndarray) -> list[np.ndarray]:
         """Rows of texts of these lengths, (n,), sorted by length and cut into chunks."""
@@ -110,7 +116,7 @@ class Shape:
         chunks, start, ascending = [], 0, lengths[order].tolist()
         for end in range(1, len(order) + 1):
             # The next text is the longest so far: all of the chunk would be padded to it.
-            if end == len(order) or (end + 1 - start) * ascending[end] > self.chunk_tokens:
+            if end == len(order) or (end + 1 - start) * (ascending[end] + self.context) > self.chunk_tokens:
                 chunks.append(order[start:end])
                 start = end
         return chunks
@@ -133,7 +139,7 @@ class TripleBatches(Dataset[Batch]):
         rank, processes: this process among how many.
 
     Raises:
-        InputError: fewer than B triples, or B is not a multiple of the number of processes.
+        InputError: fewer than B triples, fewer passages than a context has, or B is not a multiple of the number of processes.
     """
 
     def __init__(
@@ -157,7 +163,8 @@ class TripleBatches(Dataset[Batch]):
         self.triples, self.queries, self.passages = np.asarray(triples), queries, passages
         self.teacher = teacher
         self.sampler = parse_sampler(sampler)(known or Examples(self.triples[:, 0]), batch_size, seed)
-        self.shape, self.rank, self.processes = shape, rank, processes
+        self.shape, self.seed, self.rank, self.processes = shape, seed, rank, processes
+        self.context_rows(0)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -172,6 +179,15 @@ class TripleBatches(Dataset[Batch]):
         """Row numbers of this process's triples of a step, (B / processes, 2 + N)."""
         return self._share(self.triples[self.positions(step)])
 
+    def context_rows(self, step: int) -> np.ndarray:
+        """Row numbers of the passages that are the context of a step, (C,): others in every step, by seed and step alone.
+
+        One context for all steps would be learned by heart, as constants that have nothing to do with passages, and the context of
+        another collection would mean nothing to the encoder.
+        """
+        size = self.shape.context
+        return context_rows(len(self.passages), size, self.seed, step) if size else np.empty(0, np.int64)
+
     def _share(self, rows: np.ndarray) -> np.ndarray:
         share = self.sampler.batch_size // self.processes
         return rows[self.rank * share : (self.rank + 1) * share]
@@ -182,13 +198,15 @@ class TripleBatches(Dataset[Batch]):
         queries, query_tokens = self._chunks(self.queries, rows[:, 0], self.shape.query_length)
         # (B, 1 + N) turned to ((1 + N) B,): all positives, then all first negatives, and so on
         passages, passage_tokens = self._chunks(self.passages, rows[:, 1:].T.reshape(-1), self.shape.passage_length)
+        context, context_tokens = self._chunks(self.passages, self.context_rows(step), self.shape.passage_length)
         teacher = self.teacher(joined) if self.teacher else None
-        return Batch(
-            len(rows), queries, passages, query_tokens + passage_tokens, torch.from_numpy(joined.astype(np.int64)), teacher
-        )
+        tokens = query_tokens + passage_tokens + context_tokens
+        return Batch(len(rows), queries, passages, tokens, torch.from_numpy(joined.astype(np.int64)), teacher, context)
 
     def _chunks(self, store: TokenStore, rows: np.ndarray, max_length: int) -> tuple[list[Chunk], int]:
-        """The rows' texts in chunks, and how many real tokens they have."""
+        """The rows' texts in chunks, and how many real tokens they have; no chunks of no rows."""
+        if not len(rows):
+            return [], 0
         lengths = np.minimum(store.lengths_of(rows), max_length)
         cut = self.shape.cut(lengths)
         gathered = store.gather_chunks([rows[part] for part in cut], max_length)

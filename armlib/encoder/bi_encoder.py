@@ -6,6 +6,7 @@ and compares embeddings by their cosine.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +16,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from armlib.data.characters import check_text
-from armlib.data.tokens import special_tokens
+from armlib.data.contexts import Context, collection_context
+from armlib.data.tokens import TokenStore, special_tokens
 from armlib.encoder import first_token
+from armlib.encoder.contextual import ContextReader, check_reader
+from armlib.encoder.contextual_folder import FIRST_STAGE, first_stage_folder, read_context, write_context
 from armlib.encoder.export import RECORD, write_layout
 from armlib.encoder.layout import Layout, Prompts
 from armlib.encoder.pooling import LINEAR, POOLINGS, identity_layer, pooled
@@ -52,6 +56,9 @@ class BiEncoder(nn.Module):
         prompts: what is put in front of queries and passages before they are tokenised; `armlib.encoder.token_stores` does so.
         truncate_dim: keep so many dimensions of the embedding; None for all.
 
+    Attributes:
+        context: what reads a context beside each text, see `add_context`; None for a plain encoder.
+
     Raises:
         InputError: the pooling is unknown, or the tokenizer or the architecture does not suit it.
     """
@@ -76,6 +83,7 @@ class BiEncoder(nn.Module):
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.pooling, self.prompts, self.truncate_dim = pooling, prompts, truncate_dim
+        self.context: ContextReader | None = None
         width = backbone.config.hidden_size
         self.linear: nn.Linear | None = None
         if pooling.endswith(LINEAR):
@@ -101,7 +109,11 @@ class BiEncoder(nn.Module):
         self.train(backbone.training)
 
     def forward(
-        self, input_ids: Int[Tensor, "n L"], attention_mask: Int[Tensor, "n L"], words: Float[Tensor, "n L D"] | None = None
+        self,
+        input_ids: Int[Tensor, "n L"],
+        attention_mask: Int[Tensor, "n L"],
+        words: Float[Tensor, "n L D"] | None = None,
+        context: Float[Tensor, "C E"] | None = None,
     ) -> Float[Tensor, "n dim"]:
         """Embed token ids.
 
@@ -109,20 +121,75 @@ class BiEncoder(nn.Module):
             input_ids: (n, L) integers, special tokens included, padded at the right.
             attention_mask: (n, L), 1 for tokens and 0 for padding.
             words: (n, L, D) word embeddings of the ids, where `word_embeddings` has given them for many texts at once.
+            context: (C, E) vectors of a context, where they are not those of the context that is bound.
 
         Returns:
             (n, dim) embeddings, not normalised.
         """
         tokens = {"input_ids": input_ids} if words is None else {"inputs_embeds": words}
+        if self.context is not None and not self.context.silent:
+            hidden = self.context(self.backbone, tokens, attention_mask, context)
+        else:
+            hidden = self._hidden(tokens, attention_mask)
+        vectors = pooled(hidden, attention_mask, self.pooling)  # (n, D)
+        vectors = vectors if self.linear is None else self.linear(vectors)
+        return vectors if self.truncate_dim is None else vectors[:, : self.truncate_dim]
+
+    def _hidden(self, tokens: dict[str, Tensor], attention_mask: Int[Tensor, "n L"]) -> Float[Tensor, "n K D"]:
+        """(n, L, D) last hidden states without a context, or (n, 1, D) of the first tokens."""
         config, seen = self.backbone.config, attention_mask
         plain = config.model_type in PLAIN_ATTENTION and not getattr(config, "is_decoder", False)
         if plain and config._attn_implementation == "sdpa":
             # The mask in the shape that attention takes: transformers would make it wait for the device to look for padding.
             seen = attention_mask[:, None, None, :].bool()
-        hidden = self.backbone(**tokens, attention_mask=seen).last_hidden_state  # (n, L, D), or (n, 1, D) of the first tokens
-        vectors = pooled(hidden, attention_mask, self.pooling)  # (n, D)
-        vectors = vectors if self.linear is None else self.linear(vectors)
-        return vectors if self.truncate_dim is None else vectors[:, : self.truncate_dim]
+        return self.backbone(**tokens, attention_mask=seen).last_hidden_state
+
+    def add_context(self, passages: int, dropout: float = 0.0) -> None:
+        """Let the encoder read a context; the first stage starts as a copy of the encoder as it is.
+
+        Args:
+            passages: how many passages a context has.
+            dropout: in training, the probability of a null vector in place of each; both values are changed where the encoder
+                reads a context already.
+
+        Raises:
+            InputError: the architecture cannot read one.
+        """
+        check_reader(self.backbone)
+        if self.context is None:
+            first = copy.deepcopy(self, {id(self.tokenizer): self.tokenizer})
+            self.context = ContextReader(first, self.backbone.config.hidden_size, passages, dropout).to(self.backbone.device)
+            self.context.training = self.training
+            return
+        self.context.passages = passages
+        self.context.set_dropout(dropout)
+        self.context.forget()
+
+    @property
+    def context_size(self) -> int:
+        """How many context vectors stand behind each text."""
+        return self.context.passages if self.context is not None else 0
+
+    def context_of(self, passages: TokenStore, max_length: int) -> Context | None:
+        """The context of a collection for this encoder, see `armlib.data.contexts.collection_context`; None for a plain encoder.
+
+        Args:
+            passages: the token store of the collection's passages.
+            max_length: tokens at which they are cut, the special ones included.
+
+        Raises:
+            InputError: the collection has fewer passages than a context.
+        """
+        return collection_context(passages, self.context.passages, max_length) if self.context is not None else None
+
+    def bind(self, context: Context | None) -> None:
+        """Read the context that `context_of` has given, for all texts from now on; nothing is done with None.
+
+        Whoever encodes binds first, since each collection has its own context; one that is bound already is not read again.
+        """
+        if context is not None:
+            assert self.context is not None, "a plain encoder reads no context"
+            self.context.bind(context)
 
     def word_embeddings(self, input_ids: Int[Tensor, "*n"]) -> Float[Tensor, "*n D"]:
         """Word embeddings of token ids of any shape, with one more dimension of D.
@@ -139,8 +206,13 @@ class BiEncoder(nn.Module):
 
     @property
     def parameter_counts(self) -> ParameterCounts:
-        """Numbers of parameters; a token costs 2 x ``non_embedding`` operations forward, 6 x with the backward pass."""
-        return parameter_counts(self)
+        """Numbers of parameters; a token costs 2 x ``non_embedding`` operations forward, 6 x with the backward pass.
+
+        A first stage reads passages of a context alone, so that it counts in ``total``.
+        """
+        every = parameter_counts(self)
+        first = parameter_counts(self.context.first).non_embedding if self.context is not None else 0
+        return every._replace(non_embedding=every.non_embedding - first)
 
     def special_tokens(self) -> tuple[list[int], list[int]]:
         """The ids that the tokenizer puts in front of a text's tokens and behind them."""
@@ -169,8 +241,11 @@ class BiEncoder(nn.Module):
                 raise InputError(f"{name} is {length}; this encoder takes {shortest} to {most}")
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the weights and the pooling: equal exactly where embeddings of equal ids are."""
+        """16 hexadecimal digits of weights, pooling and bound context: equal exactly where embeddings of equal ids are."""
         parts: list[str | bytes] = [self.pooling, *([f"truncate_dim {self.truncate_dim}"] if self.truncate_dim else [])]
+        if self.context is not None:
+            bound = self.context.bound.key if self.context.bound else "none"
+            parts.append(f"context {bound} read by {self.context.first.fingerprint()}")
         for name, tensor in sorted(self.state_dict().items()):
             values = tensor.detach().cpu().contiguous()
             shape = f"{name} {values.dtype} {tuple(values.shape)}"
@@ -190,20 +265,29 @@ class BiEncoder(nn.Module):
             provenance: anything in JSON to keep beside the weights, in ``armlib.json``.
 
         Raises:
-            InputError: a length does not suit the encoder, or the disk is full.
+            InputError: a length does not suit the encoder, it reads a context and is bound to none, or the disk is full.
         """
         self.check_lengths(query_length=query_length, passage_length=passage_length)
         folder = Path(folder)
-        layout = Layout(pooling=self.pooling, linear=self.linear, prompts=self.prompts, truncate_dim=self.truncate_dim)
+        if self.context is not None and self.context.bound is None:
+            raise InputError(f"an encoder that reads a context is saved with it; bind it to one before it is saved to {folder}")
         with atomic_folder(folder) as draft, quiet_transformers():
-            write_layout(draft, self.backbone, self.tokenizer, layout, query_length, passage_length)
-            record = {"pooling": self.pooling, "query_length": query_length, "passage_length": passage_length}
+            self._write_layout(draft, query_length, passage_length)
+            record: dict[str, Any] = {"pooling": self.pooling, "query_length": query_length, "passage_length": passage_length}
+            if self.context is not None:
+                (draft / FIRST_STAGE).mkdir()
+                self.context.first._write_layout(draft / FIRST_STAGE, query_length, passage_length)
+                record["context"] = write_context(draft, self.context)
             write_json(draft / RECORD, record | {"fingerprint": self.fingerprint(), "provenance": provenance or {}})
         return folder
 
+    def _write_layout(self, draft: Path, query_length: int, passage_length: int) -> None:
+        layout = Layout(pooling=self.pooling, linear=self.linear, prompts=self.prompts, truncate_dim=self.truncate_dim)
+        write_layout(draft, self.backbone, self.tokenizer, layout, query_length, passage_length)
+
     @classmethod
     def load(cls, name_or_folder: str | Path, pooling: str | None = None, cls_only: bool = True) -> BiEncoder:
-        """Load an encoder, for inference until ``.train()`` is called.
+        """Load an encoder, for inference until ``.train()`` is called; one that reads a context is bound to that of its folder.
 
         Args:
             name_or_folder: a folder that `save` or sentence-transformers or Hugging Face wrote, or a hub name.
@@ -222,6 +306,10 @@ class BiEncoder(nn.Module):
         chosen = pooling or layout.pooling or TABLE_1.get(backbone.config.model_type, "mean")
         linear = layout.linear if chosen == layout.pooling else None
         encoder = cls(backbone, tokenizer, chosen, cls_only, linear, layout.prompts, layout.truncate_dim).eval()
+        if layout.contextual:
+            check_reader(backbone)
+            first = cls.load(first_stage_folder(source))
+            encoder.context = read_context(source, first, backbone.config.hidden_size)
         encoder.lengths = {"query_length": layout.query_length, "passage_length": layout.passage_length}
         if (Path(source) / RECORD).is_file():
             encoder.saved = read_json(Path(source) / RECORD)

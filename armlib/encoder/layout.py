@@ -33,6 +33,8 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "config_kwargs": (None, {}),
 }
 POOLING_SETTINGS = {"pooling_mode", "include_prompt", "embedding_dimension", "word_embedding_dimension"}
+CONTEXTUAL = "modeling_armlib_contextual.ContextualTransformer"
+"""The module of an encoder that reads a context, whose file in the folder is for sentence-transformers and not run here."""
 FORMER = {"model_args": "model_kwargs", "tokenizer_args": "processor_kwargs", "config_args": "config_kwargs"}
 
 
@@ -55,6 +57,7 @@ class Layout(NamedTuple):
         truncate_dim: how many dimensions of the embedding are kept; None for all.
         lower_case: whether texts are put in lower case before they are tokenised.
         modules: whether it is such a folder.
+        contextual: whether the encoder reads a context.
     """
 
     subfolder: str = ""
@@ -66,6 +69,7 @@ class Layout(NamedTuple):
     truncate_dim: int | None = None
     lower_case: bool = False
     modules: bool = False
+    contextual: bool = False
 
 
 def read_layout(source: str) -> Layout:
@@ -99,6 +103,7 @@ def read_layout(source: str) -> Layout:
         truncate_dim,
         bool(settings.get("do_lower_case")),
         True,
+        kinds[0] == CONTEXTUAL,
     )
 
 
@@ -116,7 +121,7 @@ def _modules(source: str, listed: Any) -> tuple[list[str], list[str]]:
         if module.get("kwargs"):
             raise _refused(source, f"the module {kinds[-1]} with the settings {module['kwargs']}")
     behind = [kind for kind in kinds[2:] if kind != "Normalize"]
-    if kinds[:2] != ["Transformer", "Pooling"] or behind not in ([], ["Dense"]):
+    if kinds[:2] not in (["Transformer", "Pooling"], [CONTEXTUAL, "Pooling"]) or behind not in ([], ["Dense"]):
         raise _refused(source, f"the modules {', '.join(kinds)[:200]}")
     return kinds, paths
 

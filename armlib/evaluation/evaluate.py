@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from armlib.data.characters import check_id
 from armlib.data.collection import Collection
+from armlib.data.contexts import Context
 from armlib.data.tokens import TokenStore
 from armlib.data.types import Qrels, Run
 from armlib.encoder.bi_encoder import BiEncoder
@@ -33,7 +34,7 @@ LONGEST_NAME = 180  # bytes; file systems take 255, of which endings and drafts 
 class Evaluator:
     """Collections to measure encoders on, with all that is ready before a passage is encoded: what cannot be used is said here.
 
-    Collections over the same documents share one encoding of them.
+    Collections over the same documents share one encoding of them. An encoder that reads a context reads that of each collection.
 
     Args:
         encoder: whose tokenizer, prompts and dimensions those that are measured share.
@@ -114,6 +115,7 @@ class Evaluator:
 
     def _runs(self, each: _Prepared, encoder: BiEncoder, embeddings: Path) -> tuple[dict[str, Run], dict]:
         """The runs of a collection by mode, and what the index did."""
+        encoder.bind(each.context)
         vectors = encode_collection(encoder, each.passages, embeddings, self.passage_length) if self.full else None
         reranked = rerank_first_stage(
             encoder,
@@ -149,6 +151,7 @@ class _Prepared(NamedTuple):
     qrels: Qrels
     candidates: Run
     own: frozenset[str]
+    context: Context | None
 
 
 def _prepare(collection: Collection, encoder: BiEncoder, query_length: int, passage_length: int) -> _Prepared:
@@ -164,7 +167,8 @@ def _prepare(collection: Collection, encoder: BiEncoder, query_length: int, pass
     if own:
         said = f"{len(own)} of {len(qrels)} queries of {collection.name} are documents of the collection"
         warnings.warn(f"{said}; each is left out of its own ranking, as in BEIR", stacklevel=3)
-    return _Prepared(collection, queries, passages, qrels, candidates, own)
+    context = encoder.context_of(passages, passage_length)
+    return _Prepared(collection, queries, passages, qrels, candidates, own, context)
 
 
 def file_name(collection: str, mode: str, among: Iterable[str] = ()) -> str:

@@ -24,7 +24,7 @@ class Validator:
         query_length, passage_length: maximum lengths in tokens.
 
     Raises:
-        InputError: no query can be validated.
+        InputError: no query can be validated, or the collection has fewer passages than the encoder's context.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Validator:
     ) -> None:
         self.queries = query_tokens(collection, encoder, query_length)
         self.passages = passage_tokens(collection, encoder, passage_length)
+        self.context = encoder.context_of(self.passages, passage_length)
         self.query_length, self.passage_length = query_length, passage_length
         judged = {query: grades for query, grades in collection.qrels().items() if max(grades.values()) >= collection.relevant_from}
         first_stage = without_own(collection.first_stage(), collection.queries_in_corpus())
@@ -50,6 +51,7 @@ class Validator:
 
     def __call__(self, encoder: BiEncoder) -> dict[str, float]:
         """nDCG@10 and hits of the re-ranked candidates; hits at a tenth of the depth, as the paper's Hits@100 of 1000."""
+        encoder.bind(self.context)
         run = rerank_first_stage(
             encoder,
             self.queries,

@@ -73,6 +73,11 @@ class Experiment:
     passage_length: int = _value(200, "tokens that passages are cut at")
     chunk_size: int = _value(16, "texts encoded together")
     chunk_tokens: int = _value(0, "where not 0: gradient caching, with at most so many padded tokens encoded together")
+    context: int = _value(0, "passages of the collection that are read beside every text; 0 for a plain encoder")
+    context_dropout: float = _value(0.0, "in training, the probability of a learned null vector in place of a context vector")
+    context_stage: str = _value(
+        "trained", "the encoder of the context: trained, frozen as it starts, or cached: trained by gradient caching"
+    )
     validation: str = _value("", "a collection's name, or held-out for training queries; empty takes the collection's own")
     validation_queries: int = _value(200, "training queries held out, and of a collection at most so many; 0 for all")
     validation_depth: int = _value(50, "first-stage candidates of each that are re-ranked to validate")
@@ -108,6 +113,12 @@ class Experiment:
         self.settings()
         self._settle_teacher()
         self._settle_examples()
+        if not self.context and (self.context_dropout or self.context_stage != "trained"):
+            raise InputError(
+                "context_dropout and context_stage are of a context; expected context to be at least 1 passage beside them"
+            )
+        if self.context_dropout >= 1:
+            raise InputError(f"context_dropout of an experiment must be from 0 to less than 1, not {self.context_dropout}")
 
     def _settle_loss(self) -> None:
         """Write a margin loss as `MARGIN_VALUES`, however it was given, so that equal losses have equal values."""
@@ -208,12 +219,13 @@ class Experiment:
         """How texts are cut and chunked."""
         from armlib.data.batches import Shape
 
-        return Shape(self.query_length, self.passage_length, self.chunk_size, self.chunk_tokens or None)
+        return Shape(self.query_length, self.passage_length, self.chunk_size, self.chunk_tokens or None, self.context)
 
     def values(self) -> dict[str, Any]:
         """All values that the key depends on; those younger than the first keys only where they are not the default."""
         younger = {"full_ranking": True, "loss": "", "query_prompt": "", "passage_prompt": ""}
         younger |= {"sampler": "random", "teacher": "", "pairwise_teacher": "", "lists": "", "filter": False}
+        younger |= {"context": 0, "context_dropout": 0.0, "context_stage": "trained"}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 
     def key(self) -> str:
@@ -242,6 +254,10 @@ class Experiment:
         filters = self.make_loss().needs == {"in_batch"}
         parts += [f"{'filtered' if filters else 'taught'} by {self.teacher}"] if self.teacher else []
         parts += [f"pairs compared by {self.pairwise_teacher}"] if self.pairwise_teacher else []
+        if self.context:
+            parts += [f"context of {self.context}"]
+            parts += [f"null vectors {self.context_dropout:g}"] if self.context_dropout else []
+            parts += [f"{self.context_stage} first stage"] if self.context_stage != "trained" else []
         return ", ".join(parts)
 
     def __str__(self) -> str:

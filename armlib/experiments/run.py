@@ -118,6 +118,7 @@ def _train(
     )
     if not accelerator.is_main_process:
         return {}
+    data.encoder.bind(data.context)
     made = {
         "key": data.key,
         "seconds": {

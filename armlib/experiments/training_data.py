@@ -13,6 +13,7 @@ import numpy as np
 from armlib.data.batches import TripleBatches
 from armlib.data.candidate_lists import candidate_lists, parse_lists
 from armlib.data.collection import Collection
+from armlib.data.contexts import Context
 from armlib.data.fingerprints import fingerprint_of_folder
 from armlib.data.held_out import HeldOut, hold_out
 from armlib.data.samplers import Examples, parse_sampler
@@ -145,10 +146,15 @@ class TrainingData:
         Raises:
             InputError: there is no such encoder, or its folder has changed since the key was made.
         """
-        return self._before_training()
+        encoder, asked = self._before_training(), self.experiment
+        if asked.context:
+            encoder.add_context(asked.context, asked.context_dropout)
+        elif encoder.context is not None:
+            raise InputError(f"the encoder {asked.encoder} reads a context; expected context to be at least 1 passage with it")
+        return encoder
 
     def _before_training(self) -> BiEncoder:
-        """The encoder that the experiment starts from, one of its own for each call."""
+        """The encoder that the experiment starts from, one of its own for each call; without the context that is added to it."""
         asked = self.experiment
         before = self._encoder_contents
         encoder = load_encoder(asked.encoder, self.collection, asked.pooling or None)
@@ -166,6 +172,11 @@ class TrainingData:
     def passages(self) -> TokenStore:
         """The token store of the collection's documents."""
         return passage_tokens(self.collection, self.encoder, self.experiment.passage_length)
+
+    @cached_property
+    def context(self) -> Context | None:
+        """The collection's context, to which the trained encoder is bound; None for a plain one."""
+        return self.encoder.context_of(self.passages, self.experiment.passage_length)
 
     @cached_property
     def triples(self) -> np.ndarray:

@@ -43,7 +43,8 @@ def encode_collection(
     """Encode every text of a store into a file, and read it through a memory map.
 
     A call after an interruption encodes the blocks that are missing; one that is damaged is encoded again, with a warning.
-    Several processes may fill one folder: whoever finds a block missing encodes it.
+    Several processes may fill one folder: whoever finds a block missing encodes it. Where the encoder reads a context, the ids of
+    its passages are kept beside the vectors.
 
     Args:
         encoder, store, max_length, batch_tokens, device: as `encode_rows` takes them.
@@ -71,6 +72,8 @@ def encode_collection(
     key = key or short_digest(encoder.fingerprint(), store.key)
     about = {"key": key, "texts": len(store), "max_length": max_length, "block": block, "dtype": dtype}
     about |= {} if unit else {"unit": False}
+    reader = getattr(encoder, "context", None)
+    about |= {"context": list(reader.bound.ids)} if reader is not None and reader.bound else {}
     _claim(folder, about, rebuild)
     # Each is looked at when it is its turn: other processes may fill the folder, too.
     missing = (number for number in range(-(-len(store) // block)) if _is_missing(folder, about, number))

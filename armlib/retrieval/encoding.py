@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from armlib.data.tokens import TokenStore
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.modes import evaluating
 from armlib.errors import InputError
 from armlib.progress import bar
 
@@ -43,7 +44,8 @@ def encode_rows(
         store: the texts' tokens.
         rows: (n,) row numbers, in any order, repeated where wanted.
         max_length: tokens at which texts are cut, the special ones included.
-        batch_tokens: at most so many tokens in a batch, padding included; None takes `BATCH_TOKENS`.
+        batch_tokens: at most so many tokens in a batch, padding and the context behind each text included; None takes
+            `BATCH_TOKENS`.
         device: moved to, if the encoder is elsewhere; None: where the encoder is.
         description: of the progress bar.
         unit: divide each vector by its length.
@@ -83,8 +85,8 @@ def encode_rows(
 
     budget = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
     autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
-    with torch.inference_mode(), _evaluating(encoder), autocast, bar(len(rows), description, "texts") as shown:
-        for part in length_batches(order, lengths, budget):
+    with torch.inference_mode(), evaluating(encoder), autocast, bar(len(rows), description, "texts") as shown:
+        for part in length_batches(order, lengths + getattr(encoder, "context_size", 0), budget):
             waiting.append((part, *_encode(encoder, *store.gather(rows[part], max_length), device, unit)))
             # One batch stays in flight, so that its copy back overlaps the next batch's work.
             if len(waiting) > 1:
@@ -124,17 +126,6 @@ def _encode(
     return host, copied
 
 
-@contextmanager
-def _evaluating(encoder: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in encoder.modules()]
-    encoder.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def text(name: str | bytes) -> str:
     """An id as text; stores keep ids as UTF-8 bytes."""
     return name.decode() if isinstance(name, bytes) else str(name)
@@ -154,7 +145,7 @@ def encode_texts(encoder: BiEncoder, texts: Sequence[str], max_length: int, unit
     """
     tokens = encoder.tokenizer(list(texts), truncation=True, max_length=max_length, padding=True, return_tensors="np")
     lengths = tokens["attention_mask"].sum(axis=1)
-    with torch.inference_mode(), _evaluating(encoder):
+    with torch.inference_mode(), evaluating(encoder):
         vectors, copied = _encode(encoder, tokens["input_ids"], lengths, next(encoder.parameters()).device, unit)
     if copied is not None:
         copied.synchronize()

@@ -36,6 +36,8 @@ class Searcher:
         encoder.check_lengths(query_length=query_length, passage_length=passage_length)
         self.encoder, self.collection, self.query_length = encoder, collection, query_length
         self.passages = passage_tokens(collection, encoder, passage_length)
+        self.context = encoder.context_of(self.passages, passage_length)
+        encoder.bind(self.context)
         self.index = ExactSearch(cached_embeddings(encoder, self.passages, passage_length))
 
     def search(self, question: str, k: int = 5) -> list[Hit]:
@@ -45,6 +47,7 @@ class Searcher:
             InputError: what `check_question` raises.
         """
         check_question(question, k)
+        self.encoder.bind(self.context)  # another searcher may have bound it to another collection
         vector = encode_texts(self.encoder, [self.encoder.prompts.query + question], self.query_length)
         scores, rows = self.index.search(vector, min(k, len(self.passages)))
         ids = [self.passages.ids[row].decode() for row in rows[0]]

@@ -10,6 +10,7 @@ from armlib.errors import InputError, unknown
 MEASURE = "nDCG@10"  # decides early stopping and the best step, as in the paper
 OPTIMIZERS = ("auto", "adam", "adam8bit")
 SELECTIONS = ("best", "last")
+CONTEXT_STAGES = ("trained", "frozen", "cached")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Settings:
         patience: validations without a better nDCG@10 after which training stops.
         selection: ``"best"`` keeps the weights of the best validation, ``"last"`` those of the last step.
         cached: gradient caching: memory for one chunk instead of the whole batch, for twice the forward passes.
+        context_stage: the first stage of an encoder that reads a context: ``"trained"``, ``"frozen"``, or ``"cached"``: trained by
+            gradient caching, whatever the other stage does.
         seed: decides dropout.
         checkpoint_seconds: time between two checkpoints.
         workers: processes that gather batches ahead.
@@ -45,6 +48,7 @@ class Settings:
     patience: int = 16
     selection: str = "best"
     cached: bool = False
+    context_stage: str = "trained"
     seed: int = 0
     checkpoint_seconds: float = 120.0
     workers: int = 0
@@ -52,6 +56,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.selection not in SELECTIONS:
             raise unknown("selection", self.selection, SELECTIONS)
+        if self.context_stage not in CONTEXT_STAGES:
+            raise unknown("context_stage", self.context_stage, CONTEXT_STAGES)
         if self.steps < 0 or self.validate_every < 1 or self.patience < 1:
             raise InputError("training needs steps >= 0, validate_every >= 1 and patience >= 1")
         if self.optimizer not in OPTIMIZERS:
