@@ -43,9 +43,9 @@ def named(encoder: str, target: str, in_batch: bool) -> str:
 
 
 def is_of_the_paper(result: Result) -> bool:
-    """Whether a result is of a margin loss that learned from random triples by itself, as all of the paper's are."""
+    """Whether a result is of a plain encoder and a margin loss that learned from random triples by itself, as the paper's are."""
     each = result.experiment
-    return bool(each.target) and each.sampler == "random" and not (each.lists or each.teacher)
+    return bool(each.target) and each.sampler == "random" and not (each.lists or each.teacher or each.context)
 
 
 def is_static(result: Result) -> bool:
