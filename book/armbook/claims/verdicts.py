@@ -54,9 +54,13 @@ class Verdict:
 
 @cache
 def claims() -> tuple[Claim, ...]:
-    """The claims, in the order of the paper's sections."""
-    with (resources.files("armbook") / "claims" / "claims.csv").open(encoding="utf8", newline="") as source:
-        return tuple(Claim(**row) for row in csv.DictReader(source))
+    """The claims that the paper's tables are about, in the order of its sections, and then those that only training can judge."""
+    folder = resources.files("armbook") / "claims"
+    rows: list[Claim] = []
+    for name in ("claims.csv", "further.csv"):
+        with (folder / name).open(encoding="utf8", newline="") as source:
+            rows += [Claim(**row) for row in csv.DictReader(source)]
+    return tuple(rows)
 
 
 def claim(name: str) -> Claim:
