@@ -104,7 +104,8 @@ def small_book(root: Path) -> Path:
 
 
 def _unlinked(text: str) -> str:
-    """A text whose links to chapters that the small book does not have are plain words."""
+    """A text whose links to chapters that the small book does not have are plain words, as is what it shows of them."""
+    text = re.sub(r"```\{glue\} (\S+)\n:doc: \S+\n```", r"Here stands what `\1` says.", text)
     link = re.compile(r"\[([^\]]*)\]\([^)\s]*?(\w+)\.ipynb[^)\s]*\)")
     return link.sub(lambda found: found[0] if EXPLORER.endswith(found[2]) else found[1], text)
 
