@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -30,12 +31,14 @@ COLOURS = {
     "distributed": _PALETTE[2],
     "mean": _PALETTE[4],
     "variance": _PALETTE[7],
-    "InfoNCE": "#8e5bd0",
-    "MarginMSE": _PALETTE[5],
-    "MarginMSE, in-batch": "#7a4a1c",
-    "list-wise KL": "#b3a400",
-    "PairDistill": _PALETTE[6],
 }
+BESIDE = {
+    "InfoNCE": to_rgb("#8e5bd0"),
+    "MarginMSE": _PALETTE[5],
+    "MarginMSE, in-batch": to_rgb("#7a4a1c"),
+    "list-wise KL": to_rgb("#b3a400"),
+    "PairDistill": _PALETTE[6],
+}  # of losses that are no margin losses
 MARKERS = {"distilbert": "o", "roberta": "s", "mpnet": "^"}
 DASHES = {"distilbert": "solid", "roberta": (0, (5, 2)), "mpnet": (0, (1, 1.2))}  # where lines of several encoders share a colour
 MAXIMUM = "_maximum"  # the label of a dot at a maximum; the underscore keeps it out of legends
@@ -62,7 +65,7 @@ STYLE = {
 
 def colour(variant: str) -> tuple[float, float, float]:
     """The colour of a variant in every figure, whatever its static value, such as ``static(0.3), in-batch``."""
-    return COLOURS[kind(variant)]
+    return (COLOURS | BESIDE)[kind(variant)]
 
 
 def kind(variant: str) -> str:
