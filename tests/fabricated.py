@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from armbook import chapters
-from armbook.tuned_losses import named
+from armbook.tuned_losses import Tuning
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.evaluation.measures import Evaluation
 from armlib.experiments.experiment import Experiment
@@ -210,7 +210,7 @@ def tuned_systems(
 ) -> dict[Experiment, Fabricated]:
     """Results of all rounds of the chapters on baselines and teachers; each has the nDCG@10 that is given for it."""
     found: dict[Experiment, Fabricated] = {}
-    while missing := [one for one in [*chapters.baselines(profile), *named(profile, found)] if one not in found]:
+    while missing := [one for one in [*chapters.baselines(profile), *Tuning(profile, found).experiments()] if one not in found]:
         found |= {one: _of_system(one, ndcg(one)) for one in missing}
     return found
 

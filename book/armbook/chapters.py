@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from armbook.results import ADAPTIVE, DISTRIBUTED, tuned_targets
-from armbook.tuned_losses import Found, named
+from armbook.tuned_losses import Found, Tuning
 from armlib.errors import InputError, unknown
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
@@ -116,7 +116,7 @@ def tuned_static(profile: Profile, results: Iterable[Result]) -> list[Experiment
 
 def teachers(profile: Profile) -> list[Experiment]:
     """Losses that learn from teachers and those beside them, with the profile's first encoder, in the settings to choose from."""
-    return named(profile, {})
+    return Tuning(profile, {}).experiments()
 
 
 CHAPTERS: dict[str, Callable[[Profile], list[Experiment]]] = {
@@ -127,7 +127,7 @@ CHAPTERS: dict[str, Callable[[Profile], list[Experiment]]] = {
 
 LATER: dict[str, Callable[[Profile, Found], list[Experiment]]] = {
     "static_sweep": lambda profile, found: tuned_static(profile, found.values()),
-    "teachers": named,
+    "teachers": lambda profile, found: Tuning(profile, found).experiments(),
 }
 """By name, what the results of a chapter so far name further, again and again until nothing is new."""
 

@@ -103,6 +103,7 @@ def best_static(results: Mapping[float, Sequence[Result]]) -> float:
 
 
 def kept_validation(result: Result) -> float:
+    """Validation nDCG@10 of the weights that were kept; of the last validation where the kept step was not validated."""
     rows = result.validations.set_index("step")[MEASURE]
     kept = result.about["kept_step"]
     return float(rows[kept] if kept in rows.index else rows.iloc[-1])

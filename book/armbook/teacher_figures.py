@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from armbook.baselines import Baseline
+from armbook.results import kept_validation
 from armbook.style import GREY, STYLE, colour, kind
 from armbook.tables import DASH
 from armbook.teacher_costs import line_of
@@ -33,12 +34,12 @@ def settings_found(rows: Sequence[Baseline], tuning: Tuning) -> pd.DataFrame:
 
     Returns:
         A row for each; columns ``system``; the chosen ``setting`` and ``learning rate``; how many ``training runs`` there were to
-        choose from; the ``validation`` nDCG@10 of the chosen ones, as a mean over seeds. Numbers are text.
+        choose from; the ``validation`` nDCG@10 of the kept weights, as a mean over seeds. Numbers are text.
     """
     lines = []
     for row in rows:
         if row.cost is not None:
-            own = [result.validations[MEASURE].iloc[-1] for result in row.results]
+            own = [kept_validation(result) for result in row.results]
             experiment = row.results[0].experiment
             search = len(tuning.searched(row.loss))
             setting, rate = _setting(experiment.make_loss()), f"{experiment.learning_rate:g}"

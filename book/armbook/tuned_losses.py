@@ -85,7 +85,7 @@ def _distilled(profile: Profile) -> list[System]:
         losses = tuple({**taught_in_batch, "loss": f"margin-mse({scale}, {IN_BATCH_WEIGHT})"} for scale in profile.scales)
         one = System("MarginMSE, in-batch", TEACHER, losses, in_batch=True)
         made += [one, System("MarginMSE, in-batch, TAS-B", TEACHER, like=one.name, change=by_topic, sampling=TAS_B, in_batch=True)]
-    texts = 3 * profile.experiment.batch_size  # of a batch of triples; a batch of lists has as many
+    texts = 3 * profile.experiment.batch_size  # of a batch of triples; a batch of lists has about as many
     lists = {**taught, "lists": f"student({PASSAGES}, {DEPTH}, pairs={PAIRS})", "batch_size": max(2, texts // (1 + PASSAGES))}
     losses = tuple({**lists, "loss": f"list-kl({1 / scale:g}, contrast=1)"} for scale in profile.scales)
     listwise = System("list-wise KL", TEACHER, losses, sampling=LISTS, in_batch=True, after="InfoNCE")
@@ -128,11 +128,6 @@ def _with(**change: Any) -> Callable[[Values], Values]:
     return lambda values: values | change
 
 
-def named(profile: Profile, found: Found) -> list[Experiment]:
-    """All training runs that the results so far name; where these are all there, nothing more is to be trained."""
-    return Tuning(profile, found).named()
-
-
 Method = TypeVar("Method", bound=Callable[["Tuning", str], Any])
 
 
@@ -164,8 +159,8 @@ class Tuning:
         self.profile, self.found, self.systems = profile, found, systems(profile)
         self.kept: dict[tuple[str, str], Any] = {}
 
-    def named(self) -> list[Experiment]:
-        """See `named`."""
+    def experiments(self) -> list[Experiment]:
+        """All training runs that the results so far name; where these are all there, nothing more is to be trained."""
         made: list[Experiment] = []
         for name in self.systems:
             with suppress(NotYet):

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from armbook.tuned_losses import BEYOND, SELF, TEACHER, NotYet, Tuning, named, systems
-from armlib.experiments.experiment import Experiment
+from armbook.tuned_losses import BEYOND, SELF, TEACHER, NotYet, Tuning, systems
 from fabricated import TUNED_PROFILE, tuned_systems
 
 PROFILE = TUNED_PROFILE
@@ -19,7 +18,7 @@ def better(loss: str, rate: float):
 
 
 def test_the_first_round_is_every_setting_at_the_profiles_learning_rate() -> None:
-    first = named(PROFILE, {})
+    first = Tuning(PROFILE, {}).experiments()
     losses = [one.loss or f"{one.target}{' in batch' if one.in_batch else ''}" for one in first]
     assert losses == [
         "adaptive",
@@ -109,10 +108,9 @@ def test_what_is_not_yet_there_is_said() -> None:
     lacking = {one: result for one, result in found.items() if one != chosen}
     with pytest.raises(NotYet, match="is not among the results"):
         Tuning(PROFILE, lacking).trained_as("PairDistill")
-    assert set(named(PROFILE, found)) <= found.keys() and chosen in named(PROFILE, lacking)
+    assert set(Tuning(PROFILE, found).experiments()) <= found.keys() and chosen in Tuning(PROFILE, lacking).experiments()
 
 
 def test_every_system_is_in_a_group_of_the_table() -> None:
     groups = [each.group for each in systems(PROFILE).values()]
     assert groups.count(SELF) == 3 and groups.count(TEACHER) == 5 and groups.count(BEYOND) == 3
-    assert all(isinstance(one, Experiment) for one in named(PROFILE, {}))
