@@ -9,19 +9,15 @@ import pytest
 from armbook.baselines import (
     FROM_RUN,
     MEASURED,
-    PUBLISHED,
     bm25,
     distilled_elsewhere,
-    fine_tuning_gains,
     from_run_files,
     measure_run,
-    published4,
     retrievers,
-    table4,
     the_teacher,
-    together,
     trained,
 )
+from armbook.baselines_table import PUBLISHED, fine_tuning_gains, published4, table4, together
 from armbook.tuned_losses import SELF, TEACHER, Tuning
 from armlib.errors import InputError
 from armlib.evaluation.measures import evaluate
