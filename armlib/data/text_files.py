@@ -91,6 +91,8 @@ def split_columns(line: str, names: tuple[str, ...], where: str) -> list[str]:
 
 def check_columns(cells: list[str], names: tuple[str, ...], where: str) -> None:
     """Refuse a row that does not hold one text for each of ``names``."""
+    if len(cells) == len(names) and all(map(str.strip, cells)):
+        return
     expected = f"expected {len(names)} columns separated by tabs ({', '.join(names)})"
     if len(cells) != len(names):
         raise InputError(f"{where}: {expected}, got {len(cells)}")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from ir_measures import Measure
 
-from armlib.data.characters import check_id
+from armlib.data.characters import check_id, check_ids
 from armlib.data.qrels_file import check_grade
 from armlib.data.types import Qrels, Run
 from armlib.errors import InputError, unknown
@@ -169,8 +169,8 @@ def checked_qrels(qrels: Mapping[str, Mapping[str, int]]) -> Qrels:
     for query, grades in qrels.items():
         check_id(query, "query id", "the judgments")
         where = f"the judgments of query {query!r}"
+        check_ids(grades, "document id", where)
         for document, grade in grades.items():
-            check_id(document, "document id", where)
             if not isinstance(grade, Integral):
                 raise InputError(f"{where}: expected a whole number as grade of {document!r}, found {grade!r}")
             check_grade(int(grade), where)
@@ -181,9 +181,11 @@ def checked_qrels(qrels: Mapping[str, Mapping[str, int]]) -> Qrels:
 
 
 def _scores(query: str, results: Mapping[str, float], name: str) -> dict[str, float]:
+    check_ids(results, "document id", name)
+    if all(type(score) is float for score in results.values()) and np.isfinite(list(results.values())).all():
+        return dict(results)
     scores: dict[str, float] = {}
     for document, score in results.items():
-        check_id(document, "document id", name)
         try:
             scores[document] = float(score) if isinstance(score, (float, Real)) else math.nan
         except OverflowError:  # a whole number of hundreds of digits

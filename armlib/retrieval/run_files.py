@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from armlib.data.characters import check_id
+from armlib.data.characters import check_id, check_ids
 from armlib.data.text_files import finite_number, numbered_lines, whole_number
 from armlib.data.types import Run
 from armlib.errors import InputError
@@ -25,9 +25,9 @@ COLUMNS = "query id, Q0, document id, rank, score, tag"
 
 def ranked(scores: Mapping[str, float], k: int | None = None) -> dict[str, float]:
     """The ``k`` best documents of one query (all of them by default), best first; equal scores by descending id."""
-    order = sorted(scores.items(), key=lambda item: item[0], reverse=True)
-    order.sort(key=lambda item: -item[1])
-    return dict(order[:k])
+    order = sorted(scores, reverse=True)
+    order.sort(key=scores.__getitem__, reverse=True)  # leaves equal scores in the order that they are in
+    return {document: scores[document] for document in order[:k]}
 
 
 def read_run(path: str | Path) -> Run:
@@ -116,8 +116,8 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
 
 def _write_query(text: IO[str], path: Path, query: str, results: Mapping[str, float], tag: str) -> None:
     check_id(query, "query id", f"cannot write {path}")
+    check_ids(results, "document id", f"cannot write {path}")
     for document, score in results.items():
-        check_id(document, "document id", f"cannot write {path}")
         if not math.isfinite(score):
             where = f"document {document!r} for query {query!r}"
             raise InputError(f"cannot write {path}: the score of {where} is {score}; expected a finite number")
