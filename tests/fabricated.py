@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from armbook import chapters
+from armbook import chapters, factorial
 from armbook.tuned_losses import Tuning
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.evaluation.measures import Evaluation
@@ -209,8 +209,19 @@ def tuned_systems(
     profile: Profile = TUNED_PROFILE, ndcg: Callable[[Experiment], float] = lambda _: 0.5
 ) -> dict[Experiment, Fabricated]:
     """Results of all rounds of the chapters on baselines and teachers; each has the nDCG@10 that is given for it."""
+    return _all_rounds(lambda found: [*chapters.baselines(profile), *Tuning(profile, found).experiments()], ndcg)
+
+
+def crossed_systems(profile: Profile, ndcg: Callable[[Experiment], float] = lambda _: 0.5) -> dict[Experiment, Fabricated]:
+    """As `tuned_systems`, of the chapter that crosses losses, batches and encoders."""
+    return _all_rounds(lambda found: Tuning(profile, found, factorial.systems(profile)).experiments(), ndcg)
+
+
+def _all_rounds(
+    named: Callable[[Mapping[Experiment, Fabricated]], list[Experiment]], ndcg: Callable[[Experiment], float]
+) -> dict[Experiment, Fabricated]:
     found: dict[Experiment, Fabricated] = {}
-    while missing := [one for one in [*chapters.baselines(profile), *Tuning(profile, found).experiments()] if one not in found]:
+    while missing := [one for one in named(found) if one not in found]:
         found |= {one: _of_system(one, ndcg(one)) for one in missing}
     return found
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from armlib.data.contexts import context_rows
+from armlib.data.contexts import CONTEXT_SOURCES, context_rows
 from armlib.data.samplers import Examples, parse_sampler
 from armlib.data.tokens import TokenStore
-from armlib.errors import InputError
+from armlib.errors import InputError, unknown
 from armlib.losses.base import TeacherScores
 
 
@@ -100,6 +100,11 @@ class Shape:
             bounded by a chunk instead of the batch.
         context: how many passages are read as a context, whose vectors stand behind every text and count as padded tokens here;
             0 for a plain encoder.
+        context_from: where a step's context is drawn from, one of `CONTEXT_SOURCES`: the passages of its ``batch``, as Morris and
+            Rush do, or those of the whole ``collection``.
+
+    Raises:
+        InputError: there is no such source.
     """
 
     query_length: int = 30
@@ -107,6 +112,11 @@ class Shape:
     chunk_size: int = 16
     chunk_tokens: int | None = None
     context: int = 0
+    context_from: str = "batch"
+
+    def __post_init__(self) -> None:
+        if self.context_from not in CONTEXT_SOURCES:
+            raise unknown("context_from", self.context_from, CONTEXT_SOURCES)
 
     def cut(self, lengths: np.ndarray) -> list[np.ndarray]:
         """Rows of texts of these lengths, (n,), sorted by length and cut into chunks."""
@@ -139,7 +149,8 @@ class TripleBatches(Dataset[Batch]):
         rank, processes: this process among how many.
 
     Raises:
-        InputError: fewer than B triples, fewer passages than a context has, or B is not a multiple of the number of processes.
+        InputError: fewer than B triples, fewer passages to draw a context from than it has, or B is not a multiple of the number of
+            processes.
     """
 
     def __init__(
@@ -183,10 +194,17 @@ class TripleBatches(Dataset[Batch]):
         """Row numbers of the passages that are the context of a step, (C,): others in every step, by seed and step alone.
 
         One context for all steps would be learned by heart, as constants that have nothing to do with passages, and the context of
-        another collection would mean nothing to the encoder.
+        another collection would mean nothing to the encoder. A context drawn from one collection says little more: nearly the
+        same in every step. That of a batch says what the batch is about, where the sampler makes batches of neighbours; a passage
+        that two triples of it share can be drawn twice.
         """
         size = self.shape.context
-        return context_rows(len(self.passages), size, self.seed, step) if size else np.empty(0, np.int64)
+        if not size:
+            return np.empty(0, np.int64)
+        if self.shape.context_from == "collection":
+            return context_rows(len(self.passages), size, self.seed, step)
+        passages = self.triples[self.positions(step), 1:].reshape(-1)  # of all processes, ((1 + N) B,)
+        return passages[context_rows(len(passages), size, self.seed, step)].astype(np.int64)
 
     def _share(self, rows: np.ndarray) -> np.ndarray:
         share = self.sampler.batch_size // self.processes

@@ -28,6 +28,7 @@ class StudentLists:
         depth: candidates of each query, which the teacher scores.
         window: two passages are a pair if they are at most so many ranks apart in the teacher's order.
         pairs: how many pairs of a query are drawn, without replacement; all, if there are fewer.
+        queries: how many training queries are drawn and get a list; 0, or more than there are: all.
         seed: of the draws.
 
     Raises:
@@ -38,13 +39,20 @@ class StudentLists:
     depth: int = 20
     window: int = 5
     pairs: int = 100
+    queries: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("passages", 2), ("depth", 2), ("window", 1), ("pairs", 0), ("seed", 0)):
+        for name, least in (("passages", 2), ("depth", 2), ("window", 1), ("pairs", 0), ("queries", 0), ("seed", 0)):
             whole(getattr(self, name), f"{name} of student lists", least)
         if self.passages > self.depth:
             raise InputError(f"lists of {self.passages} passages cannot be made of {self.depth} candidates")
+
+    def drawn(self, queries: Integer[np.ndarray, " Q"]) -> Integer[np.ndarray, " drawn"]:
+        """Those of the queries, by row number, that get a list, in their order; the teacher scores no other's candidates."""
+        if not 0 < self.queries < len(queries):
+            return queries
+        return np.sort(np.random.default_rng([self.seed, len(queries)]).choice(queries, self.queries, replace=False))
 
     def __str__(self) -> str:
         return written("student", **{each.name: (getattr(self, each.name), each.default) for each in fields(self)})

@@ -17,6 +17,9 @@ from armlib.storage import short_digest
 STREAM = int.from_bytes(b"context")
 """Keeps the draws of contexts apart from all others that are made from the same seed."""
 
+CONTEXT_SOURCES = ("batch", "collection")
+"""Of the context that is read in a step of training."""
+
 
 class _Passages(NamedTuple):
     ids: tuple[str, ...]
@@ -72,6 +75,11 @@ def collection_context(passages: TokenStore, size: int, max_length: int, seed: i
         rows = context_rows(len(passages), size, seed)
     except InputError as error:
         raise InputError(f"{passages.description}: {error}") from error
+    return context_of_rows(passages, rows, max_length)
+
+
+def context_of_rows(passages: TokenStore, rows: Integer[np.ndarray, " C"], max_length: int) -> Context:
+    """The context of some passages of a token store, cut at ``max_length`` tokens."""
     input_ids, lengths = passages.gather(rows, max_length)
     mask = np.arange(input_ids.shape[1]) < lengths[:, None]
     ids = tuple(bytes(name).decode() for name in passages.ids[rows])

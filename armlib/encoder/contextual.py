@@ -6,9 +6,10 @@ the first layer, and vectors e_1..e_C of the context, every layer attends over
 
     [x_1, ..., x_L, P e_1, ..., P e_C]    with 0 added to the scores of the text and the bias b to those of the context,
 
-where P is the identity if both stages are equally wide. Context vectors have no positions, so their order changes nothing. The
-bias b is learned and starts at -3: where attention is near uniform, as in the encoders of `armlib.demo.lsa`, 64 vectors would
-swamp a text. A bias of minus infinity leaves the context out.
+where P is a linear layer, and the bias b is learned, too. Context vectors have no positions, so their order changes nothing. A bias
+of minus infinity leaves the context out. It starts at -3: where attention is near uniform, as in the encoders of `armlib.demo.lsa`,
+64 vectors would swamp a text. P starts as minus the identity: what a text has in common with its neighbours does not tell it from
+them, and is taken away. From plus the identity such encoders learn to look away from the context, which then changes nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class ContextReader(nn.Module):
 
     Args:
         first: the first stage, a plain `armlib.encoder.bi_encoder.BiEncoder`.
-        width: of the second stage's hidden states.
+        width: D of the second stage's hidden states.
         passages: C, how many passages a context has.
         dropout: in training, each context vector of each text is replaced by one learned null vector with this probability.
 
@@ -55,10 +56,9 @@ class ContextReader(nn.Module):
     def __init__(self, first: Any, width: int, passages: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.first, self.width, self.passages = first, width, passages
-        self.project: nn.Linear | None = None
-        if first.dim != width:
-            self.project = nn.utils.skip_init(nn.Linear, first.dim, width)
-            nn.init.eye_(self.project.weight)
+        self.project = nn.utils.skip_init(nn.Linear, first.dim, width)
+        with torch.no_grad():
+            nn.init.eye_(self.project.weight).neg_()
             nn.init.zeros_(self.project.bias)
         self.bias = nn.Parameter(torch.full((1,), START))
         self.null: nn.Parameter | None = None
@@ -140,8 +140,7 @@ class ContextReader(nn.Module):
 
     def _context(self, vectors: Float[Tensor, "C E"], texts: int) -> Float[Tensor, "n C D"]:
         """The context of each text."""
-        projected = vectors if self.project is None else self.project(vectors)  # (C, D)
-        context = projected.expand(texts, -1, -1)
+        context = self.project(vectors).expand(texts, -1, -1)  # (C, D) for each text
         if not (self.training and self.dropout and self.null is not None):
             return context
         dropped = torch.rand(context.shape[:2], device=context.device) < self.dropout  # (n, C)

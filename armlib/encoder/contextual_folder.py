@@ -27,7 +27,7 @@ def write_context(draft: Path, reader: ContextReader) -> dict[str, Any]:
     """Turn the folder of a plain encoder, the second stage, into that of one that reads a context.
 
     The second stage moves into a folder of its own: whatever looks for an encoder in the folder itself would find one that leaves
-    the context out. ``context.safetensors`` holds the bias, the projection and the null vector where there are any, the first
+    the context out. ``context.safetensors`` holds the bias, the projection, the null vector where there is one, the first
     stage's vectors of the context and its tokens.
 
     Args:

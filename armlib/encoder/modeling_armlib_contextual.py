@@ -30,9 +30,8 @@ class ContextualTransformer(Transformer):
         if path is None:
             raise ValueError(f"{model_name_or_path} lacks {TENSORS}, the context that its encoder reads.")
         module.tensors = load_file(path)
-        context = module.tensors["vectors"]  # (C, E)
-        if "project.weight" in module.tensors:
-            context = torch.nn.functional.linear(context, module.tensors["project.weight"], module.tensors["project.bias"])
+        vectors, weight, bias = (module.tensors[name] for name in ("vectors", "project.weight", "project.bias"))
+        context = torch.nn.functional.linear(vectors, weight, bias)  # (C, E) to (C, D)
         module.register_buffer("context", context, persistent=False)  # (C, D)
         module.register_buffer("context_bias", module.tensors["bias"], persistent=False)
         return module

@@ -19,6 +19,9 @@ MOST = 2**31 - 1
 MARGIN_VALUES = ("target", "in_batch", "error", "reading", "stop_gradient", "filter")
 """The values of an experiment that describe its margin loss."""
 
+CONTEXT_VALUES = ("context_from", "context_dropout", "context_stage")
+"""The values of an experiment that describe its context."""
+
 
 def _value(default: Any, about: str) -> Any:
     return field(default=default, metadata={"about": about})
@@ -74,6 +77,7 @@ class Experiment:
     chunk_size: int = _value(16, "texts encoded together")
     chunk_tokens: int = _value(0, "where not 0: gradient caching, with at most so many padded tokens encoded together")
     context: int = _value(0, "passages of the collection that are read beside every text; 0 for a plain encoder")
+    context_from: str = _value("batch", "where the context of a training step is drawn from: its batch or the collection")
     context_dropout: float = _value(0.0, "in training, the probability of a learned null vector in place of a context vector")
     context_stage: str = _value(
         "trained", "the encoder of the context: trained, frozen as it starts, or cached: trained by gradient caching"
@@ -113,10 +117,10 @@ class Experiment:
         self.settings()
         self._settle_teacher()
         self._settle_examples()
-        if not self.context and (self.context_dropout or self.context_stage != "trained"):
-            raise InputError(
-                "context_dropout and context_stage are of a context; expected context to be at least 1 passage beside them"
-            )
+        self.shape()
+        own = {name: self.__dataclass_fields__[name].default for name in CONTEXT_VALUES}
+        if not self.context and any(getattr(self, name) != default for name, default in own.items()):
+            raise InputError(f"{', '.join(own)} are of a context; expected context to be at least 1 passage beside them")
         if self.context_dropout >= 1:
             raise InputError(f"context_dropout of an experiment must be from 0 to less than 1, not {self.context_dropout}")
 
@@ -219,13 +223,15 @@ class Experiment:
         """How texts are cut and chunked."""
         from armlib.data.batches import Shape
 
-        return Shape(self.query_length, self.passage_length, self.chunk_size, self.chunk_tokens or None, self.context)
+        sizes = (self.query_length, self.passage_length, self.chunk_size, self.chunk_tokens or None)
+        return Shape(*sizes, self.context, self.context_from)
 
     def values(self) -> dict[str, Any]:
         """All values that the key depends on; those younger than the first keys only where they are not the default."""
         younger = {"full_ranking": True, "loss": "", "query_prompt": "", "passage_prompt": ""}
         younger |= {"sampler": "random", "teacher": "", "pairwise_teacher": "", "lists": "", "filter": False}
         younger |= {"context": 0, "context_dropout": 0.0, "context_stage": "trained"}
+        younger |= {} if self.context else {"context_from": self.context_from}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 
     def key(self) -> str:
@@ -256,6 +262,7 @@ class Experiment:
         parts += [f"pairs compared by {self.pairwise_teacher}"] if self.pairwise_teacher else []
         if self.context:
             parts += [f"context of {self.context}"]
+            parts += [f"from the {self.context_from}"] if self.context_from != "batch" else []
             parts += [f"null vectors {self.context_dropout:g}"] if self.context_dropout else []
             parts += [f"{self.context_stage} first stage"] if self.context_stage != "trained" else []
         return ", ".join(parts)

@@ -33,7 +33,10 @@ class Profile:
         scales: of cosines, from which a loss with a softmax or with a teacher's margins takes its best.
         teacher, pairwise_teacher: of the students that the book distils, as an experiment names them.
         in_batch_teacher: a bi-encoder, which also scores the passages of other queries; empty leaves those students out.
+        list_queries: how many training queries get a list of the student's candidates for a teacher to score; 0 for all.
         query_clusters: how many topics queries are put in where batches are about one.
+        context: how many passages contextual encoders read beside a text; 0 leaves these encoders out.
+        elsewhere: collections out of domain that some encoders are measured on, too.
         jobs: training runs at a time on one machine.
         about: one sentence on what its numbers are, and are not.
     """
@@ -53,7 +56,10 @@ class Profile:
     teacher: str = "interaction"
     pairwise_teacher: str = "pairwise-interaction"
     in_batch_teacher: str = ""
+    list_queries: int = 0
     query_clusters: int = 50
+    context: int = 0
+    elsewhere: tuple[str, ...] = ()
 
     def vary(self, **values: Any) -> Experiment:
         """The profile's experiment with some values changed.
@@ -82,7 +88,10 @@ KINDS: dict[str, tuple[type, bool]] = {
     "teacher": (str, False),
     "pairwise_teacher": (str, False),
     "in_batch_teacher": (str, False),
+    "list_queries": (int, False),
     "query_clusters": (int, False),
+    "context": (int, False),
+    "elsewhere": (str, True),
 }
 PHRASES = {str: "text", int: "a whole number", float: "a number"}
 PROFILE_VALUES = {each.name for each in fields(Profile)} - {"name"}
@@ -149,9 +158,10 @@ def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequ
         for scale in plain.get("scales", ()):
             parse_loss(f"infonce({scale!r})")
         _check_teachers(plain)
-        for each in {"jobs", "query_clusters"} & plain.keys():
-            if plain[each] < 1:
-                raise InputError(f"{each} must be at least 1, not {plain[each]}")
+        replace(experiment, context=plain.get("context", 0))
+        for each, least in (("jobs", 1), ("list_queries", 0), ("query_clusters", 1)):
+            if plain.get(each, least) < least:
+                raise InputError(f"{each} must be at least {least}, not {plain[each]}")
     except InputError as error:
         raise InputError(f"profile {name}: {error}") from error
     return Profile(name=name, experiment=experiment, sweep=sweep, **plain)

@@ -196,8 +196,8 @@ class TrainingData:
         """Training lists with their teachers' scores, of the candidates of the encoder before training; None for triples."""
         if not self.experiment.lists:
             return None
-        asked, rows = self.experiment, np.unique(self.triples[:, 0])
-        settings = parse_lists(asked.lists)
+        asked, settings = self.experiment, parse_lists(self.experiment.lists)
+        rows = settings.drawn(np.unique(self.triples[:, 0]))
         student, lengths = self._before_training(), (asked.query_length, asked.passage_length)
         candidates = kept_candidates(student, self.queries, rows, self.passages, lengths, settings.depth, teacher_device())
         assert self.source, "Experiment refuses lists without a teacher"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from armbook import factorial
 from armbook.results import ADAPTIVE, DISTRIBUTED, tuned_targets
 from armbook.tuned_losses import Found, Tuning
 from armlib.errors import InputError, unknown
@@ -119,15 +120,21 @@ def teachers(profile: Profile) -> list[Experiment]:
     return Tuning(profile, {}).experiments()
 
 
+def contextual(profile: Profile) -> list[Experiment]:
+    """Losses in random and in clustered batches, with plain and with contextual encoders, in the settings to choose from."""
+    return Tuning(profile, {}, factorial.systems(profile)).experiments()
+
+
 CHAPTERS: dict[str, Callable[[Profile], list[Experiment]]] = {
     chapter.__name__: chapter
-    for chapter in (distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines, teachers)
+    for chapter in (distributed, adaptive, static_sweep, readings, ablations, batch_sizes, baselines, teachers, contextual)
 }
 """By name, the training runs of each chapter that can start at once."""
 
 LATER: dict[str, Callable[[Profile, Found], list[Experiment]]] = {
     "static_sweep": lambda profile, found: tuned_static(profile, found.values()),
     "teachers": lambda profile, found: Tuning(profile, found).experiments(),
+    "contextual": lambda profile, found: Tuning(profile, found, factorial.systems(profile)).experiments(),
 }
 """By name, what the results of a chapter so far name further, again and again until nothing is new."""
 

@@ -119,6 +119,11 @@ def over_seeds(results: Iterable[Result], collection: str, mode: str) -> Evaluat
     return mean_evaluation([result.per_query(collection, mode) for result in results])
 
 
+def one_measure(evaluation: Evaluation, measure: str = MEASURE) -> Evaluation:
+    """An evaluation without its other measures."""
+    return Evaluation.from_per_query(evaluation.per_query[[measure]])
+
+
 def encoder_name(experiment: Experiment) -> str:
     """The encoder that an experiment starts from; one that another experiment ended with is named by that one's key."""
     path = Path(experiment.encoder)

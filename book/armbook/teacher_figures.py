@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from armbook.baselines import Baseline
-from armbook.results import kept_validation
+from armbook.results import kept_validation, one_measure
 from armbook.style import GREY, STYLE, colour, kind
 from armbook.tables import DASH
 from armbook.teacher_costs import line_of
@@ -21,7 +21,6 @@ from armbook.tuned_losses import TEACHER, Tuning
 from armlib.data.candidate_lists import parse_lists
 from armlib.evaluation.equivalence import DAGGER, Equivalence, compare_pairs, equivalence
 from armlib.evaluation.evaluate import FULL_RANKING
-from armlib.evaluation.measures import Evaluation
 from armlib.experiments.result import Result
 from armlib.losses import ListKL, Loss, MarginLoss, Static
 from armlib.training.settings import MEASURE
@@ -170,12 +169,8 @@ def _looks(names: Iterable[str]) -> dict[str, tuple[tuple[float, float, float] |
 
 def every_pair(rows: Sequence[Baseline], collection: str) -> pd.DataFrame:
     """Paired tests of equivalence between all rows, as `armlib.evaluation.equivalence.compare_pairs` makes them, of nDCG@10."""
-    measured = {row.loss: _one_measure(row.mean(collection)) for row in rows if collection in row.evaluations}
+    measured = {row.loss: one_measure(row.mean(collection)) for row in rows if collection in row.evaluations}
     return compare_pairs(measured, list(combinations(measured, 2)))
-
-
-def _one_measure(evaluation: Evaluation) -> Evaluation:
-    return Evaluation.from_per_query(evaluation.per_query[[MEASURE]])
 
 
 def pairs_figure(rows: Sequence[Baseline], collections: Sequence[str]) -> Figure:

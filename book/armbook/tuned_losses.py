@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any, TypeVar, cast
 
 from armbook.results import ADAPTIVE, DISTRIBUTED, kept_validation
+from armlib.data.candidate_lists import StudentLists
 from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
@@ -43,6 +44,7 @@ class System:
         settings: values of an experiment to choose from; none for a system that takes over the settings of another.
         like: the name of that other system.
         change: makes its values of the other's.
+        own_rate: whether it tunes the learning rate for itself where it takes over everything else.
         sampling: how examples come into batches.
         in_batch: whether passages of other queries count.
         after: the system whose encoders it starts from; empty for the profile's encoder.
@@ -53,6 +55,7 @@ class System:
     settings: tuple[Values, ...] = ()
     like: str = ""
     change: Callable[[Values], Values] = dict
+    own_rate: bool = False
     sampling: str = RANDOM
     in_batch: bool = False
     after: str = ""
@@ -86,7 +89,8 @@ def _distilled(profile: Profile) -> list[System]:
         one = System("MarginMSE, in-batch", TEACHER, losses, in_batch=True)
         made += [one, System("MarginMSE, in-batch, TAS-B", TEACHER, like=one.name, change=by_topic, sampling=TAS_B, in_batch=True)]
     texts = 3 * profile.experiment.batch_size  # of a batch of triples; a batch of lists has about as many
-    lists = {**taught, "lists": f"student({PASSAGES}, {DEPTH}, pairs={PAIRS})", "batch_size": max(2, texts // (1 + PASSAGES))}
+    drawn = StudentLists(PASSAGES, DEPTH, pairs=PAIRS, queries=profile.list_queries)
+    lists = {**taught, "lists": str(drawn), "batch_size": max(2, texts // (1 + PASSAGES))}
     losses = tuple({**lists, "loss": f"list-kl({1 / scale:g}, contrast=1)"} for scale in profile.scales)
     listwise = System("list-wise KL", TEACHER, losses, sampling=LISTS, in_batch=True, after="InfoNCE")
 
@@ -150,13 +154,14 @@ class Tuning:
     Args:
         profile: the scale.
         found: results so far.
+        chosen: the systems, by name; those of Table 4 by default.
 
     Attributes:
-        systems: all systems by name, see `systems`.
+        systems: by name.
     """
 
-    def __init__(self, profile: Profile, found: Found) -> None:
-        self.profile, self.found, self.systems = profile, found, systems(profile)
+    def __init__(self, profile: Profile, found: Found, chosen: Mapping[str, System] | None = None) -> None:
+        self.profile, self.found, self.systems = profile, found, systems(profile) if chosen is None else chosen
         self.kept: dict[tuple[str, str], Any] = {}
 
     def experiments(self) -> list[Experiment]:
@@ -173,12 +178,15 @@ class Tuning:
     def own_settings(self, name: str) -> list[list[Experiment]]:
         """Training runs at the profile's learning rate for each setting of a system, one a seed of sweeps.
 
-        A system that takes over settings has none of its own.
+        A system that takes over settings has none of its own, and one of its own learning rate has the setting that it takes over.
 
         Raises:
-            NotYet: the system starts from encoders that are not among the results.
+            NotYet: the system starts from encoders that are not among the results, or takes over what is not tuned yet.
         """
-        return [self._tuning(name, values) for values in self.systems[name].settings]
+        system = self.systems[name]
+        if not system.own_rate:
+            return [self._tuning(name, values) for values in system.settings]
+        return [self._tuning(name, self._best_setting(name) | {"learning_rate": self.profile.experiment.learning_rate})]
 
     @_once
     def learning_rates(self, name: str) -> list[list[Experiment]]:
@@ -187,7 +195,7 @@ class Tuning:
         Raises:
             NotYet: a training run of `own_settings` is not among the results.
         """
-        if not self.systems[name].settings:
+        if self.systems[name].like and not self.systems[name].own_rate:
             return []
         own, values = self.profile.experiment.learning_rate, self._best_setting(name)
         others = [rate for rate in self.profile.learning_rates if rate != own]
@@ -213,22 +221,26 @@ class Tuning:
 
     def searched(self, name: str) -> list[Result]:
         """The training runs that a system's settings were chosen from, those of the system that it takes them over from."""
-        while self.systems[name].like:
+        while self.systems[name].like and not self.systems[name].own_rate:
             name = self.systems[name].like
         every = chain.from_iterable([*self.own_settings(name), *self.learning_rates(name)])
         return [self._result(one) for one in dict.fromkeys(every)]
 
     @_once
     def _tuned(self, name: str) -> Values:
-        system = self.systems[name]
-        if system.like:
-            return system.change(self._tuned(system.like))
-        values = self._best_setting(name)
-        tried = [self._tuning(name, values), *self.learning_rates(name)]
+        system, values = self.systems[name], self._best_setting(name)
+        if system.like and not system.own_rate:
+            return values
+        own = self._tuning(name, values | {"learning_rate": self.profile.experiment.learning_rate})
+        tried = [own, *self.learning_rates(name)]
         return values | {"learning_rate": tried[self._best(tried)][0].learning_rate}
 
     def _best_setting(self, name: str) -> Values:
-        return self.systems[name].settings[self._best(self.own_settings(name))]
+        """The values of a system, which of its own learning rates is not decided by them."""
+        system = self.systems[name]
+        if system.like:
+            return system.change(self._tuned(system.like))
+        return system.settings[self._best(self.own_settings(name))]
 
     def _best(self, tried: Sequence[Sequence[Experiment]]) -> int:
         """The place of the setting whose kept weights validate best by nDCG@10, as a mean over seeds; the first of equals."""

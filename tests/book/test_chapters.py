@@ -23,7 +23,8 @@ def test_the_paper_s_sweep_has_its_66_training_runs() -> None:
 @pytest.mark.parametrize("name", ["demo", "small", "paper"])
 def test_the_first_round_is_what_all_chapters_train(name: str) -> None:
     profile = load_profile(name)
-    names = ("static_sweep", "adaptive", "distributed", "batch_sizes", "readings", "ablations", "baselines", "teachers")
+    names = ["static_sweep", "adaptive", "distributed", "batch_sizes", "readings", "ablations", "baselines", "teachers"]
+    names += ["contextual"]
     every = [experiment for name in names for experiment in getattr(chapters, name)(profile)]
     first = chapters.first_round(profile)
     assert set(first) == set(every) and len(first) == len(set(first)) < len(every)

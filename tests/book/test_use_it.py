@@ -1,4 +1,4 @@
-"""The sample that chapter 13 writes and reads as a collection of one's own."""
+"""The sample that chapter 14 writes and reads as a collection of one's own."""
 
 from __future__ import annotations
 

@@ -69,6 +69,16 @@ def test_draws_depend_on_the_seed_and_the_query_alone(scored) -> None:
     assert not np.array_equal(candidate_lists(StudentLists(passages=6, pairs=20, seed=1), *scored).rows, whole.rows)
 
 
+def test_some_queries_are_drawn_before_the_teacher_is_asked() -> None:
+    queries = np.arange(1000, 1300)
+    assert StudentLists().drawn(queries) is queries and StudentLists(queries=300).drawn(queries) is queries
+    some = StudentLists(queries=90).drawn(queries)
+    assert len(set(some.tolist())) == 90 and set(some.tolist()) < set(queries.tolist()) and (np.diff(some) > 0).all()
+    assert StudentLists(queries=90).drawn(queries).tolist() == some.tolist()
+    assert StudentLists(queries=90, seed=1).drawn(queries).tolist() != some.tolist()
+    assert 1100 < some.mean() < 1200, "from all of them"
+
+
 def test_equal_scores_keep_the_students_order() -> None:
     found = candidate_lists(StudentLists(passages=4, depth=4, pairs=3), np.array([3]), np.array([[9, 2, 7, 5]]), np.zeros((1, 4)))
     assert found.rows.tolist() == [[3, 9, 2, 7, 5]]
@@ -87,7 +97,7 @@ def test_settings_are_written_in_one_way() -> None:
         ("student(window=0)", "^window of student lists must be a whole number of at least 1, not 0$"),
         ("student(pairs=2.5)", "^pairs of student lists must be a whole number of at least 0, not 2.5$"),
         ("student(passages=30)", "^lists of 30 passages cannot be made of 20 candidates$"),
-        ("student(width=3)", r"cannot be read: expected student\(passages=8, depth=20, window=5, pairs=100, seed=0\)$"),
+        ("student(width=3)", r"cannot be read: expected student\(passages=8, depth=20, window=5, pairs=100, queries=0, seed=0\)$"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(text: str, sentence: str) -> None:

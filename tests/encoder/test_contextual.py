@@ -195,7 +195,8 @@ def test_the_bias_starts_at_minus_three_and_the_first_stage_as_the_encoder(tiny_
         assert torch.equal(tiny_encoder.state_dict()[f"context.first.{name}"], value)
         assert torch.equal(tiny_encoder.state_dict()[name], value)
     counts, first = tiny_encoder.parameter_counts, tiny_encoder.context.first.parameter_counts
-    assert counts == (2 * first.total + 1 + 32, first.non_embedding + 1 + 32)
+    assert counts == (2 * first.total + 1 + 32 + 32 * 33, first.non_embedding + 1 + 32 + 32 * 33)
+    assert torch.equal(tiny_encoder.context.project.weight, -torch.eye(32)) and not tiny_encoder.context.project.bias.any()
 
 
 def test_null_vectors_stand_in_for_dropped_ones_in_training_alone(make) -> None:
@@ -203,17 +204,18 @@ def test_null_vectors_stand_in_for_dropped_ones_in_training_alone(make) -> None:
     encoder.context.set_dropout(0.4)
     reader, vectors = encoder.context, torch.randn(5, 32, dtype=torch.float64)
     reader.train()
+    read = -vectors  # P is minus the identity
     drawn = reader._context(vectors, 4000)
     null = (drawn == reader.null).all(-1)
-    assert torch.equal(drawn[~null], vectors.expand(4000, -1, -1)[~null])
+    assert torch.equal(drawn[~null], read.expand(4000, -1, -1)[~null])
     assert null.double().mean(0).sub(0.4).abs().max() < 0.04  # each vector of each text by itself
     assert len(torch.unique(null, dim=0)) == 2**5
     encoder(ids, mask, context=vectors).sum().backward()
     assert reader.null.grad.abs().max() > 0
     reader.eval()
-    assert torch.equal(reader._context(vectors, 3), vectors.expand(3, -1, -1))
+    assert torch.equal(reader._context(vectors, 3), read.expand(3, -1, -1))
     reader.set_dropout(0.0)
-    assert reader.train() is reader and torch.equal(reader._context(vectors, 3), vectors.expand(3, -1, -1))
+    assert reader.train() is reader and torch.equal(reader._context(vectors, 3), read.expand(3, -1, -1))
 
 
 def test_a_bound_context_is_forgotten_where_weights_can_change(make) -> None:

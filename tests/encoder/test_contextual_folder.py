@@ -24,6 +24,8 @@ from armlib.storage import read_json, write_json
 ASKED = ["walk a folder", "Return the sorted list of a folder's entries, " * 6, "x"]
 FILE = "modeling_armlib_contextual.py"
 
+PROJECTION = "project.bias, project.weight"
+
 
 @pytest.fixture
 def store(texts, tiny_encoder):
@@ -141,13 +143,16 @@ def change_tensors(folder: Path, **values: torch.Tensor | None) -> None:
     [
         (lambda folder: (folder / "armlib.json").unlink(), "does not say which context its encoder reads; expected armlib.json"),
         (lambda folder: change_record(folder, passages=None), "does not say which context"),
-        (lambda folder: change_record(folder, passages=["a", "b"]), r"cannot be used \(it holds bias, null for 2 passages\)"),
+        (
+            lambda folder: change_record(folder, passages=["a", "b"]),
+            rf"cannot be used \(it holds bias, null, {PROJECTION} for 2 passages\)",
+        ),
         (lambda folder: change_record(folder, dropout="much"), "does not say which context"),
         (lambda folder: (folder / "second_stage" / "context.safetensors").write_bytes(b"no"), "cannot be used"),
-        (lambda folder: change_tensors(folder, bias=None), r"cannot be used \(it holds null for 7 passages\)"),
+        (lambda folder: change_tensors(folder, bias=None), rf"cannot be used \(it holds null, {PROJECTION} for 7 passages\)"),
         (lambda folder: change_tensors(folder, vectors=None), r"cannot be used \('vectors'\)"),
         (lambda folder: change_tensors(folder, vectors=torch.zeros(7, 31)), r"its vectors are of shape \(7, 31\)"),
-        (lambda folder: change_tensors(folder, more=torch.zeros(1)), "it holds bias, more, null for 7 passages"),
+        (lambda folder: change_tensors(folder, more=torch.zeros(1)), f"it holds bias, more, null, {PROJECTION} for 7 passages"),
         (lambda folder: (folder / "first_stage" / "model.safetensors").unlink(), "first_stage cannot be loaded as an encoder"),
     ],
 )

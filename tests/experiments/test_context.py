@@ -54,18 +54,21 @@ def half_folder(beir_folder: Path, tmp_path: Path) -> Path:
 
 def test_values_of_a_context_are_in_the_key_where_there_is_one(small_experiment: Experiment) -> None:
     plain = small_experiment
-    assert not {"context", "context_dropout", "context_stage"} & plain.values().keys()
-    others = [replace(plain, context=6), replace(plain, context=7)]
+    assert not {"context", "context_from", "context_dropout", "context_stage"} & plain.values().keys()
+    others = [replace(plain, context=6), replace(plain, context=7), replace(plain, context=6, context_from="collection")]
     others += [replace(others[0], context_dropout=0.1), replace(others[0], context_stage="frozen")]
-    assert len({each.key() for each in (plain, *others)}) == 5
-    assert replace(others[2], context_stage="cached").variant() == "distributed, context of 6, null vectors 0.1, cached first stage"
+    assert len({each.key() for each in (plain, *others)}) == 6 and others[0].values()["context_from"] == "batch"
+    assert replace(others[3], context_stage="cached").variant() == "distributed, context of 6, null vectors 0.1, cached first stage"
+    assert others[2].variant() == "distributed, context of 6, from the collection"
     assert others[0].settings().context_stage == "trained" and others[0].shape().context == 6 and plain.shape().context == 0
 
 
 @pytest.mark.parametrize(
     "values, said",
     [
-        ({"context_dropout": 0.1}, "context_dropout and context_stage are of a context"),
+        ({"context_dropout": 0.1}, "context_from, context_dropout, context_stage are of a context"),
+        ({"context_from": "collection"}, "expected context to be at least 1 passage beside them"),
+        ({"context": 6, "context_from": "queries"}, "unknown context_from 'queries'"),
         ({"context_stage": "frozen"}, "expected context to be at least 1 passage beside them"),
         ({"context": 6, "context_stage": "free"}, "unknown context_stage 'free'"),
         ({"context": 6, "context_dropout": 1.0}, "context_dropout of an experiment must be from 0 to less than 1, not 1.0"),
@@ -80,6 +83,8 @@ def test_what_cannot_be_is_refused(small_experiment: Experiment, values: dict, s
 def test_what_can_be_known_to_fail_fails_before_training(small_experiment: Experiment, result: Result, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"passages of .*: a context of 5000 passages cannot be chosen among \d+"):
         RunStore(tmp_path).result(replace(small_experiment, context=5000))
+    with pytest.raises(InputError, match="a context of 33 passages cannot be chosen among 32"):
+        RunStore(tmp_path).result(replace(small_experiment, batch_size=16, context=33))
     with pytest.raises(InputError, match="reads a context; expected context to be at least 1"):
         RunStore(tmp_path).result(replace(small_experiment, encoder=str(result.folder / "encoder")))
     with pytest.raises(InputError, match="MPNetModel cannot read a context: its attention depends on relative positions"):

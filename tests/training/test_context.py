@@ -15,9 +15,13 @@ import torch
 from torch import nn
 
 from armlib.data.batches import Shape, TripleBatches
+from armlib.data.contexts import context_of_rows
+from armlib.data.samplers import Examples
 from armlib.data.tokenising import token_store
+from armlib.data.tokens import TokenStore
 from armlib.errors import InputError
-from armlib.losses import MarginLoss
+from armlib.losses import InfoNCE, MarginLoss
+from armlib.retrieval.encoding import encode_rows
 from armlib.training.gradients import batch_gradients
 from armlib.training.interrupts import Stopped
 from armlib.training.loop import train
@@ -114,18 +118,42 @@ def test_a_frozen_first_stage_has_no_gradient_and_no_dropout(encoder, store) -> 
     assert encoder.context.first.training
 
 
-def test_the_context_of_a_step_is_drawn_from_seed_and_step_alone(store) -> None:
-    batches, again = make_batches(store), make_batches(store)
+FROM_COLLECTION = replace(SHAPE, context_from="collection")
+
+
+def test_the_context_of_a_step_is_passages_of_its_batch(store) -> None:
+    """Of the batch of all processes, so that each reads the same."""
+    batches = make_batches(store)
+    for step in range(40):
+        drawn = batches.context_rows(step).tolist()
+        assert len(drawn) == 10 and set(drawn) <= set(batches.triples[batches.positions(step), 1:].reshape(-1).tolist())
+    # Positives and negatives alike: 10 of 32 each time.
+    positives = np.mean([np.isin(batches.context_rows(k), batches.rows(k)[:, 1]).mean() for k in range(batches.steps_per_epoch)])
+    assert 0.4 < positives < 0.65
+    for rank in (0, 1):
+        shared = make_batches(store, rank=rank, processes=2)
+        assert [shared.context_rows(step).tolist() for step in range(9)] == [batches.context_rows(k).tolist() for k in range(9)]
+    assert sorted(make_batches(store, replace(SHAPE, context=32)).context_rows(5).tolist()) == sorted(
+        batches.triples[batches.positions(5), 1:].reshape(-1).tolist()
+    )
+    with pytest.raises(InputError, match="a context of 33 passages cannot be chosen among 32"):
+        make_batches(store, replace(SHAPE, context=33))
+    with pytest.raises(InputError, match="unknown context_from 'queries'"):
+        replace(SHAPE, context_from="queries")
+
+
+def test_a_context_of_the_collection_is_drawn_from_seed_and_step_alone(store) -> None:
+    batches, again = make_batches(store, FROM_COLLECTION), make_batches(store, FROM_COLLECTION)
     drawn = [batches.context_rows(step).tolist() for step in range(50)]
     assert [again.context_rows(step).tolist() for step in range(49, -1, -1)] == drawn[::-1]
     assert len({tuple(each) for each in drawn}) == 50 and all(len(set(each)) == 10 for each in drawn)
     counts = np.bincount(np.concatenate([batches.context_rows(step) for step in range(2000)]), minlength=len(store))
     expected = 2000 * 10 / len(store)
     assert abs(counts - expected).max() < 6 * expected**0.5, "uniform over the passages"
-    other = TripleBatches(batches.triples, store, store, batch_size=16, shape=SHAPE, seed=2)
+    other = TripleBatches(batches.triples, store, store, batch_size=16, shape=FROM_COLLECTION, seed=2)
     assert other.context_rows(0).tolist() != drawn[0]
     for rank in (0, 1):
-        shared = make_batches(store, rank=rank, processes=2)
+        shared = make_batches(store, FROM_COLLECTION, rank=rank, processes=2)
         assert shared.context_rows(7).tolist() == drawn[7]
         for mine, theirs in zip(shared[7].context, batches[7].context, strict=True):
             assert torch.equal(mine.input_ids, theirs.input_ids)
@@ -139,7 +167,7 @@ def test_the_context_of_a_step_is_drawn_from_seed_and_step_alone(store) -> None:
     assert not plain.context and batch.real_tokens - plain.real_tokens == lengths.sum()
     assert batch.padded_tokens - plain.padded_tokens == sum(chunk.input_ids.numel() for chunk in batch.context)
     with pytest.raises(InputError, match="a context of 5000 passages cannot be chosen"):
-        make_batches(store, replace(SHAPE, context=5000))
+        make_batches(store, replace(FROM_COLLECTION, context=5000))
 
 
 def test_chunks_count_the_context_behind_each_text() -> None:
@@ -245,3 +273,39 @@ def test_two_processes_have_the_gradients_of_one(tiny_folder, tiny_encoder, text
         for parameter, found in torch.load(tmp_path / f"{name}.pt").items():
             torch.testing.assert_close(found, expected[parameter], rtol=1e-4, atol=1e-6, msg=f"{name}: {parameter}")
     assert float(expected["context.first.backbone.embeddings.word_embeddings.weight"].abs().max()) > 1e-4
+
+
+SUBJECTS = 8  # of each of two topics
+
+
+@pytest.fixture
+def two_topics(tiny_encoder) -> tuple[TripleBatches, TokenStore]:
+    """Batches of one of two topics: query i is about passage i on the first topic, about passage i + 1 on the second.
+
+    A text does not say which topic it is of; the negatives of its batch do, and so does a context that is drawn from the batch.
+    """
+    words = [f"{kind} {letter}" for kind in ("ask", "tell") for letter in "abcdefgh"] + ["here", "there"]
+    store = token_store(lambda: [(str(row), word) for row, word in enumerate(words)], tiny_encoder.tokenizer, "topics", "passages")
+    subjects, topics = np.tile(np.arange(SUBJECTS), 2), np.repeat(np.arange(2, dtype=np.int32), SUBJECTS)
+    columns = (subjects, SUBJECTS + (subjects + topics) % SUBJECTS, 2 * SUBJECTS + topics)
+    triples = np.stack(columns, axis=1).astype(np.int32)
+    known = Examples(np.arange(len(triples)), pair_clusters=lambda size, encoder, tour: topics)
+    asked = {"sampler": f"clustered({SUBJECTS})", "known": known, "seed": 0}
+    shape = Shape(8, 8, context=2 * SUBJECTS)
+    return TripleBatches(triples, store, store, batch_size=SUBJECTS, shape=shape, **asked), store
+
+
+def test_two_contexts_change_embeddings_after_training(tiny_encoder, two_topics) -> None:
+    """By a cosine that is .05 smaller, on average, where a text means another thing in each; and each finds what is meant."""
+    batches, store = two_topics
+    tiny_encoder.add_context(2 * SUBJECTS)
+    train(tiny_encoder, InfoNCE(), batches, Settings(steps=400, learning_rate=5e-3))
+    embedded = {}
+    for step in (0, 1):
+        rows = batches.rows(step)
+        tiny_encoder.bind(context_of_rows(store, batches.context_rows(step), 8))
+        queries, passages = (encode_rows(tiny_encoder, store, np.sort(column), 8) for column in rows.T[:2])
+        topic = rows[0, 2] - 2 * SUBJECTS
+        assert ((queries @ passages.T).argmax(axis=1) == (np.arange(SUBJECTS) + topic) % SUBJECTS).all()
+        embedded[topic] = queries
+    assert (embedded[0] * embedded[1]).sum(axis=1).mean() < 0.95
