@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from armbook.factorial import CONTEXTUAL, Factorial
+from armbook.tables import two_levels
 from armlib.data.collection import Collection
 from armlib.data.contexts import Context, collection_context, context_of_rows
 from armlib.encoder.bi_encoder import BiEncoder
@@ -19,10 +20,12 @@ from armlib.experiments.result import Result
 from armlib.names import load_collection
 from armlib.retrieval.encoding import encode_rows
 from armlib.retrieval.rankings import rerank_first_stage
+from armlib.storage import digest
 from armlib.training.settings import MEASURE
 
-TEXTS = 500  # whose embeddings are compared
+PASSAGES, QUERIES = 500, 100  # whose embeddings are compared, and that are re-ranked for
 OWN, REDRAWN, ONE_TOPIC = "the collection's own", "another draw of its passages", "candidates of one of its queries"
+ROUNDING = 1e-6  # of distances in single precision
 COLUMNS = ("loss", "batches", "context", "passages", "queries", "apart", MEASURE)
 
 
@@ -45,7 +48,7 @@ def effect_of_context(result: Result, collection: str, others: Sequence[str] = (
     Returns:
         A row for each context: ``context``; ``passages`` and ``queries``, the mean of 1 less the cosine between a text's embedding
         with this context and with the collection's own; ``apart``, the mean of 1 less the cosine between two passages with this
-        context, to compare them with; and ``nDCG@10`` of the re-ranked first stage.
+        context, to compare them with; and ``nDCG@10`` of the re-ranked first stage of some queries.
     """
     encoder, asked = result.encoder(), result.experiment
     assert encoder.context is not None, "only an encoder that reads a context is asked what it changes"
@@ -71,7 +74,7 @@ def effect_of_context(result: Result, collection: str, others: Sequence[str] = (
 
 
 def _distance(one: Float[np.ndarray, "n D"], other: Float[np.ndarray, "n D"]) -> float:
-    return float(1 - np.einsum("nd,nd->n", one.astype(np.float64), other.astype(np.float64)).mean())
+    return max(0.0, float(1 - np.einsum("nd,nd->n", one.astype(np.float64), other.astype(np.float64)).mean()))
 
 
 class _Texts:
@@ -82,8 +85,9 @@ class _Texts:
         self.queries = query_tokens(collection, encoder, query_length)
         self.passages = passage_tokens(collection, encoder, passage_length)
         self.qrels = collection.qrels()
-        self.first_stage = {query: found for query, found in collection.first_stage().items() if query in self.qrels and found}
-        self.some = np.linspace(0, len(self.passages) - 1, min(TEXTS, len(self.passages))).astype(np.int64)
+        found = {query: run for query, run in collection.first_stage().items() if query in self.qrels and run}
+        self.first_stage = {query: found[query] for query in sorted(found, key=digest)[:QUERIES]}
+        self.some = np.linspace(0, len(self.passages) - 1, min(PASSAGES, len(self.passages))).astype(np.int64)
 
     def of_one_query(self, size: int) -> Context:
         """The best first-stage candidates of the first query that has so many."""
@@ -97,7 +101,8 @@ class _Texts:
         vectors = encode_rows(self.encoder, self.passages, self.some, self.lengths["passage_length"])
         query_vectors = encode_rows(self.encoder, self.queries, asked, self.lengths["query_length"])
         run = rerank_first_stage(self.encoder, self.queries, self.passages, self.first_stage, **self.lengths)
-        return Bound(vectors, query_vectors, evaluate(run, self.qrels, [MEASURE]).mean[MEASURE])
+        judged = {query: self.qrels[query] for query in run}
+        return Bound(vectors, query_vectors, evaluate(run, judged, [MEASURE]).mean[MEASURE])
 
 
 def effects_in_cells(crossed: Factorial, collection: str, others: Sequence[str] = ()) -> pd.DataFrame:
@@ -110,3 +115,25 @@ def effects_in_cells(crossed: Factorial, collection: str, others: Sequence[str] 
             table.insert(0, "loss", cell.loss)
             tables.append(table)
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def as_text(changes: pd.DataFrame) -> pd.DataFrame:
+    """`effects_in_cells` for a page, with a row for each cell.
+
+    Returns:
+        Text. Columns of two levels: ``encoder`` with loss and batches; ``queries moved by``, for each context, the distance of
+        queries; ``for comparison`` with the distance ``apart`` and the largest change of nDCG@10 by any of the contexts.
+    """
+    rows = []
+    for (loss, batches), some in changes.groupby(["loss", "batches"], sort=False):
+        own, others = some[some.context == OWN].iloc[0], some[some.context != OWN]
+        row = {("encoder", "loss"): loss, ("encoder", "batches"): batches}
+        row |= {("queries moved by", each["context"]): _distance_text(each["queries"]) for _, each in others.iterrows()}
+        row["for comparison", "apart"] = f"{own['apart']:.2f}"
+        row["for comparison", f"change of {MEASURE}"] = f"{(others[MEASURE] - own[MEASURE]).abs().max():.3f}"
+        rows.append(row)
+    return two_levels(rows)
+
+
+def _distance_text(value: float) -> str:
+    return f"{value:.0e}" if value >= ROUNDING else "0"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from armbook import tuned_losses
-from armbook.results import half_range, one_measure
+from armbook.results import one_measure
 from armbook.tables import two_levels, value_text
 from armbook.tuned_losses import System, Tuning
 from armlib.evaluation.equivalence import DAGGER, compare_pairs
@@ -108,20 +108,17 @@ Measured = Mapping[Cell, Mapping[str, Sequence[Evaluation]]]
 
 
 def scores(measured: Measured, collections: Sequence[str], results: Mapping[Cell, Sequence[Result]]) -> pd.DataFrame:
-    """nDCG@10 of every cell as text, and what it cost.
+    """nDCG@10 of every cell as text.
 
     Returns:
         A row for each cell, as text. Columns of two levels: ``system`` with loss, batches and encoder; ``nDCG@10`` by collection,
-        means with half the range over seeds; ``training`` with the learning rate and the seconds of optimiser steps.
+        means with half the range over seeds; ``training`` with the learning rate.
     """
     rows = []
     for cell, found in measured.items():
-        spent = [each.about["seconds"]["training"] for each in results[cell]]
         row = {("system", "loss"): cell.loss, ("system", "batches"): cell.batches, ("system", "encoder"): cell.encoder}
         row |= {(MEASURE, name): value_text([each.mean[MEASURE] for each in found[name]]) for name in collections}
-        row |= {("training", "learning rate"): f"{results[cell][0].experiment.learning_rate:g}"}
-        spread = f" ± {half_range(spent):.0f}" if len(spent) > 1 else ""
-        rows.append(row | {("training", "seconds"): f"{sum(spent) / len(spent):.0f}{spread}"})
+        rows.append(row | {("training", "learning rate"): f"{results[cell][0].experiment.learning_rate:g}"})
     return two_levels(rows)
 
 
@@ -176,17 +173,25 @@ def effects_as_text(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(measured: Measured, tests: pd.DataFrame, collections: Sequence[str]) -> list[str]:
-    """Sentences on the question of section 3 of the paper: do in-batch variants do better in batches of neighbours?"""
+    """Sentences on the question of section 3 of the paper: do in-batch variants do better in batches of neighbours?
+
+    Returns:
+        One for each collection, and one on contexts where encoders read any.
+    """
     said = []
     for collection in collections:
         of = tests[(tests.collection == collection) & (tests.added == "clustered batches")].set_index("loss")
         better, worse = [list(of.index[side]) for side in (of.low > 0, of.high < 0)]
-        texts = [f"they {verb} {_listed(some)}" for verb, some in (("help", better), ("hurt", worse)) if some]
+        texts = [f"{verb} {_listed(some)}" for verb, some in (("help", better), ("hurt", worse)) if some]
         rest = [loss for loss in of.index if loss not in (*better, *worse)]
-        texts += [f"nothing can be told of {_listed(rest)}"] if rest else []
+        texts += [f"make no difference that can be told to {_listed(rest)}"] if rest else []
         best = max(measured, key=lambda cell: mean_evaluation(measured[cell][collection]).mean[MEASURE])
         value = mean_evaluation(measured[best][collection]).mean[MEASURE]
-        said.append(f"on {collection}, {'; '.join(texts)}; best of all is {best} ({value:.3f})")
+        said.append(f"On {collection}, clustered batches {'; '.join(texts)}; best of all is {best} ({value:.3f})")
+    read = tests[tests.added.str.startswith("context")]
+    if len(read):
+        alike, low, high = int(read.equivalent.sum()), read.difference.min(), read.difference.max()
+        said.append(f"A context changes nDCG@10 by {low:+.3f} to {high:+.3f}: equivalent in {alike} of {len(read)} comparisons")
     return said
 
 

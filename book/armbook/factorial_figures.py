@@ -12,7 +12,6 @@ from armbook.factorial import Cell, Measured
 from armbook.style import GREY, STYLE, colour
 from armlib.evaluation.evaluate import FULL_RANKING
 from armlib.evaluation.measures import Evaluation
-from armlib.experiments.result import Result
 from armlib.training.settings import MEASURE
 
 SHAPES = "osD^"  # of the conditions, in their order
@@ -52,8 +51,13 @@ def by_condition(measured: Measured, collections: Sequence[str], levels: Mapping
     return figure
 
 
-def by_seconds(measured: Measured, results: Mapping[Cell, Sequence[Result]], collections: Sequence[str]) -> Figure:
-    """nDCG@10 in full ranking over the seconds of training, a panel for each collection; means over seeds.
+def by_cost(measured: Measured, costs: Mapping[Cell, float], collections: Sequence[str]) -> Figure:
+    """nDCG@10 in full ranking over what a step of training costs, a panel for each collection; means over seeds.
+
+    Args:
+        measured: by cell and collection, one evaluation a seed.
+        costs: of each cell, in processor milliseconds a step.
+        collections: one panel each.
 
     Returns:
         A figure with a marker for each cell: its colour is the loss, its shape batches and encoder.
@@ -64,11 +68,10 @@ def by_seconds(measured: Measured, results: Mapping[Cell, Sequence[Result]], col
         figure, grid = plt.subplots(1, len(collections), figsize=(width, 4.4), layout="constrained", squeeze=False)
         for axes, collection in zip(grid[0], collections, strict=True):
             for cell, found in measured.items():
-                spent = np.mean([each.about["seconds"]["training"] for each in results[cell]])
                 shape = SHAPES[conditions.index((cell.batches, cell.encoder))]
                 style = {"color": colour(cell.loss), "marker": shape, "linestyle": "none"}
-                axes.plot(spent, np.mean(_values(found[collection])), **style)
-            axes.set(xlabel="seconds of training", title=collection, xlim=(0, None))
+                axes.plot(costs[cell], np.mean(_values(found[collection])), **style)
+            axes.set(xlabel="milliseconds a step", title=collection, xlim=(0, None))
         grid[0, 0].set_ylabel(f"{MEASURE} ({FULL_RANKING})")
         handles = [plt.Line2D([], [], color=colour(loss), label=loss) for loss in dict.fromkeys(cell.loss for cell in measured)]
         for shape, condition in zip(SHAPES, conditions, strict=False):
