@@ -66,26 +66,6 @@ def ceilings(material: Material, figures: dict) -> None:
     figures["flop_per_second"] = max(figures[name]["flop_per_second"] for name in products)
 
 
-def waits(material: Material, figures: dict) -> None:
-    """Where a step of each way waits for the device, by torch's own account; nothing on a CPU, which has nothing to wait for."""
-    if material.device != "cuda":
-        return
-    for model in MODELS:
-        for name, way in _made(material, model, figures.setdefault("not_made", {})).items():
-            way.prepare(range(WARM + 1))
-            for step in range(WARM):
-                way.step(step)
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                torch.cuda.set_sync_debug_mode("warn")
-                try:
-                    way.step(WARM)
-                finally:
-                    torch.cuda.set_sync_debug_mode("default")
-            places = [f"{Path(each.filename).name}:{each.lineno}" for each in caught if "synchroniz" in str(each.message)]
-            figures.setdefault(model, {})[name] = {"waits": len(places), "places": sorted(set(places))}
-
-
 def training(model: str, material: Material, figures: dict) -> None:
     """Every way of `WAYS` in turn, round after round, on the same triples."""
     size, device = material.size, material.device
@@ -106,8 +86,10 @@ def training(model: str, material: Material, figures: dict) -> None:
         for name in ways:
             measured[name] |= _rates(measured[name]["rounds"], size, parameters)
     if device == "cuda":
-        for name, way in ways.items():
-            measured[name] |= _launches(way)
+        for look in (_waits, _launches):  # last, since nobody knows what they do to the time of what follows
+            for name, way in ways.items():
+                way.prepare(range(1))
+                measured[name] |= look(way)
 
 
 def _made(material: Material, model: str, missing: dict[str, str]) -> dict[str, Way]:
@@ -154,24 +136,36 @@ def _rates(rounds: list[dict[str, float]], size: Size, parameters: int) -> dict[
 
 
 def _launches(way: Way) -> dict[str, object]:
-    """What the profiler counts in one step: kernels, the milliseconds that they took, and the costliest of them."""
+    """What the profiler counts in a step that was prepared: kernels, the milliseconds that they took, and the costliest of them."""
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
-    way.prepare(range(1))
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         way.step(0)
         torch.cuda.synchronize()
     kernels = [event for event in profiler.events() if event.device_type == DeviceType.CUDA]
     spent: dict[str, list[float]] = {}
     for kernel in kernels:
-        spent.setdefault(kernel.name[:80], []).append(kernel.device_time_total / 1000)
+        spent.setdefault(kernel.name[:80], []).append(kernel.time_range.elapsed_us() / 1000)
     costliest = sorted(spent.items(), key=lambda each: -sum(each[1]))[:12]
     return {
         "launches": len(kernels),
         "busy_milliseconds": sum(map(sum, spent.values())),
         "costliest": [{"kernel": name, "launches": len(each), "milliseconds": sum(each)} for name, each in costliest],
     }
+
+
+def _waits(way: Way) -> dict[str, object]:
+    """How often a step that was prepared waits for the device, by torch's own account, and where."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            way.step(0)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    places = [f"{Path(each.filename).name}:{each.lineno}" for each in caught if "called a synchronizing" in str(each.message)]
+    return {"waits": len(places), "waits_at": sorted(set(places))}
 
 
 class StoppedAfter:
@@ -302,7 +296,6 @@ STAGES: dict[str, tuple[float, Callable[[Material, dict], None]]] = {
     "loop": (75, loop),
     "encoding": (60, encoding),
     "searching": (45, searching),
-    "waits": (45, waits),
 }
 """By name, the seconds after which a stage is interrupted, and what it does; what is needed most comes first."""
 

@@ -137,7 +137,7 @@ def test_one_call_on_a_gpu_runs_every_stage(tiny_gpu) -> None:
     )
     stages = result["stages"]
     assert {name: noted["outcome"] for name, noted in stages.items()} == dict.fromkeys(stages, "done")
-    assert {"environment", "ceilings", "parity", "loop", "encoding", "searching", "waits", "training MPNet"} <= set(stages)
+    assert {"environment", "ceilings", "parity", "loop", "encoding", "searching", "training MPNet"} <= set(stages)
     figures = {name: noted["figures"] for name, noted in stages.items()}
     assert figures["searching"]["found"] == 1 and figures["searching"]["in_descending_order"]
     assert printed.rstrip().endswith("holds") and "NOT HOLD" not in printed

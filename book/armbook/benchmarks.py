@@ -233,8 +233,8 @@ def gpu_training(found: Sequence[dict]) -> pd.DataFrame:
 
     Columns: ``encoder``, ``way``, ``triples per second`` (the median of rounds), ``of the matrix product`` (arithmetic on real
     tokens over the rate of the fastest matrix product; missing where that was not measured), ``padded over real``,
-    ``milliseconds a step``, ``host's`` (those that the program takes to give the device a step's work), ``kernels`` (launched in a
-    step; missing where nobody counted), ``machine``.
+    ``milliseconds a step``, ``host's`` (those that the program takes to give the device a step's work), ``kernels`` launched
+    and ``waits`` for the device in a step (missing where nobody counted), ``machine``.
     """
     rows = []
     for each in _calls(found):
@@ -250,6 +250,7 @@ def gpu_training(found: Sequence[dict]) -> pd.DataFrame:
                     "milliseconds a step": figures["milliseconds_per_step"],
                     "host's": figures["host_milliseconds_per_step"],
                     "kernels": figures.get("launches"),
+                    "waits": figures.get("waits"),
                     "machine": machine_line(each["made"]),
                 }
             )

@@ -102,6 +102,7 @@ def test_a_loss_that_looks_at_its_value_waits(texts, tiny_encoder) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here: that steps do not wait for one is tried on one only")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("cached", [False, True])
 def test_no_step_waits_for_a_gpu(texts, tiny_encoder, monkeypatch, cached: bool) -> None:
     monkeypatch.setattr(loop, "STEPS_PER_LOOK", 2)
