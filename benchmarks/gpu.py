@@ -260,7 +260,7 @@ def encoding(material: Material, figures: dict) -> None:
 
 def searching(material: Material, figures: dict) -> None:
     """Exact search for noisy copies of some vectors among all, which lie on the device in float16."""
-    from armlib.retrieval.exact import ExactSearch
+    from armlib.retrieval.exact import ExactSearch  # here, since no other stage needs FAISS
 
     count, dim, device = material.size.vectors, material.size.dim, material.device
     vectors, generator = np.empty((count, dim), np.float16), torch.Generator(device).manual_seed(0)
