@@ -121,8 +121,8 @@ class Material:
 
     def config(self, model: str, **options: object) -> PretrainedConfig:
         """The configuration of an encoder, with the padding that the stores have."""
-        # Five times the usual spread: embeddings of different texts then differ, or comparing gradients would tell nothing.
-        made = ARCHITECTURES[model](pad_token_id=SPECIAL["[PAD]"], initializer_range=0.1, **options)
+        # More than the usual spread: embeddings of different texts then differ, or comparing gradients would tell nothing.
+        made = ARCHITECTURES[model](pad_token_id=SPECIAL["[PAD]"], initializer_range=0.05, **options)
         if self.size.layers is not None:
             made.num_hidden_layers, made.hidden_size = self.size.layers, self.size.width
             made.num_attention_heads = max(2, self.size.width // 64)

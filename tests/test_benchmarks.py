@@ -149,6 +149,7 @@ def test_the_trainer_computes_what_transformers_computes_in_float64(tiny_gpu) ->
     for found in parity.values():
         assert found["holds"] and found["replayed"] and found["dropout_changes_loss"]
         assert 0 < found["float32"]["gradient"] < 1e-4 and found["float32"]["loss"] < 1e-5 and found["cached"] < 1e-5
+        assert 0 < found["float32"]["stock"] < 1e-4 and abs(found["attention_dropout"]["ratio"] - 1) < 0.15
 
 
 def test_ways_of_training_see_the_same_tokens(tiny_gpu) -> None:

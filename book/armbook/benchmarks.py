@@ -275,7 +275,7 @@ def gpu_parity(found: Sequence[dict]) -> pd.DataFrame:
     """Whether a GPU computes what transformers' padded forward pass computes in float64, a row for each architecture of each file.
 
     Columns: ``encoder`` (and how batches lie); ``gradient apart in float32`` and ``as trained``, distances over the length of the
-    float64 gradient; ``attention dropout``, how far it moves embeddings over how far it does in transformers' eager attention;
+    float64 gradient, with ``transformers' as trained``, its own padded pass in the same precision; ``attention dropout``, how far it moves embeddings over how far it does in transformers' eager attention;
     ``holds``; ``machine``.
     """
     return pd.DataFrame(
@@ -284,6 +284,7 @@ def gpu_parity(found: Sequence[dict]) -> pd.DataFrame:
                 "encoder": name,
                 "gradient apart in float32": figures["float32"]["gradient"],
                 "as trained": figures["as_trained"]["gradient"],
+                "transformers' as trained": figures["as_trained"]["stock"],
                 "attention dropout": figures["attention_dropout"]["ratio"],
                 "holds": "yes" if figures["holds"] else "no",
                 "machine": machine_line(each["made"]),
