@@ -275,8 +275,8 @@ def gpu_parity(found: Sequence[dict]) -> pd.DataFrame:
     """Whether a GPU computes what transformers' padded forward pass computes in float64, a row for each architecture of each file.
 
     Columns: ``encoder`` (and how batches lie); ``gradient apart in float32`` and ``as trained``, distances over the length of the
-    float64 gradient, with ``transformers' as trained``, its own padded pass in the same precision; ``attention dropout``, how far it moves embeddings over how far it does in transformers' eager attention;
-    ``holds``; ``machine``.
+    float64 gradient, with ``transformers' as trained``, that of its own padded pass in the same precision; ``attention dropout``,
+    how far it moves embeddings over how far it does in transformers' eager attention; ``holds``; ``machine``.
     """
     return pd.DataFrame(
         [
