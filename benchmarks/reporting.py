@@ -30,8 +30,8 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"{Path(sys.argv[0]).stem}: {error}")
 
 
-def write(benchmark: str, arguments: argparse.Namespace, figures: dict) -> Path:
-    """Write a result with the machine, the versions and the options it was measured with, and say where.
+def write(benchmark: str, arguments: argparse.Namespace, figures: dict, quiet: bool = False) -> Path:
+    """Write a result with the machine, the versions and the options it was measured with, and say where unless ``quiet``.
 
     Args:
         benchmark: its name, the start of the file's name.
@@ -45,5 +45,6 @@ def write(benchmark: str, arguments: argparse.Namespace, figures: dict) -> Path:
     name = f"{benchmark} {machine['gpu'] or machine['processor']} {machine['threads']} of {machine['cores']} cores"
     path = arguments.output or RESULTS / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
     storage.write_json(path, {"benchmark": benchmark, "made": made, "settings": settings, **figures})
-    print(f"On {machine_line(made)}; written to {path}")
+    if not quiet:
+        print(f"On {machine_line(made)}; written to {path}")
     return path

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
+
+from armlib.training.clock import moment, seconds_between, wait_for
 
 
 def now(device: str) -> tuple[float, float]:
@@ -29,3 +32,16 @@ def matrix_product(device: str, width: int) -> float:
         left @ right
         best = min(best, now(device)[0] - started[0])
     return 2 * rows * width * 4 * width / best
+
+
+def device_seconds(device: str, work: Callable[[], object], rounds: int) -> list[float]:
+    """Seconds of each of some rounds of the same work by the device's own clock, after one round that is not counted."""
+    where, found = torch.device(device), []
+    work()
+    for _ in range(rounds):
+        began = moment(where)
+        work()
+        ended = moment(where)
+        wait_for(ended)
+        found.append(seconds_between(began, ended))
+    return found

@@ -14,10 +14,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
 
 
-def run(script: str, output: Path, *options: str, expect: int = 0) -> subprocess.CompletedProcess:
-    """Run a benchmark as a reader does, in a process of its own."""
+def run(script: str, output: Path, *options: str, expect: int = 0, without: Path | None = None) -> subprocess.CompletedProcess:
+    """Run a benchmark as a reader does, in a process of its own; ``without`` is a folder of modules that cannot be imported."""
     command = [sys.executable, str(REPOSITORY / "benchmarks" / script), "--output", str(output), *options]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, filter(None, (without, REPOSITORY))))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == expect, done.stderr
     return done
@@ -114,3 +114,115 @@ def test_search_speed_finds_what_is_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [output] and len(result["rounds"]) == 2
     assert result["found"] > 0.5 and result["in_descending_order"] and result["bytes"] == 140_000 * 16 * 2
     assert result["flop_per_second"] > 0 and result["private_mib"] > 0
+
+
+# What a machine that is lent for a while may lack; torch, transformers, accelerate and sentence-transformers it has.
+MAY_BE_ABSENT = ("bm25s", "ir_measures", "ir_datasets", "statsmodels", "dask")
+
+
+@pytest.fixture(scope="module")
+def tiny_gpu(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, str]:
+    """What `gpu.py --tiny` writes and prints, without packages that it should not need."""
+    output, absent = tmp_path_factory.mktemp("gpu") / "gpu.json", tmp_path_factory.mktemp("absent")
+    for name in MAY_BE_ABSENT:
+        (absent / f"{name}.py").write_text(f"raise ModuleNotFoundError({name!r}, name={name!r})\n")
+    done = run("gpu.py", output, "--tiny", "--device", "cpu", without=absent)
+    return json.loads(output.read_text()), done.stdout
+
+
+def test_one_call_on_a_gpu_runs_every_stage(tiny_gpu) -> None:
+    result, printed = tiny_gpu
+    assert (
+        result["benchmark"] == "gpu" and result["settings"]["tiny"] and result["device"] == "cpu" and result["weights"] == "random"
+    )
+    stages = result["stages"]
+    assert {name: noted["outcome"] for name, noted in stages.items()} == dict.fromkeys(stages, "done")
+    assert {"environment", "ceilings", "parity", "loop", "encoding", "searching", "training MPNet"} <= set(stages)
+    figures = {name: noted["figures"] for name, noted in stages.items()}
+    assert figures["searching"]["found"] == 1 and figures["searching"]["in_descending_order"]
+    assert printed.rstrip().endswith("holds") and "NOT HOLD" not in printed
+
+
+def test_the_trainer_computes_what_transformers_computes_in_float64(tiny_gpu) -> None:
+    parity = tiny_gpu[0]["stages"]["parity"]["figures"]
+    assert {name.partition(",")[0] for name in parity} == {"distilBERT", "RoBERTa", "MPNet", "BERT"}
+    for found in parity.values():
+        assert found["holds"] and found["replayed"] and found["dropout_changes_loss"]
+        assert 0 < found["float32"]["gradient"] < 1e-4 and found["float32"]["loss"] < 1e-5 and found["cached"] < 1e-5
+        assert 0 < found["float32"]["stock"] < 1e-4 and abs(found["attention_dropout"]["ratio"] - 1) < 0.15
+
+
+def test_ways_of_training_see_the_same_tokens(tiny_gpu) -> None:
+    stages = tiny_gpu[0]["stages"]
+    for model, layers in (("distilBERT", 2), ("RoBERTa", 2), ("MPNet", 2)):
+        figures = stages[f"training {model}"]["figures"]
+        ways = figures["ways"]
+        assert {"armlib, chunks of 64", "armlib, chunks of 16", "sentence-transformers, merged"} <= set(ways)
+        assert "needs a CUDA GPU" in figures["not_made"]["armlib, chunks of 64, adam8bit"]
+        assert len({way["real_tokens_per_triple"] for way in ways.values()}) == 1
+        linear = 0 if model == "distilBERT" else 64 * 65
+        parameters = layers * (4 * 65 * 64 + 65 * 256 + 257 * 64 + 4 * 64) + 2 * 64 + linear
+        assert figures["non_embedding_parameters"] == parameters
+        for way in ways.values():
+            assert way["padded_over_real"] >= 1 and len(way["rounds"]) == 2
+            rates = [6 * parameters * each["real_tokens"] / each["seconds"] for each in way["rounds"]]
+            assert way["flop_per_second_on_real_tokens"] == pytest.approx(sum(rates) / 2)
+
+
+def test_the_loop_is_stopped_and_resumed_and_encoding_is_that_of_others(tiny_gpu) -> None:
+    stages = tiny_gpu[0]["stages"]
+    loop, encoding = stages["loop"]["figures"], stages["encoding"]["figures"]
+    assert loop["stopped_after"] == 3 and loop["resumed_steps"] == loop["steps"] == 6
+    assert loop["loss_apart_before_the_stop"] == loop["loss_apart_after_it"] == 0, "on a CPU to the same bits"
+    assert encoding["sentence-transformers"]["lowest_cosine_with_ours"] > 0.9999 and encoding["into_a_file"]["passages"] == 400
+
+
+def test_a_stage_that_fails_or_hangs_ends_nothing_else(tmp_path: Path) -> None:
+    """The stages' own code, in a process of its own: it takes the alarm signal."""
+    script = tmp_path / "stages_of_a_test.py"
+    script.write_text(STAGES_OF_A_TEST)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "benchmarks")))}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    *_, kept, found = done.stdout.splitlines()
+    assert kept == "[1, 2, 3, 4, 5]", "it is written after every stage"
+    found = json.loads(found)
+    assert {name: noted["outcome"] for name, noted in found.items()} == {
+        "works": "done",
+        "fails": "ValueError: it is wrong",
+        "hangs": "interrupted after 1 s",
+        "works again": "done",
+        "too late": "not begun, with 0 s left",
+    }
+    assert found["fails"]["where"][-1].startswith("stages_of_a_test.py:") and found["hangs"]["figures"] == {"first": 1}
+
+
+STAGES_OF_A_TEST = """
+import json, time
+from stages import Stages
+
+def works(figures):
+    figures["first"] = 1
+
+def fails(figures):
+    raise ValueError("it is wrong")
+
+def hangs(figures):
+    figures["first"] = 1
+    while True:
+        try:
+            time.sleep(0.05)
+        except Exception:
+            pass  # an error of its own must not save it
+
+kept = []
+stages = Stages(3600.0, lambda found: kept.append(len(found)))
+stages.run("works", 60.0, works)
+stages.run("fails", 60.0, fails)
+stages.run("hangs", 1.0, hangs, least=0.5)
+stages.run("works again", 60.0, works)
+stages.ends = time.monotonic()
+stages.run("too late", 60.0, works)
+print(kept)
+print(json.dumps(stages.found))
+"""

@@ -63,6 +63,12 @@ def test_environment_installs_the_project_for_a_gpu_and_nothing_else():
     assert "faiss-cpu" not in reached, "faiss-cpu and faiss-gpu provide the same module"
 
 
+def test_what_was_resolved_is_what_the_environment_installs():
+    [line] = environment()[1]
+    checked = re.findall(r"--extra (\w+)", (REPOSITORY / "environment.yml").read_text())
+    assert checked == line.partition("[")[2].rstrip("]").split(",")
+
+
 def test_environment_has_a_python_that_the_project_takes():
     python = next(line for line in environment()[0] if line.startswith("python="))
     lowest = PROJECT["requires-python"].removeprefix(">=")

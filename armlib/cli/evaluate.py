@@ -26,6 +26,9 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("--collection", nargs="+", metavar="NAME", help="what to measure on (default: a result's own)")
     parser.add_argument("--measure", nargs="+", default=(), help="such as nDCG@10, ndcg_cut_10 or 'R(rel=2)@1000'")
     parser.add_argument("--index", default="exact", help="exact (default), paper, or a FAISS factory string with its parameters")
+    parser.add_argument(
+        "--vectors", default="float32", help="how embeddings are kept: float32 (default), or float16 in half the space"
+    )
     add_model_options(parser)
     parser.add_argument("--output", default="measured", help="folder for runs and measures (default: measured)")
     add_store_options(parser)
@@ -58,6 +61,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         passage_length=lengths["passage_length"],
         index=options.index,
         measures=options.measure,
+        vectors=options.vectors,
     )
     tag = "-".join(canonical(options.model).name.split()) or "armlib"
     rows, indexes = evaluator(encoder, folder, tag=tag)

@@ -16,11 +16,11 @@ from armlib.data.tokens import TokenStore
 from armlib.data.types import Qrels, Run
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.token_stores import passage_tokens, query_tokens
-from armlib.errors import InputError
+from armlib.errors import InputError, unknown
 from armlib.evaluation.measure_names import parse_measures
 from armlib.evaluation.measures import checked_qrels, default_measures, evaluate
 from armlib.evaluation.tables import write_csv
-from armlib.retrieval.embeddings import encode_collection
+from armlib.retrieval.embeddings import DTYPES, encode_collection
 from armlib.retrieval.indexes import check_index
 from armlib.retrieval.rankings import full_ranking, known_rows, rerank_first_stage, without_own
 from armlib.retrieval.run_files import write_run
@@ -43,9 +43,11 @@ class Evaluator:
         full: whether to rank the whole collection, too; without, only candidates are encoded.
         index: ``exact``, ``paper`` or a FAISS factory string, for full ranking.
         measures: as ir_measures writes them; by default those of the paper, at each collection's own relevance grade.
+        vectors: the type in which the passages' embeddings are kept for full ranking: ``float32``, or ``float16``, which takes half
+            the space and changes cosines by about 1e-5.
 
     Raises:
-        InputError: a measure, a length, an index or a collection cannot be used.
+        InputError: a measure, a length, an index, a type or a collection cannot be used.
 
     Warns:
         UserWarning: queries are documents of their collection: each is left out of its own ranking.
@@ -61,7 +63,11 @@ class Evaluator:
         full: bool = True,
         index: str = "exact",
         measures: Sequence[str] = (),
+        vectors: str = DTYPES[0],
     ) -> None:
+        if vectors not in DTYPES:
+            raise unknown("type of vectors", vectors, DTYPES)
+        self.vectors = vectors
         self.query_length, self.passage_length, self.full, self.index = query_length, passage_length, full, index
         parse_measures(measures)
         self.measures = {each.name: list(measures) or default_measures(each.relevant_from) for each in collections}
@@ -116,7 +122,9 @@ class Evaluator:
     def _runs(self, each: _Prepared, encoder: BiEncoder, embeddings: Path) -> tuple[dict[str, Run], dict]:
         """The runs of a collection by mode, and what the index did."""
         encoder.bind(each.context)
-        vectors = encode_collection(encoder, each.passages, embeddings, self.passage_length) if self.full else None
+        vectors = None
+        if self.full:
+            vectors = encode_collection(encoder, each.passages, embeddings, self.passage_length, dtype=self.vectors)
         reranked = rerank_first_stage(
             encoder,
             each.queries,
@@ -139,7 +147,7 @@ class Evaluator:
             passage_vectors=vectors,
             own=each.own,
         )
-        return {RERANKING: reranked, FULL_RANKING: ranked}, index
+        return {RERANKING: reranked, FULL_RANKING: ranked}, index | ({} if self.vectors == DTYPES[0] else {"vectors": self.vectors})
 
 
 class _Prepared(NamedTuple):

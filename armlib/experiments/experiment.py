@@ -69,7 +69,7 @@ class Experiment:
     decay: float = _value(0.99999, "the learning rate is multiplied by this after every step")
     weight_decay: float = _value(1e-6, "of matrices; biases and normalisation weights have none")
     clip_norm: float = _value(0.0, "largest norm of the gradient; 0 leaves it as it is")
-    optimizer: str = _value("auto", "adam, adam8bit (bitsandbytes, CUDA) or auto: 8-bit on CUDA where it is installed")
+    optimizer: str = _value("auto", "adam, adam8bit (bitsandbytes, CUDA; its weight decay is decoupled) or auto: adam")
     query_prompt: str = _value("", "put in front of every query; empty takes what the encoder's folder says, if it does")
     passage_prompt: str = _value("", "put in front of every passage; empty takes what the encoder's folder says, if it does")
     query_length: int = _value(30, "tokens that queries are cut at")

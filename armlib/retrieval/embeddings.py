@@ -7,6 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def encode_collection(
 ) -> Float[np.ndarray, "N D"]:
     """Encode every text of a store into a file, and read it through a memory map.
 
-    A call after an interruption encodes the blocks that are missing; one that is damaged is encoded again, with a warning.
+    A block is written while the next one is encoded, so that a GPU does not stand still. A call after an interruption encodes the
+    blocks that are missing; one that is damaged is encoded again, with a warning.
     Several processes may fill one folder: whoever finds a block missing encodes it. Where the encoder reads a context, the ids of
     its passages are kept beside the vectors.
 
@@ -76,13 +78,38 @@ def encode_collection(
     about |= {"context": list(reader.bound.ids)} if reader is not None and reader.bound else {}
     _claim(folder, about, rebuild)
     # Each is looked at when it is its turn: other processes may fill the folder, too.
-    missing = (number for number in range(-(-len(store) // block)) if _is_missing(folder, about, number))
+    blocks = range(-(-len(store) // block))
     if workers:
-        workers(folder, list(missing))
+        workers(folder, [number for number in blocks if _is_missing(folder, about, number)])
     else:
-        for number in missing:
-            encode_block(encoder, store, folder, number, batch_tokens=batch_tokens, device=device)
+        _encode_blocks(encoder, store, folder, about, blocks, batch_tokens, device)
     return np.load(folder / VECTORS, mmap_mode="r")
+
+
+def _encode_blocks(
+    encoder: BiEncoder,
+    store: TokenStore,
+    folder: Path,
+    about: dict[str, Any],
+    blocks: range,
+    batch_tokens: int | None,
+    device: str | torch.device | None,
+) -> None:
+    """Encode the blocks that are missing; each is hashed and written by a thread while the next one is encoded."""
+    with ThreadPoolExecutor(1, thread_name_prefix="writing-vectors") as writer:
+        writing: Future[None] | None = None
+        for number in blocks:
+            # Where there is a seal, whether the block is whole depends on the file, which the block before may make anew.
+            if writing and _seal(folder, number).exists():
+                writing.result()
+            if not _is_missing(folder, about, number):
+                continue
+            vectors, cost = _encoded(encoder, store, about, number, batch_tokens, device)
+            if writing:
+                writing.result()  # one block waits at most; and none is written behind one that could not be
+            writing = writer.submit(_write, folder, about, number, vectors, cost)
+        if writing:
+            writing.result()
 
 
 def encode_block(
@@ -100,8 +127,19 @@ def encode_block(
         InputError: an embedding is not finite, or the disk is full.
     """
     about = read_json(folder / ABOUT, dict)
-    if _missing(folder, about, number) is None:
-        return
+    if _missing(folder, about, number) is not None:
+        _write(folder, about, number, *_encoded(encoder, store, about, number, batch_tokens, device))
+
+
+def _encoded(
+    encoder: BiEncoder,
+    store: TokenStore,
+    about: dict[str, Any],
+    number: int,
+    batch_tokens: int | None,
+    device: str | torch.device | None,
+) -> tuple[np.ndarray, str]:
+    """The vectors of a block, (n, D), in the type in which they are kept, and what they cost: seconds and device."""
     progress = f"encoding, block {number + 1} of {-(-len(store) // about['block'])}"
     began, used = time.perf_counter(), device or next(encoder.parameters()).device
     vectors = encode_rows(
@@ -114,7 +152,7 @@ def encode_block(
         description=progress,
         unit=about.get("unit", True),
     )
-    _write(folder, about, number, vectors.astype(about["dtype"]), f"{time.perf_counter() - began:.3f} {used}")
+    return vectors.astype(about["dtype"], copy=False), f"{time.perf_counter() - began:.3f} {used}"
 
 
 def encoding_cost(folder: Path) -> dict[str, Any]:
@@ -126,17 +164,18 @@ def encoding_cost(folder: Path) -> dict[str, Any]:
     }
 
 
-def embeddings_folder(encoder: BiEncoder, store: TokenStore, max_length: int, unit: bool = True) -> Path:
-    """Where the cache keeps the vectors of a store: a name that changes with encoder, texts and length."""
-    parts = (encoder.fingerprint(), store.key, str(max_length), *(() if unit else ("not unit",)))
-    return cache_folder() / "embeddings" / short_digest(*parts)
+def embeddings_folder(encoder: BiEncoder, store: TokenStore, max_length: int, unit: bool = True, dtype: str = DTYPES[0]) -> Path:
+    """Where the cache keeps the vectors of a store: a name that changes with encoder, texts, length and type."""
+    others = (*(() if unit else ("not unit",)), *(() if dtype == DTYPES[0] else (dtype,)))
+    return cache_folder() / "embeddings" / short_digest(encoder.fingerprint(), store.key, str(max_length), *others)
 
 
 def cached_embeddings(
-    encoder: BiEncoder, store: TokenStore, max_length: int, device: str | torch.device | None = None
+    encoder: BiEncoder, store: TokenStore, max_length: int, device: str | torch.device | None = None, dtype: str = DTYPES[0]
 ) -> np.ndarray:
-    """`encode_collection` into the cache folder."""
-    return encode_collection(encoder, store, embeddings_folder(encoder, store, max_length), max_length, device=device)
+    """`encode_collection` into the cache folder, each type into a folder of its own."""
+    folder = embeddings_folder(encoder, store, max_length, dtype=dtype)
+    return encode_collection(encoder, store, folder, max_length, device=device, dtype=dtype)
 
 
 def _claim(folder: Path, about: dict[str, Any], rebuild: bool) -> None:
@@ -199,7 +238,7 @@ def _there(folder: Path) -> np.ndarray | str:
 def _is_missing(folder: Path, about: dict[str, Any], number: int) -> bool:
     reason = _missing(folder, about, number)
     if reason:
-        warnings.warn(f"block {number} of {folder / VECTORS} is damaged ({reason}); it is encoded again", stacklevel=3)
+        warnings.warn(f"block {number} of {folder / VECTORS} is damaged ({reason}); it is encoded again", stacklevel=4)
     return reason is not None
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from armlib.data.tokens import TokenStore
+from armlib.encoder.attention import without_cudnn
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.modes import evaluating
 from armlib.errors import InputError
@@ -85,7 +86,7 @@ def encode_rows(
 
     budget = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
     autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
-    with torch.inference_mode(), evaluating(encoder), autocast, bar(len(rows), description, "texts") as shown:
+    with torch.inference_mode(), evaluating(encoder), without_cudnn(), autocast, bar(len(rows), description, "texts") as shown:
         for part in length_batches(order, lengths + getattr(encoder, "context_size", 0), budget):
             waiting.append((part, *_encode(encoder, *store.gather(rows[part], max_length), device, unit)))
             # One batch stays in flight, so that its copy back overlaps the next batch's work.

@@ -19,9 +19,10 @@ _QUERIES = 1024  # compared at a time on a device: with a block of vectors, 268 
 class ExactSearch:
     """Exact search by inner product: by FAISS on the CPU, by torch on a device, where FAISS may lack a GPU build.
 
-    Memory beyond the vectors is bounded by one block and the results. With a CUDA device the vectors are kept on it in
-    their own type if they fit into 70 percent of its free memory (8.8 million of 768 dimensions in float16 take
-    13.6 GB), and otherwise pass through it block by block; scores are computed in float32 either way.
+    Memory beyond the vectors is bounded by one block and the results; by torch, these are merged on the device and leave it once.
+    With a CUDA device the vectors are kept on it in their own type if they fit into 70 percent of its free memory (8.8 million
+    of 768 dimensions in float16 take 13.6 GB), and otherwise pass through it block by block; scores are computed in float32
+    either way.
 
     Args:
         vectors: (N, D) float16 or float32, each of length 1 (or 0, for a text without content).
@@ -62,26 +63,30 @@ class ExactSearch:
             InputError: the queries have other dimensions than the vectors or lengths other than 1, or k is below 1.
         """
         queries = check_queries(queries, k, self.vectors.shape[1])
-        nearest = self._by_faiss if self.device is None else self._by_torch
+        return self._by_faiss(queries, k) if self.device is None else self._by_torch(queries, k)
+
+    def _by_faiss(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         scores, rows = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
         for start in range(0, len(self), self.block):
-            found_scores, found_rows = nearest(queries, start, min(k, self.block, len(self) - start))
+            block = np.ascontiguousarray(self.vectors[start : start + self.block], dtype=np.float32)
+            with matrix_products(len(queries)):
+                found_scores, found_rows = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
             joined = np.concatenate([scores, found_scores], axis=1), np.concatenate([rows, found_rows + start], axis=1)
             scores, rows = best_first(*joined, min(k, joined[0].shape[1]))
         return best_first(scores, rows, k)
 
-    def _by_faiss(self, queries: np.ndarray, start: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-        block = np.ascontiguousarray(self.vectors[start : start + self.block], dtype=np.float32)
-        with matrix_products(len(queries)):
-            return faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
-
-    def _by_torch(self, queries: np.ndarray, start: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def _by_torch(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The results of blocks are merged on the device, and copied off it once."""
         with torch.inference_mode(), _full_precision():
-            block = self._on_device(start).float().T
-            chunks = torch.from_numpy(queries).split(_QUERIES)
-            found = [torch.topk(chunk.to(self.device) @ block, k, dim=1) for chunk in chunks]
-            scores = torch.cat([chunk.values for chunk in found]).cpu().numpy()
-            return scores, torch.cat([chunk.indices for chunk in found]).cpu().numpy()
+            chunks = torch.from_numpy(queries).to(self.device).split(_QUERIES)
+            best = [(chunk.new_empty((len(chunk), 0)), chunk.new_empty((len(chunk), 0), dtype=torch.int64)) for chunk in chunks]
+            for start in range(0, len(self), self.block):
+                block = self._on_device(start).float().T
+                for number, chunk in enumerate(chunks):
+                    found = torch.topk(chunk @ block, min(k, block.shape[1]), dim=1)
+                    best[number] = _merged(*best[number], found.values, found.indices + start, k)
+            scores, rows = (torch.cat(parts).cpu().numpy() for parts in zip(*best, strict=True))
+        return best_first(scores, rows, k)
 
     def _on_device(self, start: int) -> torch.Tensor:
         stop, device = min(start + self.block, len(self)), torch.device(self.device or "cpu")
@@ -100,6 +105,17 @@ class ExactSearch:
     def _tensor(self, start: int, stop: int) -> torch.Tensor:
         # A copy: torch warns of arrays that cannot be written to, as memory maps opened for reading are.
         return torch.from_numpy(np.array(self.vectors[start:stop]))
+
+
+def _merged(
+    scores: torch.Tensor, rows: torch.Tensor, found_scores: torch.Tensor, found_rows: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``k`` best of results so far, (Q, n), and those of a block of higher rows, (Q, m), in the order of `best_first`."""
+    found_rows, order = found_rows.sort(dim=1)
+    # Rows ascend among equal scores: in the results so far, in those of the block by now, and from the ones to the others.
+    joined = torch.cat([scores, found_scores.gather(1, order)], dim=1)
+    best, order = joined.sort(dim=1, descending=True, stable=True)
+    return best[:, :k], torch.cat([rows, found_rows], dim=1).gather(1, order)[:, :k]
 
 
 @contextmanager

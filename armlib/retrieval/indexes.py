@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import faiss
 import numpy as np
@@ -22,6 +23,9 @@ from armlib.retrieval.vectors import BLOCK, best_first, check_queries, check_vec
 
 PAPER_LISTS, PAPER_PASSAGES = 262_144, 8_841_823
 """The lists into which the released code's index cuts so many passages: about 34 in each."""
+
+GPU_MOST = 2048
+"""The most results, and the most lists looked at, that FAISS takes on a GPU."""
 
 
 @runtime_checkable
@@ -47,12 +51,14 @@ class ApproximateIndex:
         name: what was asked for, without parameters: ``"paper"`` or a factory string.
         factory: the factory string.
         parameters: every search and construction parameter that the index has, with its value.
+        gpu_index: a copy of it on GPUs, which is searched in its place as far as FAISS can there; None without.
     """
 
     faiss_index: faiss.Index
     name: str
     factory: str
     parameters: dict[str, int]
+    gpu_index: Any = None
     exact = False
 
     @property
@@ -72,13 +78,18 @@ class ApproximateIndex:
         """
         if "efConstruction" in parameters:
             raise InputError(f"index {self.specification}: efConstruction is decided when it is built; build it again")
-        self.parameters |= set_parameters(self.faiss_index, parameters, self.parameters, self.factory)
+        found = set_parameters(self.faiss_index, parameters, self.parameters, self.factory)
+        self.parameters |= found
+        if self.gpu_index is not None and "nprobe" in found and found["nprobe"] <= GPU_MOST:
+            faiss.GpuParameterSpace().set_index_parameter(self.gpu_index, "nprobe", found["nprobe"])
 
     def search(self, queries: Float[np.ndarray, "Q D"], k: int) -> tuple[Float[np.ndarray, "Q k"], Integer[np.ndarray, "Q k"]]:
         """Up to ``k`` near vectors of each query, as `ExactSearch.search` gives them: row -1 where fewer were found."""
         queries = check_queries(queries, k, self.faiss_index.d)
+        fits = max(k, self.parameters.get("nprobe", 0)) <= GPU_MOST
+        index = self.gpu_index if self.gpu_index is not None and fits else self.faiss_index
         with matrix_products(len(queries)), faiss_errors(f"index {self.specification} cannot be searched for {k} results"):
-            scores, rows = self.faiss_index.search(queries, k)
+            scores, rows = index.search(queries, k)
         return best_first(scores, rows, k)
 
 
@@ -101,7 +112,9 @@ def build_index(
             ``"paper:nprobe=64,k_factor=8,efSearch=128"``, ``"IVF256,Flat:nprobe=16"``, ``"HNSW32:efSearch=128"``;
             those that are left out are set to `DEFAULTS`, never left to FAISS. ``Refine(SQfp16)`` in place of
             ``RFlat`` halves the memory of re-ranking.
-        device: where ``"exact"`` searches; FAISS indexes are built and searched on the CPU.
+        device: where ``"exact"`` searches. FAISS indexes are built on the CPU; with a CUDA device and a FAISS that has GPUs
+            (faiss-gpu), flat ones and those of inverted lists are copied to all of them and searched there, by the same scores up
+            to rounding. Others, such as graphs, are searched on the CPU.
         seed: of the clusterings and of the draw of training vectors.
         threads: how many threads build. None: one where there is an HNSW graph, which depends on the order in which
             threads insert (more threads build one as good, but not the same one twice), otherwise FAISS's own number.
@@ -127,7 +140,27 @@ def build_index(
                     block = np.ascontiguousarray(vectors[start : start + BLOCK], dtype=np.float32)
                     index.add(block)
                     shown.update(len(block))
-    return ApproximateIndex(index, name, factory, settings)
+    on_gpus = device is not None and torch.device(device).type == "cuda" and faiss.get_num_gpus() > 0
+    return ApproximateIndex(index, name, factory, settings, _on_gpus(index, specification) if on_gpus else None)
+
+
+def _on_gpus(index: faiss.Index, specification: str) -> Any:
+    """A copy of an index on all GPUs; None where FAISS has no such index for them.
+
+    Warns:
+        UserWarning: FAISS has such an index, but not of this shape, or it does not fit into the GPUs' memory.
+    """
+    made: Any = faiss.downcast_index(index)
+    lists = isinstance(made, faiss.IndexIVFFlat | faiss.IndexIVFScalarQuantizer | faiss.IndexIVFPQ)
+    # Lists that a graph leads to are not found on a GPU.
+    if not isinstance(faiss.downcast_index(made.quantizer) if lists else made, faiss.IndexFlat):
+        return None
+    try:
+        with faiss_errors(f"index {specification!r} is searched on the CPU, since it cannot be put on GPUs"):
+            return faiss.index_cpu_to_all_gpus(made)
+    except InputError as error:
+        warnings.warn(str(error), stacklevel=3)
+        return None
 
 
 def check_index(specification: str, dimension: int, count: int | None = None) -> None:

@@ -1,7 +1,7 @@
 """The training loop: batches of triples in, a fine-tuned encoder and the trace of its training out.
 
-Paper section 4: Adam, weight decay 1e-6, a learning rate that decays by 0.99999 a step, mixed precision and 8-bit optimiser states
-on a GPU; section 5.4: early stopping after 16 validations without a better nDCG@10.
+Paper section 4: Adam, weight decay 1e-6, a learning rate that decays by 0.99999 a step, mixed precision and (where asked for) 8-bit
+optimiser states on a GPU; section 5.4: early stopping after 16 validations without a better nDCG@10.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from armlib.data.batches import Batch
+from armlib.encoder.attention import without_cudnn
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.losses import Loss
 from armlib.progress import bar
 from armlib.training.checkpoints import load_checkpoint, save_checkpoint
+from armlib.training.clock import moment
 from armlib.training.gradients import batch_gradients
 from armlib.training.interrupts import Stopped, stop_request
 from armlib.training.optimizer import make_optimizer
@@ -30,7 +32,7 @@ from armlib.training.processes import default_accelerator, sum_gradients
 from armlib.training.settings import MEASURE, Settings
 from armlib.training.trace import Trace
 
-STEPS_PER_FLUSH = 50
+STEPS_PER_LOOK = 50  # at the losses of the steps that are done, whether they are finite
 Validate = Callable[[BiEncoder], dict[str, float]]
 
 
@@ -123,16 +125,16 @@ def train(
         """Whether patience has run out."""
         return len([row for row in validations if row["step"] > best["step"]]) >= settings.patience
 
-    with stop_request(accelerator) as stopping, bar(settings.steps, "training", "steps", initial=step) as shown:
+    with without_cudnn(), stop_request(accelerator) as stopping, bar(settings.steps, "training", "steps", initial=step) as shown:
         stream = batches.starting_at(step, settings.steps, workers=settings.workers, pinned=device.type == "cuda")
         while step < settings.steps and not (validate and stale()):
-            started = time.perf_counter()
+            began, asked = moment(device), time.perf_counter()
             batch = next(stream, None)
             if batch is None:
                 if step == 0:
                     raise InputError("the batches ended before the first step: too few triples for one batch")
                 break
-            waited = time.perf_counter() - started
+            waited = time.perf_counter() - asked
             batch = batch.to(device)
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * settings.decay**step
@@ -145,15 +147,15 @@ def train(
             step += 1
             trace.add(
                 measured,
-                seconds=time.perf_counter() - started,
+                began,
                 waiting_seconds=waited,
                 triples=step * batch.size * accelerator.num_processes,
                 real_tokens=batch.real_tokens,
                 padded_tokens=batch.padded_tokens,
             )
             shown.update()
-            if step % STEPS_PER_FLUSH == 0:
-                trace.flush()
+            if step % STEPS_PER_LOOK == 0:
+                trace.collect()
             if validate and (step % settings.validate_every == 0 or step == settings.steps):
                 trace.flush()
                 row = _validated(encoder, validate, accelerator, step)

@@ -21,9 +21,10 @@ class Settings:
         steps: optimiser steps at most.
         learning_rate: at the first step.
         decay: the learning rate is multiplied by this after every step.
-        weight_decay: of matrices; biases and normalisation weights have none.
+        weight_decay: of matrices; biases and normalisation weights have none. See `armlib.training.optimizer.make_optimizer`.
         clip_norm: largest norm of the gradient; None leaves it as it is.
-        optimizer: ``"adam"``, ``"adam8bit"`` (bitsandbytes, CUDA) or ``"auto"``: 8-bit on CUDA where bitsandbytes is installed.
+        optimizer: ``"adam"`` (torch's fused Adam), ``"adam8bit"`` (bitsandbytes, CUDA; its weight decay is decoupled) or
+            ``"auto"``, which is ``"adam"``.
         validate_every: steps between two validations; the last step is always validated.
         patience: validations without a better nDCG@10 after which training stops.
         selection: ``"best"`` keeps the weights of the best validation, ``"last"`` those of the last step.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from armlib.errors import InputError
 from armlib.losses import EmbeddedBatch, LossValue, similarities
+from armlib.training.clock import Moment, moment, passed, seconds_between, wait_for
 
 TARGETS = ("target_mean", "target_minimum", "target_maximum")  # of the targets that the loss used
 SIMILARITIES = ("similarity_mean", "similarity_minimum", "similarity_maximum")  # of D+ x D-, as in Figure 6 of the paper
@@ -21,18 +23,20 @@ COUNTED = ("seconds", "waiting_seconds", "triples", "real_tokens", "padded_token
 class Trace:
     """Rows of a training run, one a step: what was measured on the batch, and what the step cost.
 
-    Measured values stay on the device until `flush`, so that recording does not make the device wait for the program.
+    Measured values come off the device by copies that nobody waits for, and are looked at once they are there: recording makes
+    neither the program wait for the device nor the device for the program.
 
     Columns: ``step`` (from 1); ``loss``; where the loss has targets, their mean, minimum and maximum; those of the similarities
-    D+ x D- of positive to negative passages; ``seconds`` of wall-clock time and ``waiting_seconds`` of it for data; ``triples``
-    seen in all; ``real_tokens`` and ``padded_tokens`` of this step.
+    D+ x D- of positive to negative passages; ``seconds`` of wall-clock time, on CUDA by the device's clock; ``waiting_seconds``
+    that the program waited for data, while a CUDA device may have computed; ``triples`` seen in all; ``real_tokens`` and
+    ``padded_tokens`` of this step.
     """
 
     def __init__(self) -> None:
         self._names: list[str] = ["loss", *TARGETS, *SIMILARITIES]
         self._measured = np.empty((0, len(self._names)))
         self._counted = np.empty((0, len(COUNTED)))
-        self._waiting: list[tuple[Tensor, tuple[float, ...]]] = []
+        self._waiting: list[tuple[Tensor, Moment, Moment, tuple[float, ...]]] = []  # values, began, ended, counted
 
     @staticmethod
     @torch.no_grad()
@@ -44,25 +48,47 @@ class Trace:
         negatives = batch.negatives.flatten(0, 1)  # (B, N, D) to (B N, D)
         return measured | dict(zip(SIMILARITIES, _summary(similarities(batch.positives, negatives)), strict=True))
 
-    def add(self, measured: Mapping[str, Tensor], **counted: float) -> None:
-        """Record a step: what `measure` gave, and the values of the counted columns."""
+    def add(self, measured: Mapping[str, Tensor], began: Moment, **counted: float) -> None:
+        """Record a step that ends now, on CUDA with what the device was given for it.
+
+        Args:
+            measured: what `measure` gave.
+            began: when the step began.
+            counted: values of the other columns in `COUNTED`.
+        """
         if not len(self._measured) and not self._waiting:
             self._names = list(measured)
             self._measured = np.empty((0, len(self._names)))
         values = torch.stack([measured[name].detach().float() for name in self._names])  # one copy off the device, not seven
-        self._waiting.append((values, tuple(counted[name] for name in COUNTED)))
+        # From CUDA this goes into pinned memory while the program goes on; it is there once the moment after it has passed.
+        copied = values.to("cpu", non_blocking=True)
+        self._waiting.append((copied, began, moment(values.device), tuple(counted[name] for name in COUNTED[1:])))
 
-    def flush(self) -> None:
-        """Fetch what waits on the device.
+    def collect(self) -> None:
+        """Take in the steps that are done, without waiting for the others.
 
         Raises:
             InputError: the loss is not a finite number any more.
         """
-        if not self._waiting:
+        self._take(sum(1 for _ in itertools.takewhile(lambda row: passed(row[2]), self._waiting)))
+
+    def flush(self) -> None:
+        """Wait until all steps are done, and take them in.
+
+        Raises:
+            InputError: the loss is not a finite number any more.
+        """
+        if self._waiting:
+            wait_for(self._waiting[-1][2])
+        self._take(len(self._waiting))
+
+    def _take(self, count: int) -> None:
+        """Take in the first steps of those that are waiting, which are done."""
+        if not count:
             return
-        measured, counted = zip(*self._waiting, strict=True)
-        self._waiting = []
-        self._measured = np.concatenate([self._measured, torch.stack(measured).cpu().double().numpy()])
+        rows, self._waiting = self._waiting[:count], self._waiting[count:]
+        copied, counted = torch.stack([row[0] for row in rows]), [(seconds_between(row[1], row[2]), *row[3]) for row in rows]
+        self._measured = np.concatenate([self._measured, copied.double().numpy()])
         self._counted = np.concatenate([self._counted, np.array(counted)])
         bad = np.flatnonzero(~np.isfinite(self._measured[:, 0]))
         if len(bad):

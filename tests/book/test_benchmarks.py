@@ -13,6 +13,10 @@ from armbook.benchmarks import (
     encoding_speed,
     find,
     gather_speed,
+    gpu_call,
+    gpu_parity,
+    gpu_stages,
+    gpu_training,
     load,
     machines,
     measured_rates,
@@ -22,7 +26,7 @@ from armbook.benchmarks import (
     training_speed,
     where,
 )
-from armbook.projection import flop_per_triple, non_embedding
+from armbook.projection import TOKENS_PER_PASSAGE, comparison, flop_per_triple, non_embedding
 from armlib import storage
 from armlib.errors import InputError
 from books import REPOSITORY
@@ -149,3 +153,81 @@ def test_search_speed_takes_the_memory_that_is_the_process_s_own(processor) -> N
 def test_each_depth_counts_for_its_encoders(processor) -> None:
     [rates] = measured_rates([on_a_gpu(processor, 6, 8000.0), on_a_gpu(processor, 12, 3600.0)])
     assert dict(rates.triples) == {"distilBERT": 8000, "RoBERTa": 3600, "MPNet": 3600} and rates.derived == ("encoding",)
+
+
+def a_call_on_a_gpu(found: list[dict], tiny: bool = False, device: str = "cuda") -> dict:
+    """A file of one call on a GPU, with made-up rates; training of MPNet and the stages behind it were never begun."""
+
+    def way(rate: float, launches: int | None) -> dict:
+        figures = {"triples_per_second": rate, "flop_per_second_on_real_tokens": rate * 1e10, "padded_over_real": 1.25}
+        figures |= {"milliseconds_per_step": 128e3 / rate, "host_milliseconds_per_step": 12.5}
+        return figures | ({} if launches is None else {"launches": launches})
+
+    def done(figures: dict) -> dict:
+        return {"outcome": "done", "seconds": 7.5, "figures": figures}
+
+    parity = {
+        "float32": {"gradient": 2e-6, "stock": 3e-6, "loss": 1e-7},
+        "as_trained": {"gradient": 0.02, "stock": 0.03, "loss": 1e-3},
+    }
+    parity |= {"attention_dropout": {"trained": 0.05, "eager": 0.05, "ratio": 1.0}, "holds": True}
+    made = copy.deepcopy(found[0]["made"])
+    made["machine"]["gpu"] = H100 if device == "cuda" else None
+    stages = {
+        "ceilings": done({"flop_per_second": 8e14}),
+        "parity": done({"distilBERT, chunks": parity, "MPNet, chunks": {"float32": {"gradient": 1e-6, "loss": 1e-7}}}),
+        "training distilBERT": done(
+            {"ways": {"armlib, chunks of 64": way(8000.0, 650), "sentence-transformers, merged": way(9000.0, 1)}}
+        ),
+        "training RoBERTa": done({"ways": {"armlib, chunks of 64": way(3000.0, None), "armlib, chunks of 16": {"rounds": []}}}),
+        "training MPNet": {"outcome": "not begun, with 1 s left", "seconds": 0.0, "figures": {}},
+    }
+    settings = {"tiny": tiny}
+    return {"benchmark": "gpu", "file": "gpu-h100.json", "made": made, "settings": settings, "device": device, "stages": stages}
+
+
+def test_one_call_on_a_gpu_is_shown_as_far_as_it_came(processor) -> None:
+    file = a_call_on_a_gpu(processor)
+    table = gpu_training([*processor, file])
+    assert table[["encoder", "way"]].values.tolist() == [
+        ["distilBERT", "armlib, chunks of 64"],
+        ["distilBERT", "sentence-transformers, merged"],
+        ["RoBERTa", "armlib, chunks of 64"],
+    ]
+    first = table.iloc[0]
+    assert first["of the matrix product"] == pytest.approx(8000 * 1e10 / 8e14) and first["milliseconds a step"] == 16
+    assert first.kernels == 650 and table.kernels.isna().tolist() == [False, False, True] and H100 in first.machine
+    stages = gpu_stages([file]).set_index("stage")
+    assert stages.outcome["training MPNet"] == "not begun, with 1 s left" and stages.seconds["parity"] == 7.5
+    parity = gpu_parity([file])
+    assert parity[["encoder", "as trained", "transformers' as trained", "holds"]].values.tolist() == [
+        ["distilBERT, chunks", 0.02, 0.03, "yes"]
+    ]
+    assert list(gpu_call([file])) == ["parity", "training", "stages"] and gpu_call(processor) == {}
+    assert "<td>yes</td>" in benchmark_as_html(parity) and "<td>–</td>" in benchmark_as_html(table)
+    del file["stages"]["ceilings"]
+    assert gpu_training([file])["of the matrix product"].isna().all()
+
+
+def test_one_call_on_a_gpu_gives_rates_of_its_encoders(processor) -> None:
+    file = a_call_on_a_gpu(processor)
+    [rates] = measured_rates([*processor, file])
+    assert rates.machine == H100 and rates.source == "measured"
+    # sentence-transformers' rate is not armlib's; MPNet follows from the fastest arithmetic of the others.
+    assert rates.triples["distilBERT"] == 8000 and rates.triples["RoBERTa"] == 3000
+    assert rates.triples["MPNet"] == pytest.approx(8000 * 1e10 / flop_per_triple("MPNet"))
+    assert rates.derived == ("training of MPNet", "encoding")
+    models = {model: {"passages_per_second": 40_000.0, "flop_per_second_on_real_tokens": 2e14} for model in ("distilBERT", "MPNet")}
+    file["stages"]["encoding"] = {"outcome": "interrupted after 60 s", "seconds": 60.0, "figures": {"models": models}}
+    [rates] = measured_rates([file, on_a_gpu(processor, 6, 8500.0)])
+    assert rates.triples["distilBERT"] == 8500, "the best of what was measured"
+    assert rates.passages["distilBERT"] == rates.passages["MPNet"] == 40_000
+    assert rates.passages["RoBERTa"] == pytest.approx(2e14 / (2 * non_embedding("RoBERTa") * TOKENS_PER_PASSAGE))
+    assert rates.derived == ("training of MPNet", "encoding with RoBERTa")
+    assert comparison([rates])["rates"].tolist()[0] == "measured (projection)"
+
+
+@pytest.mark.parametrize("options", [{"tiny": True}, {"device": "cpu"}])
+def test_a_tiny_call_or_one_on_a_cpu_measures_nothing(processor, options) -> None:
+    file = a_call_on_a_gpu(processor, **options)
+    assert measured_rates([file]) == [] and gpu_call([file]) == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -54,9 +55,25 @@ def test_no_query_finds_itself(arguments: str, tiny_encoder: BiEncoder, tmp_path
     assert not [query for query, found in validator.candidates.items() if query in own and query in found]
 
 
+def test_vectors_can_be_kept_in_half_the_space(beir_folder: Path, tiny_encoder: BiEncoder, tmp_path: Path) -> None:
+    collection, found = load_collection(f"{beir_folder}/test"), {}
+    for kind in ("float32", "float16"):
+        evaluator = Evaluator(tiny_encoder, [collection], vectors=kind, **LENGTHS)
+        rows, about = evaluator(tiny_encoder, tmp_path / kind, work=tmp_path / "work" / kind)
+        [vectors] = (tmp_path / "work" / kind).rglob("vectors.npy")
+        assert np.load(vectors, mmap_mode="r").dtype == kind
+        assert about[collection.name].get("vectors", "float32") == kind
+        run = read_run(tmp_path / kind / "runs" / f"{file_name(collection.name, FULL_RANKING)}.run.gz")
+        found[kind] = {(query, document): score for query, each in run.items() for document, score in each.items()}
+    assert found["float32"].keys() == found["float16"].keys()
+    apart = [abs(score - found["float16"][pair]) for pair, score in found["float32"].items()]
+    assert 0 < max(apart) < 1e-3
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        ({"vectors": "int8"}, "unknown type of vectors 'int8'"),
         ({"measures": ["mmr@10"]}, "did you mean 'RR@10'"),
         ({"measures": ["nDCG@10", "ERR@10"]}, "unknown measure 'ERR@10'"),
         ({"index": "HNSW0"}, "HNSW0"),

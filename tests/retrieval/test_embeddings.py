@@ -7,6 +7,7 @@ import re
 import resource
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Event, current_thread, main_thread
 
 import numpy as np
 import pytest
@@ -160,6 +161,30 @@ def test_blocks_that_are_done_stay_when_the_disk_is_full(tmp_path, stores, whole
     assert set(np.concatenate(stores[1].gathered).tolist()) == set(range(400, 1000))
 
 
+def test_a_block_is_written_while_the_next_one_is_encoded(tmp_path, stores, whole, monkeypatch):
+    """The first block is written for as long as nobody has begun the second one."""
+    write, second, writers = embeddings._write, Event(), set()
+
+    class Signalling(WordEncoder):
+        calls = 0
+
+        def forward(self, input_ids, attention_mask):
+            self.calls += 1
+            if self.calls == 2:
+                second.set()
+            return super().forward(input_ids, attention_mask)
+
+    def slow(folder, about, number, *rest):
+        writers.add(current_thread())
+        assert number or second.wait(60), "the second block was not begun while the first one was written"
+        write(folder, about, number, *rest)
+
+    monkeypatch.setattr(embeddings, "_write", slow)
+    vectors = encode_collection(Signalling(), stores[1], tmp_path / "v", 60, block=500, batch_tokens=10**6)
+    assert len(writers) == 1 and main_thread() not in writers
+    np.testing.assert_allclose(vectors, whole, atol=1e-6)
+
+
 def test_an_embedding_that_is_not_finite_is_refused(tmp_path, stores):
     encoder = WordEncoder()
     encoder.words.weight.data[stores[1].tokens[7][3]] = float("nan")
@@ -177,6 +202,9 @@ def test_cached_embeddings_are_named_by_encoder_texts_and_length(texts, tiny_enc
     tiny_encoder.backbone.embeddings.word_embeddings.weight.data[:, 0] += 1
     assert not np.array_equal(cached_embeddings(tiny_encoder, store, 48), first)
     assert len(list((tmp_path / "embeddings").iterdir())) == 3
+    exact, half = (cached_embeddings(tiny_encoder, store, 48, dtype=dtype) for dtype in ("float32", "float16"))
+    assert half.dtype == np.float16 and len(list((tmp_path / "embeddings").iterdir())) == 4
+    np.testing.assert_array_equal(half, exact.astype(np.float16))
 
 
 @pytest.mark.parametrize("there", ["'<f4'", "'fortran_order': False", "(1000, 64)"])

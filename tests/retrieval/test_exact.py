@@ -7,6 +7,7 @@ import tracemalloc
 import faiss
 import numpy as np
 import pytest
+import torch
 
 from armlib.retrieval.exact import ExactSearch
 from armlib.retrieval.indexes import build_index
@@ -56,6 +57,32 @@ def test_equal_scores_come_in_order_and_absent_results_are_marked(device):
     scores, rows = ExactSearch(vectors, device=device, block=2).search(np.eye(4, dtype=np.float32)[[1]], 7)
     assert rows.tolist() == [[1, 2, 4, 0, 3, -1, -1]]
     assert scores.tolist() == [[1, 1, 1, 0, 0, -np.inf, -np.inf]]
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize(("count", "block", "k"), [(1, 1, 3), (23, 5, 23), (60, 7, 4), (60, 60, 12), (61, 20, 100)])
+def test_blocks_are_merged_in_the_order_of_scores_and_then_of_rows(device, count, block, k):
+    """Scores of few values, so that most of them are shared, also beyond the end of a block."""
+    generator = np.random.default_rng(count + block)
+    vectors, queries = (np.eye(8, dtype=np.float32)[generator.integers(0, 4, size)] for size in (count, 9))
+    scores, rows = ExactSearch(vectors, device=device, block=block).search(queries, k)
+    every = queries @ vectors.T
+    for query, found_scores, found_rows in zip(every, scores, rows, strict=True):
+        expected = np.sort(query)[::-1][:k]
+        there = len(expected)
+        np.testing.assert_array_equal(found_scores[:there], expected)
+        np.testing.assert_array_equal(query[found_rows[:there]], expected)
+        assert len(set(found_rows[:there].tolist())) == there and set(found_rows[there:].tolist()) <= {-1}
+        for score in set(expected.tolist()):
+            alike = found_rows[:there][expected == score]
+            assert (np.diff(alike) > 0).all(), "equal scores stand in the order of rows"
+
+
+def test_results_leave_the_device_once(scifact, monkeypatch):
+    copied, cpu = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: copied.append(tuple(tensor.shape)) or cpu(tensor))
+    ExactSearch(scifact[0], device="cpu", block=700).search(scifact[1], 10)
+    assert copied == [(200, 10), (200, 10)], "scores and rows of all queries and blocks"
 
 
 def test_exact_search_needs_memory_for_a_block_only(tmp_path, scifact):

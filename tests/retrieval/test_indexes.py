@@ -261,3 +261,81 @@ def test_a_factory_string_is_an_index_or_refused(folder: Path, written: list[byt
             index.add(vectors)
             scores, rows = index.search(vectors[:3], 5)
             assert rows.max() < 40 and np.isfinite(scores[rows >= 0]).all()
+
+
+class Gpus:
+    """Stands in for FAISS on a machine with GPUs: a copy "on GPUs" is one on the CPU whose searches are counted."""
+
+    def __init__(self, monkeypatch, count: int = 1, refused: str = "") -> None:
+        self.copied, self.searched, self.set = [], [], []
+        self.refused = refused
+        monkeypatch.setattr(faiss, "get_num_gpus", lambda: count)
+        monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", self.copy)
+        gpus = self
+
+        class Parameters:
+            def set_index_parameter(self, index, name, value) -> None:
+                gpus.set.append((name, value))
+                faiss.ParameterSpace().set_index_parameter(index.index, name, value)
+
+        monkeypatch.setattr(faiss, "GpuParameterSpace", Parameters, raising=False)
+
+    def copy(self, index):
+        if self.refused:
+            raise RuntimeError(f"Error in void faiss::gpu::somewhere() at place.cu:12: Error: 'ok' failed: {self.refused}")
+        self.copied.append(type(index).__name__)
+        return Copy(faiss.clone_index(index), self)
+
+
+class Copy:
+    def __init__(self, index, gpus: Gpus) -> None:
+        self.index, self.gpus = index, gpus
+
+    def search(self, queries, k: int):
+        assert k <= 2048, "FAISS refuses more on a GPU"
+        self.gpus.searched.append(k)
+        return self.index.search(queries, k)
+
+
+@pytest.mark.parametrize(
+    ("specification", "kind"),
+    [
+        ("Flat", "IndexFlat"),
+        ("IVF16,Flat:nprobe=2", "IndexIVFFlat"),
+        ("IVF16,SQ8", "IndexIVFScalarQuantizer"),
+        ("IVF16,PQ16", "IndexIVFPQ"),
+    ],
+)
+def test_flat_and_inverted_lists_are_searched_on_gpus(scifact, monkeypatch, specification, kind):
+    passages, queries = scifact[0][:2000], scifact[1][:20]
+    gpus = Gpus(monkeypatch)
+    there, here = (build_index(passages, specification, device=device) for device in ("cuda", "cpu"))
+    assert gpus.copied == [kind] and here.gpu_index is None and there.specification == here.specification
+    for found, expected in zip(there.search(queries, 10), here.search(queries, 10), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert gpus.searched == [10]
+    there.search(queries, 2049)
+    assert gpus.searched == [10], "FAISS finds no more than 2048 on a GPU"
+    if "nprobe" in there.parameters:
+        for index in (there, here):
+            index.configure(nprobe=5)
+        np.testing.assert_array_equal(there.search(queries, 10)[1], here.search(queries, 10)[1])
+        assert gpus.set == [("nprobe", 5)] and gpus.searched == [10, 10]
+
+
+@pytest.mark.parametrize("specification", ["HNSW16", "IVF16_HNSW8,Flat", "PCA64,Flat", "PQ16"])
+def test_indexes_that_gpus_do_not_have_stay(scifact, monkeypatch, specification):
+    gpus = Gpus(monkeypatch)
+    index = build_index(scifact[0][:600], specification, device="cuda")
+    assert index.gpu_index is None and gpus.copied == [] and index.search(scifact[1][:3], 5)[0].shape == (3, 5)
+
+
+def test_without_gpus_or_where_they_refuse_the_cpu_searches(scifact, monkeypatch):
+    passages, queries = scifact[0][:600], scifact[1][:3]
+    assert build_index(passages, "IVF8,Flat", device="cuda").gpu_index is None, "FAISS for a CPU counts no GPUs"
+    gpus = Gpus(monkeypatch, refused="Number of bytes per encoded vector / number of sub-quantizers (5) is not supported")
+    with pytest.warns(
+        UserWarning, match=r"'IVF8,PQ16' is searched on the CPU, since it cannot be put on GPUs: Number of bytes .*\(5\) is not"
+    ):
+        index = build_index(passages, "IVF8,PQ16", device="cuda")
+    assert index.gpu_index is None and gpus.searched == [] and index.search(queries, 5)[1].shape == (3, 5)
