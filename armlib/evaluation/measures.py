@@ -153,10 +153,11 @@ def trec_order(scores: Mapping[str, float]) -> dict[str, float]:
     trec_eval compares scores in single precision and puts equal ones in descending order of their ids, as bytes of UTF-8
     (``comp_sim_docno``). Other providers of measures have other orders of equal scores, and so none may be left.
     """
-    names = sorted(scores, reverse=True)
     with np.errstate(over="ignore"):  # too large for single precision is infinite, as in trec_eval
-        order = np.argsort(-np.array([scores[name] for name in names], np.float64).astype(np.float32), kind="stable")
-    return {names[row]: float(len(names) - rank) for rank, row in enumerate(order.tolist())}
+        single = np.array(list(scores.values()), np.float64).astype(np.float32)
+    # Pairs are compared by score, then by id; code points are in the order of their bytes in UTF-8.
+    order = sorted(zip(single.tolist(), scores, strict=True), reverse=True)
+    return {name: rank for (_, name), rank in zip(order, map(float, range(len(order), 0, -1)), strict=True)}
 
 
 def checked_qrels(qrels: Mapping[str, Mapping[str, int]]) -> Qrels:
@@ -182,7 +183,7 @@ def checked_qrels(qrels: Mapping[str, Mapping[str, int]]) -> Qrels:
 
 def _scores(query: str, results: Mapping[str, float], name: str) -> dict[str, float]:
     check_ids(results, "document id", name)
-    if all(type(score) is float for score in results.values()) and np.isfinite(list(results.values())).all():
+    if set(map(type, results.values())) == {float} and all(map(math.isfinite, results.values())):
         return dict(results)
     scores: dict[str, float] = {}
     for document, score in results.items():

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -174,7 +175,9 @@ def full_ranking(
     with _timed(seconds, "search"):
         # One more, for what is left out of its own ranking.
         scores, rows = searcher.search(query_vectors, min(k + bool(own), len(passages)))
-    run = {query: ranked(found, k) for query, found in without_own(to_run(scores, rows, query_ids, passages.ids), own).items()}
+    run = to_run(scores, rows, query_ids, passages.ids)
+    if own:
+        run = {query: dict(islice(found.items(), k)) for query, found in without_own(run, own).items()}
     about: dict[str, Any] = {
         "index": searcher.specification,
         "exact": searcher.exact,
@@ -211,8 +214,9 @@ def to_run(
     names = {row: text(document_ids[row]) for row in np.unique(rows).tolist() if row >= 0}
     run: Run = {}
     for query, query_scores, query_rows in zip(query_ids, scores, rows, strict=True):
-        found = zip(query_rows.tolist(), query_scores.tolist(), strict=True)
-        run[query] = ranked({names[row]: score for row, score in found if row >= 0})
+        there = query_rows >= 0
+        documents = map(names.__getitem__, query_rows[there].tolist())
+        run[query] = ranked(dict(zip(documents, query_scores[there].tolist(), strict=True)))
     return run
 
 
@@ -241,8 +245,8 @@ def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
 
 
 def _all_known(kind: str, wanted: Iterable[str], known: Mapping[str, int]) -> None:
-    wanted = sorted(wanted)
-    missing = [name for name in wanted if name not in known]
+    wanted = list(wanted)
+    missing = sorted(name for name in wanted if name not in known)
     if missing:
         example = f"; those with one look like {next(iter(known))!r}" if known else ""
         raise InputError(f"{len(missing)} of {len(wanted)} {kind} have no vector, the first is {missing[0]!r}{example}")
