@@ -9,17 +9,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from ir_measures import Measure
 
 from armlib.data.characters import check_id, check_ids
 from armlib.data.qrels_file import check_grade
 from armlib.data.types import Qrels, Run
 from armlib.errors import InputError, unknown
-from armlib.evaluation.measure_names import PROVIDERS, cut_off, parse_measures
+from armlib.evaluation.measure_names import cut_off, parse_measures, providers
 from armlib.retrieval.run_files import read_run
+
+if TYPE_CHECKING:
+    from ir_measures import Measure
 
 
 def default_measures(relevant_from: int = 1) -> list[str]:
@@ -112,7 +115,7 @@ def evaluate(
     whole = {cut_off(measure)[0] for measure in parsed}
     # Those with gains alone: ir_measures takes nDCG with gains and without for one measure.
     for group in [[each for each in whole if "gains" not in each.params], *([each] for each in whole if "gains" in each.params)]:
-        for metric in PROVIDERS.iter_calc(group, pools, ordered) if group else ():
+        for metric in providers().iter_calc(group, pools, ordered) if group else ():
             values[metric.measure][rows[metric.query_id]] = metric.value
     table = pd.DataFrame(index=pd.Index(sorted(qrels), name="query"))
     for measure in sorted(set(parsed), key=str):

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-import faiss
 import numpy as np
 import torch
 from jaxtyping import Float, Integer
 
 from armlib.errors import InputError
+from armlib.packages import faiss
 from armlib.progress import bar
 from armlib.retrieval.exact import ExactSearch, matrix_products
 from armlib.retrieval.factories import CODES, EXAMPLES, empty_index, faiss_errors, parts, set_parameters, train_index, trouble
@@ -49,7 +49,7 @@ class ApproximateIndex:
         parameters: every search and construction parameter that the index has, with its value.
     """
 
-    faiss_index: faiss.Index
+    faiss_index: Any
     name: str
     factory: str
     parameters: dict[str, int]
@@ -118,9 +118,9 @@ def build_index(
         return ExactSearch(vectors, device=device)
     with faiss_errors(trouble(specification, dimension, count)):
         index, settings = empty_index(factory, dimension, parameters)
-        graph = any(isinstance(part, faiss.IndexHNSW) for part in parts(index))
+        graph = any(isinstance(part, faiss().IndexHNSW) for part in parts(index))
         with _threads(1 if threads is None and graph else threads):
-            lists = max((part.nlist for part in parts(index) if isinstance(part, faiss.IndexIVF)), default=0)
+            lists = max((part.nlist for part in parts(index) if isinstance(part, faiss().IndexIVF)), default=0)
             train_index(index, _sample(vectors, training or max(BLOCK, 256 * lists), seed), seed)
             with bar(count, "indexing", "vectors") as shown:
                 for start in range(0, count, BLOCK):
@@ -139,8 +139,9 @@ def check_index(specification: str, dimension: int, count: int | None = None) ->
         count: how many there will be, where that is known.
 
     Raises:
-        InputError: the specification cannot be understood or does not fit such vectors.
+        InputError: the specification cannot be understood or does not fit such vectors, or FAISS is not installed.
     """
+    faiss()  # whether it is there
     name, factory, parameters = _resolved(specification, dimension, count)
     if name == "paper":
         empty_index(factory, dimension, parameters)
@@ -198,10 +199,10 @@ def _sample(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    before = faiss.omp_get_max_threads()
+    before = faiss().omp_get_max_threads()
     try:
         if count is not None:
-            faiss.omp_set_num_threads(count)
+            faiss().omp_set_num_threads(count)
         yield
     finally:
-        faiss.omp_set_num_threads(before)
+        faiss().omp_set_num_threads(before)

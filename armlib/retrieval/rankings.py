@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from faiss.contrib.evaluation import knn_intersection_measure
 from jaxtyping import Float, Integer
 from torch import nn
 
@@ -190,6 +189,8 @@ def full_ranking(
     if searcher.exact:
         about |= {"recall": {str(depth): 1.0 for depth in depths}, "recall_queries": 0}
     else:
+        from faiss.contrib.evaluation import knn_intersection_measure  # here: exact search on a GPU needs no FAISS
+
         with _timed(seconds, "exact search for recall"):
             some = np.unique(np.linspace(0, len(rows) - 1, RECALL_QUERIES).astype(np.int64))
             _, exact_rows = ExactSearch(passage_vectors, device=search_device).search(query_vectors[some], k)
