@@ -13,7 +13,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 # From the ground up: a module may import what stands in its own step and in those before.
 STEPS = (
-    ("errors", "storage", "progress", "parsing"),
+    ("errors", "storage", "progress", "parsing", "packages"),
     ("losses",),
     ("data",),
     ("encoder",),

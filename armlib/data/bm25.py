@@ -11,13 +11,13 @@ import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-import bm25s
 import numpy as np
-from bm25s.tokenization import Tokenizer
 
 from armlib.data.types import Run
 from armlib.errors import InputError
+from armlib.packages import bm25s
 from armlib.progress import progress
 from armlib.storage import kept
 
@@ -28,7 +28,7 @@ BM25_RECIPE = "bm25 k1=0.9 b=0.4 english no stemmer 1"
 class BM25:
     """An index over texts. Build it with `build` or `cached`, ask it with `search`."""
 
-    def __init__(self, model: bm25s.BM25, ids: list[str]) -> None:
+    def __init__(self, model: Any, ids: list[str]) -> None:
         self._model = model
         self._tokenizer = word_tokenizer()
         self._tokenizer.word_to_id = model.vocab_dict
@@ -57,7 +57,7 @@ class BM25:
             words.append(row)
         if not words.flat:
             raise InputError(f"BM25 cannot index {len(ids)} documents without a single word")
-        model = bm25s.BM25(k1=k1, b=b, method="lucene", csc_backend="scipy")
+        model = bm25s().BM25(k1=k1, b=b, method="lucene", csc_backend="scipy")
         vocabulary = tokenizer.word_to_id
         model.vocab_dict = vocabulary
         model.unique_token_ids_set = set(vocabulary.values())
@@ -72,7 +72,7 @@ class BM25:
     @classmethod
     def load(cls, folder: Path) -> BM25:
         """Read what `save` wrote; the large arrays stay on disk."""
-        model = bm25s.BM25.load(folder, mmap=True, show_progress=False)
+        model = bm25s().BM25.load(folder, mmap=True, show_progress=False)
         return cls(model, json.loads((folder / "ids.json").read_text(encoding="utf8")))
 
     @classmethod
@@ -119,9 +119,9 @@ class _Rows:
             start = end
 
 
-def word_tokenizer() -> Tokenizer:
+def word_tokenizer() -> Any:
     """How BM25 splits texts into words: lower case, two letters or more, without English stop words, not stemmed."""
-    return Tokenizer(lower=True, splitter=r"(?u)\b\w\w+\b", stopwords="english", stemmer=None)
+    return bm25s().tokenization.Tokenizer(lower=True, splitter=r"(?u)\b\w\w+\b", stopwords="english", stemmer=None)
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:

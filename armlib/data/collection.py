@@ -17,6 +17,9 @@ from armlib.data.types import Document, Qrels, Run, Triple
 from armlib.errors import InputError
 from armlib.storage import kept, short_digest
 
+HELD_RESULTS = 1 << 18
+"""A run of BM25 with at most so many results in all stays in memory once it was read (about 50 MB)."""
+
 
 class Collection(ABC):
     """A corpus, queries, graded judgments, training triples and a first stage under one name.
@@ -99,10 +102,12 @@ class Collection(ABC):
         return self.bm25_run(self.first_stage_depth)
 
     def bm25_run(self, depth: int) -> Run:
-        """BM25's best ``depth`` documents of every judged query, kept in the cache folder."""
+        """BM25's best ``depth`` documents of every judged query, kept in the cache folder and, where they are few, in memory."""
         asked = self.judged_queries()
         parts = [part for pair in asked.items() for part in pair]
         key = short_digest(self.corpus.fingerprint(), BM25_RECIPE, str(depth), *parts)
+        if key in self._held_runs:
+            return {query: dict(found) for query, found in self._held_runs[key].items()}
 
         def make(draft: Path) -> None:
             found = self.corpus.bm25().search(asked, depth)
@@ -110,7 +115,15 @@ class Collection(ABC):
             write_columns(draft / "run.tsv", rows)
 
         folder = kept(f"first-stage/{slug(self.name)}-{key}", "first stage", make)
-        return read_scores(folder / "run.tsv", asked)
+        run = read_scores(folder / "run.tsv", asked)
+        if sum(map(len, run.values())) <= HELD_RESULTS:
+            self._held_runs[key] = {query: dict(found) for query, found in run.items()}  # whoever asked may change what was given
+        return run
+
+    @cached_property
+    def _held_runs(self) -> dict[str, Run]:
+        """Runs of BM25 that were read once, by the key of all that they depend on."""
+        return {}
 
     def _mined_triples(self) -> Iterator[Triple]:
         """Triples from judgments and BM25 (see `armlib.data.negatives.mine_negatives`), kept in the cache folder.

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from armlib.packages import faiss
+
 
 def spherical_means(vectors: Float[np.ndarray, "N D"], k: int, *, iterations: int, points: int, seed: int) -> Any:
     """A trained `faiss.Kmeans`, whose ``assign`` gives the clusters of vectors. The number of threads does not change the result.
@@ -18,9 +20,7 @@ def spherical_means(vectors: Float[np.ndarray, "N D"], k: int, *, iterations: in
         points: the centroids come from at most so many vectors a cluster, drawn by the seed.
         seed: of the first centroids, too.
     """
-    import faiss  # here: whoever clusters nothing need not have it
-
-    means = faiss.Kmeans(
+    means = faiss().Kmeans(
         vectors.shape[1],
         k,
         niter=iterations,

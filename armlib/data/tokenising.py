@@ -33,13 +33,18 @@ PARTS = ("tokens.bin", "lengths.bin", "ids.bin")
 RECORD = "progress.json"
 TEXTS_PER_STEP = 20_000  # texts between two points from which a stopped build goes on
 Texts = Callable[[], Iterable[tuple[str, str]]]
+_FINGERPRINTS: dict[str, str] = {}  # of tokenizers, by a digest of how they write themselves: putting that in order takes longer
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     """16 hexadecimal digits of everything that decides the tokens of a text: vocabulary, normalisation, special tokens."""
-    state = json.loads(_backend(tokenizer).to_str())
-    state.pop("truncation", None), state.pop("padding", None)  # set by whoever used the tokenizer last
-    return storage.short_digest(json.dumps(state, sort_keys=True), str(tokenizer.pad_token_id))
+    written, padding = _backend(tokenizer).to_str(), str(tokenizer.pad_token_id)
+    seen = storage.digest(written, padding)
+    if seen not in _FINGERPRINTS:
+        state = json.loads(written)
+        state.pop("truncation", None), state.pop("padding", None)  # set by whoever used the tokenizer last
+        _FINGERPRINTS[seen] = storage.short_digest(json.dumps(state, sort_keys=True), padding)
+    return _FINGERPRINTS[seen]
 
 
 def token_store(

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
@@ -153,6 +152,8 @@ def word_vectors(tokens: list[np.ndarray], vocabulary: int, dim: int, *, window:
     positive = sparse.csr_array(
         (information[kept].astype(np.float32), (rows[kept], columns[kept])), shape=together.shape, dtype=np.float32
     )
+    from sklearn.utils.extmath import randomized_svd  # here: it takes half a second to import, and vectors are kept
+
     with threadpool_limits(1):  # several threads would add in another order, and give other last digits
         left, values, _ = randomized_svd(positive, n_components=dim, n_iter=2, random_state=seed)
     vectors = (left * np.sqrt(values)).astype(np.float32)

@@ -7,24 +7,19 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
-
-import ir_measures
-from ir_measures import Measure
-from ir_measures.measures import MeanAgg
-from ir_measures.providers import FallbackProvider
+from typing import TYPE_CHECKING, Any
 
 from armlib.data.types import HIGHEST_GRADE
 from armlib.errors import InputError
+from armlib.packages import ir_measures
+
+if TYPE_CHECKING:
+    from ir_measures import Measure
 
 COMMON = tuple(
     "nDCG@10 nDCG@100 R@100 R@1000 R(rel=2)@1000 Success@100 Success(rel=2)@100 RR@10 RR(rel=2)@10 "
     "AP AP(rel=2) AP@1000 P@10 P(rel=2)@10 Judged@10".split()
 )
-
-PROVIDERS = FallbackProvider([ir_measures.pytrec_eval, ir_measures.judged, ir_measures.compat])
-"""Those of ir_measures that compute every run. gdeval renames queries and rounds; Accuracy fails where all results are relevant,
-msmarco where no query has a relevant document: its RR with a cutoff is made of trec_eval's (see `cut_off`)."""
 
 # trec_eval's names that are not those of ir_measures in another case; and the paper's, Hits@100.
 _OTHER_NAMES = {
@@ -43,10 +38,26 @@ _OTHER_NAMES = {
     "num_rel_ret": "NumRelRet",
     "hits": "Success",
 }
-_NAMES = {name.lower(): name for name in ir_measures.measures.registry} | _OTHER_NAMES
 _LONGEST = 200  # characters of a name; a thousand brackets would take Python's parser down
 _WRITTEN = re.compile(r"\s*([^\W\d]\w*?)\s*(?:\((.*)\)\s*)?(?:[@._]\s*([0-9]+(?:\.[0-9]+)?))?\s*", re.DOTALL)
 _SETTING = re.compile(r"""\s*(\w+)\s*=\s*(\{[^{}]*\}|'[^'\\]*'|"[^"\\]*"|[\w.+-]+)\s*(?:,|$)""")
+
+
+@cache
+def providers() -> Any:
+    """Those of ir_measures that compute every run.
+
+    gdeval renames queries and rounds; Accuracy fails where all results are relevant, msmarco where no query has a relevant
+    document: its RR with a cutoff is made of trec_eval's (see `cut_off`).
+    """
+    chosen = [ir_measures().pytrec_eval, ir_measures().judged, ir_measures().compat]
+    return ir_measures().providers.FallbackProvider(chosen)
+
+
+@cache
+def _names() -> dict[str, str]:
+    """ir_measures' names of measures, by all that are known, in lower case."""
+    return {name.lower(): name for name in ir_measures().measures.registry} | _OTHER_NAMES
 
 
 def _whole(value: object, least: int, most: int) -> bool:
@@ -91,10 +102,10 @@ def _parse(text: str) -> Measure:
 def _read(text: str) -> tuple[Measure, dict[str, Any]]:
     """The measure that a text names, and its settings; a ValueError says why it cannot be read."""
     found = _WRITTEN.fullmatch(text) if len(text) <= _LONGEST else None
-    if not found or found[1].lower() not in _NAMES:
+    if not found or found[1].lower() not in _names():
         raise ValueError
     name, written, number = found.groups(default="")
-    measure: Measure = ir_measures.measures.registry[_NAMES[name.lower()]]
+    measure: Measure = ir_measures().measures.registry[_names()[name.lower()]]
     if name.lower().endswith("_cut") and not number:
         raise ValueError(f": it needs a cutoff, as in {name}_10")
     settings: dict[str, Any] = {}
@@ -116,7 +127,7 @@ def _checked(measure: Measure, settings: dict[str, Any]) -> Measure:
     """The measure with its settings; a ValueError says why it cannot be computed."""
     made: Measure = measure(**settings)
     try:
-        supported = PROVIDERS.supports(cut_off(made)[0])
+        supported = providers().supports(cut_off(made)[0])
     except (AssertionError, TypeError) as error:  # a setting of another name or type, or one that is missing
         known = [name for name in made.SUPPORTED_PARAMS if name != made.AT_PARAM]
         at = f"@{made.AT_PARAM}" if made.AT_PARAM in made.SUPPORTED_PARAMS else ""
@@ -126,7 +137,7 @@ def _checked(measure: Measure, settings: dict[str, Any]) -> Measure:
             raise ValueError(f": {name} is {value!r}, expected {_EXPECTED[name][0]}")
     if not supported:
         raise ValueError(": nothing that is installed computes it")
-    if not isinstance(made.aggregator(), MeanAgg):
+    if not isinstance(made.aggregator(), ir_measures().measures.MeanAgg):
         raise ValueError(f": {made.NAME} counts, it has no mean over queries")
     return made
 
@@ -135,8 +146,8 @@ def _near(text: str) -> Iterator[str]:
     """Measures that may have been meant: of names that are alike, with the same cutoff, or the commonest."""
     found = re.match(r"\W*(\w+?)(?:[@._]([0-9]+))?\W*$|\W*(\w+)", text[:_LONGEST])
     name, number, start = found.groups(default="") if found else ("", "", "")
-    for spelling in get_close_matches((name or start).lower(), _NAMES, n=3):
-        measure: Measure = ir_measures.measures.registry[_NAMES[spelling]]
+    for spelling in get_close_matches((name or start).lower(), _names(), n=3):
+        measure: Measure = ir_measures().measures.registry[_names()[spelling]]
         try:
             yield str(_checked(measure, {"cutoff": int(number)} if number else {}))
         except ValueError:

@@ -9,17 +9,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from ir_measures import Measure
 
 from armlib.data.characters import check_id, check_ids
 from armlib.data.qrels_file import check_grade
 from armlib.data.types import Qrels, Run
 from armlib.errors import InputError, unknown
-from armlib.evaluation.measure_names import PROVIDERS, cut_off, parse_measures
+from armlib.evaluation.measure_names import cut_off, parse_measures, providers
 from armlib.retrieval.run_files import read_run
+
+if TYPE_CHECKING:
+    from ir_measures import Measure
 
 
 def default_measures(relevant_from: int = 1) -> list[str]:
@@ -112,7 +115,7 @@ def evaluate(
     whole = {cut_off(measure)[0] for measure in parsed}
     # Those with gains alone: ir_measures takes nDCG with gains and without for one measure.
     for group in [[each for each in whole if "gains" not in each.params], *([each] for each in whole if "gains" in each.params)]:
-        for metric in PROVIDERS.iter_calc(group, pools, ordered) if group else ():
+        for metric in providers().iter_calc(group, pools, ordered) if group else ():
             values[metric.measure][rows[metric.query_id]] = metric.value
     table = pd.DataFrame(index=pd.Index(sorted(qrels), name="query"))
     for measure in sorted(set(parsed), key=str):
@@ -153,10 +156,11 @@ def trec_order(scores: Mapping[str, float]) -> dict[str, float]:
     trec_eval compares scores in single precision and puts equal ones in descending order of their ids, as bytes of UTF-8
     (``comp_sim_docno``). Other providers of measures have other orders of equal scores, and so none may be left.
     """
-    names = sorted(scores, reverse=True)
     with np.errstate(over="ignore"):  # too large for single precision is infinite, as in trec_eval
-        order = np.argsort(-np.array([scores[name] for name in names], np.float64).astype(np.float32), kind="stable")
-    return {names[row]: float(len(names) - rank) for rank, row in enumerate(order.tolist())}
+        single = np.array(list(scores.values()), np.float64).astype(np.float32)
+    # Pairs are compared by score, then by id; code points are in the order of their bytes in UTF-8.
+    order = sorted(zip(single.tolist(), scores, strict=True), reverse=True)
+    return {name: rank for (_, name), rank in zip(order, map(float, range(len(order), 0, -1)), strict=True)}
 
 
 def checked_qrels(qrels: Mapping[str, Mapping[str, int]]) -> Qrels:
@@ -182,7 +186,7 @@ def checked_qrels(qrels: Mapping[str, Mapping[str, int]]) -> Qrels:
 
 def _scores(query: str, results: Mapping[str, float], name: str) -> dict[str, float]:
     check_ids(results, "document id", name)
-    if all(type(score) is float for score in results.values()) and np.isfinite(list(results.values())).all():
+    if set(map(type, results.values())) == {float} and all(map(math.isfinite, results.values())):
         return dict(results)
     scores: dict[str, float] = {}
     for document, score in results.items():

@@ -6,6 +6,7 @@ from armlib.data.collection import Collection
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.errors import InputError
+from armlib.evaluation.measure_names import parse_measures
 from armlib.evaluation.measures import evaluate
 from armlib.retrieval.rankings import rerank_first_stage, without_own
 from armlib.retrieval.run_files import ranked
@@ -47,6 +48,7 @@ class Validator:
         self.qrels = {query: judged[query] for query in chosen}
         grade = f"(rel={collection.relevant_from})" if collection.relevant_from > 1 else ""
         self.hits = f"Success{grade}@{max(1, depth // 10)}"  # ir_measures' name of the paper's Hits@k
+        parse_measures([MEASURE, self.hits])  # what cannot be measured is said before training
         self.candidates = {query: ranked(first_stage[query], depth) for query in chosen}
 
     def __call__(self, encoder: BiEncoder) -> dict[str, float]:

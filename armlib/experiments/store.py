@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -22,7 +20,7 @@ from armlib.experiments.experiment import Experiment
 from armlib.experiments.result import Result
 from armlib.experiments.run import run_experiment
 from armlib.experiments.training_data import TrainingData
-from armlib.experiments.workers import end_with_parent, environment, share_of_cores
+from armlib.experiments.workers import TrainingProcesses
 from armlib.progress import bar
 from armlib.training.processes import default_accelerator
 
@@ -77,11 +75,19 @@ class RunStore:
         accelerator.wait_for_everyone()
         return self._result(experiment, data.key)
 
-    def results(self, experiments: Sequence[Experiment], jobs: int = 1) -> list[Result]:
+    def results(self, experiments: Sequence[Experiment], jobs: int = 1, processes: TrainingProcesses | None = None) -> list[Result]:
         """The results of several experiments, those that are missing trained by ``jobs`` processes.
 
         With more than one job each process computes with its share of the cores, since processes that each use all cores slow
         each other down.
+
+        Args:
+            experiments: whose results.
+            jobs: how many are trained at the same time.
+            processes: so many that live longer than this call; None starts some for this call, where there is something to train.
+
+        Raises:
+            InputError: as `result`, for the first experiment that fails; or a process was killed.
         """
         keys = {each: each.key() for each in dict.fromkeys(experiments)}
         missing = [each for each, key in keys.items() if not self._is_whole(self.path / key)]
@@ -89,28 +95,25 @@ class RunStore:
             for experiment in missing:
                 self.result(experiment)
         else:
-            self._train_in_processes(missing, jobs)
+            with nullcontext(processes) if processes else TrainingProcesses(jobs) as training:
+                self._train_in_processes(missing, training)
         return [self._result(each, keys[each]) for each in experiments]
 
-    def _train_in_processes(self, experiments: Sequence[Experiment], jobs: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        with (
-            environment(**share_of_cores(jobs), ARMLIB_PROGRESS="0"),
-            ProcessPoolExecutor(min(jobs, len(experiments)), context, end_with_parent) as pool,
-            bar(len(experiments), "experiments", "experiments") as shown,
-        ):
+    def _train_in_processes(self, experiments: Sequence[Experiment], processes: TrainingProcesses) -> None:
+        with bar(len(experiments), "experiments", "experiments") as shown:
+            waiting = dict(zip(experiments, processes.submit(self.result, experiments), strict=True))
             try:
-                waiting = {each: pool.submit(self.result, each) for each in experiments}
-                pool.submit(int)  # has the pool watch all its processes: it misses the end of those that it started since it looked
                 for each, future in waiting.items():
                     try:
                         future.result()
                     except BrokenProcessPool as error:
+                        processes.end()
                         said = f"a process was killed before {each} was finished ({each.key()}), perhaps for want of memory"
                         raise InputError(f"{said}; the same call goes on from the checkpoints") from error
                     shown.update()
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)  # else the others would be trained before anybody hears
+                for future in waiting.values():  # else the others would be trained before anybody hears
+                    future.cancel()
                 raise
 
     def missing(self, experiments: Sequence[Experiment]) -> list[Experiment]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import faiss
 import numpy as np
 import torch
 from jaxtyping import Float, Integer
 
 from armlib.errors import InputError
+from armlib.packages import faiss
 from armlib.retrieval.vectors import BLOCK, best_first, check_queries, check_vectors
 
 _QUERIES = 1024  # compared at a time on a device: with a block of vectors, 268 MB of scores
@@ -70,7 +70,7 @@ class ExactSearch:
         for start in range(0, len(self), self.block):
             block = np.ascontiguousarray(self.vectors[start : start + self.block], dtype=np.float32)
             with matrix_products(len(queries)):
-                found_scores, found_rows = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+                found_scores, found_rows = faiss().knn(queries, block, min(k, len(block)), metric=faiss().METRIC_INNER_PRODUCT)
             joined = np.concatenate([scores, found_scores], axis=1), np.concatenate([rows, found_rows + start], axis=1)
             scores, rows = best_first(*joined, min(k, joined[0].shape[1]))
         return best_first(scores, rows, k)
@@ -125,13 +125,13 @@ def matrix_products(queries: int) -> Iterator[None]:
     By itself it goes vector by vector until queries times dimensions reach its own threshold, which is high: a hundred queries then
     take many times as long. For very few that is the faster way.
     """
-    before = faiss.cvar.distance_compute_blas_threshold
+    before = faiss().cvar.distance_compute_blas_threshold
     if queries >= 4:
-        faiss.cvar.distance_compute_blas_threshold = 1
+        faiss().cvar.distance_compute_blas_threshold = 1
     try:
         yield
     finally:
-        faiss.cvar.distance_compute_blas_threshold = before
+        faiss().cvar.distance_compute_blas_threshold = before
 
 
 @contextmanager

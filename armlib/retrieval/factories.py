@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import faiss
 import numpy as np
 from jaxtyping import Float
 
 from armlib.errors import InputError, unknown
+from armlib.packages import faiss
 
 DEFAULTS: Mapping[str, float] = {"nprobe": 512, "efSearch": 1024, "efConstruction": 128, "k_factor": 4}
 """Set on every index that has them, unless the specification says otherwise; FAISS's own (1, 16, 40, 1) lose results.
@@ -38,7 +38,7 @@ _CODE_TRAINING = 64  # vectors per centroid that train one; its losses are made 
 _MOST = 2**31 - 1  # FAISS keeps parameters in 32 bits
 
 
-def empty_index(factory: str, dimension: int, parameters: Mapping[str, float]) -> tuple[faiss.Index, dict[str, int]]:
+def empty_index(factory: str, dimension: int, parameters: Mapping[str, float]) -> tuple[Any, dict[str, int]]:
     """An index without vectors, by inner product, and every parameter that it has with the value that was set.
 
     Args:
@@ -57,9 +57,9 @@ def empty_index(factory: str, dimension: int, parameters: Mapping[str, float]) -
     return index, set_parameters(index, defaults | dict(parameters), defaults, factory)
 
 
-def _made(factory: str, dimension: int) -> faiss.Index:
+def _made(factory: str, dimension: int) -> Any:
     try:
-        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+        return faiss().index_factory(dimension, factory, faiss().METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         if "could not parse" not in str(error):
             raise
@@ -68,21 +68,21 @@ def _made(factory: str, dimension: int) -> faiss.Index:
 
 def parts(index: Any) -> Iterator[Any]:
     """The index, what it is made of, and the transforms before it, each as the class that it is."""
-    index = faiss.downcast_index(index)
+    index = faiss().downcast_index(index)
     yield index
-    if isinstance(index, faiss.IndexPreTransform):
+    if isinstance(index, faiss().IndexPreTransform):
         chain: Any = index.chain
         for number in range(chain.size()):
-            yield faiss.downcast_VectorTransform(chain.at(number))
+            yield faiss().downcast_VectorTransform(chain.at(number))
     for inner in ("index", "base_index", "quantizer"):
         if getattr(index, inner, None) is not None:
             yield from parts(getattr(index, inner))
 
 
-def _set(index: faiss.Index, name: str, value: float) -> bool:
+def _set(index: Any, name: str, value: float) -> bool:
     """Set a parameter through FAISS's own interface, which finds the part of the index that has it; False where none has."""
     try:
-        faiss.ParameterSpace().set_index_parameter(index, FAISS_NAMES.get(name, name), value)
+        faiss().ParameterSpace().set_index_parameter(index, FAISS_NAMES.get(name, name), value)
     except RuntimeError as error:
         if "could not set parameter" not in str(error):
             raise
@@ -90,10 +90,10 @@ def _set(index: faiss.Index, name: str, value: float) -> bool:
     return True
 
 
-def set_parameters(index: faiss.Index, wanted: Mapping[str, float], known: Collection[str], factory: str) -> dict[str, int]:
+def set_parameters(index: Any, wanted: Mapping[str, float], known: Collection[str], factory: str) -> dict[str, int]:
     """Set some of the known parameters, no higher than they can be, and return the values that are now in force."""
     settings = {}
-    lists = max((part.nlist for part in parts(index) if isinstance(part, faiss.IndexIVF)), default=0)
+    lists = max((part.nlist for part in parts(index) if isinstance(part, faiss().IndexIVF)), default=0)
     for name, value in wanted.items():
         if name not in known:
             raise unknown(f"parameter of the index {factory}", name, known)
@@ -105,7 +105,7 @@ def set_parameters(index: faiss.Index, wanted: Mapping[str, float], known: Colle
     return {name: settings[name] for name in DEFAULTS if name in settings}
 
 
-def train_index(index: faiss.Index, vectors: Float[np.ndarray, "n D"], seed: int) -> None:
+def train_index(index: Any, vectors: Float[np.ndarray, "n D"], seed: int) -> None:
     """Train what an index has to train: clusterings, codes, rotations; an index without any stays as it is."""
     borrowed = _prepare_training(index, seed)
     index.train(vectors)
@@ -113,7 +113,7 @@ def train_index(index: faiss.Index, vectors: Float[np.ndarray, "n D"], seed: int
         rotation.pq = None
 
 
-def _prepare_training(index: faiss.Index, seed: int) -> list[tuple[faiss.OPQMatrix, faiss.ProductQuantizer]]:
+def _prepare_training(index: Any, seed: int) -> list[tuple[Any, Any]]:
     """Seed every clustering, and keep product quantisers from training longer than their gain is worth.
 
     FAISS's own 240 rounds of clustering for an OPQ rotation take minutes on a small collection, where 26 do as well.
@@ -121,15 +121,15 @@ def _prepare_training(index: faiss.Index, seed: int) -> list[tuple[faiss.OPQMatr
     """
     borrowed = []
     for part in parts(index):
-        if isinstance(part, faiss.OPQMatrix):
+        if isinstance(part, faiss().OPQMatrix):
             part.niter, part.niter_pq, part.niter_pq_0, part.max_train_points = 8, 2, 10, CODES * _CODE_TRAINING
-            quantiser = faiss.ProductQuantizer(part.d_out, part.M, 8)
+            quantiser = faiss().ProductQuantizer(part.d_out, part.M, 8)
             _settle(quantiser.cp, seed, 10)
             part.pq = quantiser
             borrowed.append((part, quantiser))
-        if isinstance(part, faiss.IndexIVF):
+        if isinstance(part, faiss().IndexIVF):
             _settle(part.cp, seed, part.cp.niter)
-        if hasattr(part, "pq") and not isinstance(part, faiss.OPQMatrix):
+        if hasattr(part, "pq") and not isinstance(part, faiss().OPQMatrix):
             _settle(part.pq.cp, seed, 10)
             part.pq.cp.max_points_per_centroid = _CODE_TRAINING
         if hasattr(part, "do_polysemous_training"):
@@ -138,7 +138,7 @@ def _prepare_training(index: faiss.Index, seed: int) -> list[tuple[faiss.OPQMatr
     return borrowed
 
 
-def _settle(clustering: faiss.ClusteringParameters, seed: int, rounds: int) -> None:
+def _settle(clustering: Any, seed: int, rounds: int) -> None:
     clustering.seed, clustering.niter = 1234 + seed, rounds
     clustering.min_points_per_centroid = 1  # below it FAISS prints a line; what few points cost shows in recall
 

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import faiss
 import numpy as np
 import torch
 from jaxtyping import Float, Integer
 
 from armlib.errors import InputError
+from armlib.packages import faiss
 from armlib.progress import bar
 from armlib.retrieval.exact import ExactSearch, matrix_products
 from armlib.retrieval.factories import CODES, EXAMPLES, empty_index, faiss_errors, parts, set_parameters, train_index, trouble
@@ -54,7 +54,7 @@ class ApproximateIndex:
         gpu_index: a copy of it on GPUs, which is searched in its place as far as FAISS can there; None without.
     """
 
-    faiss_index: faiss.Index
+    faiss_index: Any
     name: str
     factory: str
     parameters: dict[str, int]
@@ -81,7 +81,7 @@ class ApproximateIndex:
         found = set_parameters(self.faiss_index, parameters, self.parameters, self.factory)
         self.parameters |= found
         if self.gpu_index is not None and "nprobe" in found and found["nprobe"] <= GPU_MOST:
-            faiss.GpuParameterSpace().set_index_parameter(self.gpu_index, "nprobe", found["nprobe"])
+            faiss().GpuParameterSpace().set_index_parameter(self.gpu_index, "nprobe", found["nprobe"])
 
     def search(self, queries: Float[np.ndarray, "Q D"], k: int) -> tuple[Float[np.ndarray, "Q k"], Integer[np.ndarray, "Q k"]]:
         """Up to ``k`` near vectors of each query, as `ExactSearch.search` gives them: row -1 where fewer were found."""
@@ -131,33 +131,33 @@ def build_index(
         return ExactSearch(vectors, device=device)
     with faiss_errors(trouble(specification, dimension, count)):
         index, settings = empty_index(factory, dimension, parameters)
-        graph = any(isinstance(part, faiss.IndexHNSW) for part in parts(index))
+        graph = any(isinstance(part, faiss().IndexHNSW) for part in parts(index))
         with _threads(1 if threads is None and graph else threads):
-            lists = max((part.nlist for part in parts(index) if isinstance(part, faiss.IndexIVF)), default=0)
+            lists = max((part.nlist for part in parts(index) if isinstance(part, faiss().IndexIVF)), default=0)
             train_index(index, _sample(vectors, training or max(BLOCK, 256 * lists), seed), seed)
             with bar(count, "indexing", "vectors") as shown:
                 for start in range(0, count, BLOCK):
                     block = np.ascontiguousarray(vectors[start : start + BLOCK], dtype=np.float32)
                     index.add(block)
                     shown.update(len(block))
-    on_gpus = device is not None and torch.device(device).type == "cuda" and faiss.get_num_gpus() > 0
+    on_gpus = device is not None and torch.device(device).type == "cuda" and faiss().get_num_gpus() > 0
     return ApproximateIndex(index, name, factory, settings, _on_gpus(index, specification) if on_gpus else None)
 
 
-def _on_gpus(index: faiss.Index, specification: str) -> Any:
+def _on_gpus(index: Any, specification: str) -> Any:
     """A copy of an index on all GPUs; None where FAISS has no such index for them.
 
     Warns:
         UserWarning: FAISS has such an index, but not of this shape, or it does not fit into the GPUs' memory.
     """
-    made: Any = faiss.downcast_index(index)
-    lists = isinstance(made, faiss.IndexIVFFlat | faiss.IndexIVFScalarQuantizer | faiss.IndexIVFPQ)
+    made: Any = faiss().downcast_index(index)
+    lists = isinstance(made, faiss().IndexIVFFlat | faiss().IndexIVFScalarQuantizer | faiss().IndexIVFPQ)
     # Lists that a graph leads to are not found on a GPU.
-    if not isinstance(faiss.downcast_index(made.quantizer) if lists else made, faiss.IndexFlat):
+    if not isinstance(faiss().downcast_index(made.quantizer) if lists else made, faiss().IndexFlat):
         return None
     try:
         with faiss_errors(f"index {specification!r} is searched on the CPU, since it cannot be put on GPUs"):
-            return faiss.index_cpu_to_all_gpus(made)
+            return faiss().index_cpu_to_all_gpus(made)
     except InputError as error:
         warnings.warn(str(error), stacklevel=3)
         return None
@@ -172,8 +172,9 @@ def check_index(specification: str, dimension: int, count: int | None = None) ->
         count: how many there will be, where that is known.
 
     Raises:
-        InputError: the specification cannot be understood or does not fit such vectors.
+        InputError: the specification cannot be understood or does not fit such vectors, or FAISS is not installed.
     """
+    faiss()  # whether it is there
     name, factory, parameters = _resolved(specification, dimension, count)
     if name == "paper":
         empty_index(factory, dimension, parameters)
@@ -231,10 +232,10 @@ def _sample(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    before = faiss.omp_get_max_threads()
+    before = faiss().omp_get_max_threads()
     try:
         if count is not None:
-            faiss.omp_set_num_threads(count)
+            faiss().omp_set_num_threads(count)
         yield
     finally:
-        faiss.omp_set_num_threads(before)
+        faiss().omp_set_num_threads(before)

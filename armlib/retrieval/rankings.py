@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from faiss.contrib.evaluation import knn_intersection_measure
 from jaxtyping import Float, Integer
 from torch import nn
 
@@ -174,7 +174,9 @@ def full_ranking(
     with _timed(seconds, "search"):
         # One more, for what is left out of its own ranking.
         scores, rows = searcher.search(query_vectors, min(k + bool(own), len(passages)))
-    run = {query: ranked(found, k) for query, found in without_own(to_run(scores, rows, query_ids, passages.ids), own).items()}
+    run = to_run(scores, rows, query_ids, passages.ids)
+    if own:
+        run = {query: dict(islice(found.items(), k)) for query, found in without_own(run, own).items()}
     about: dict[str, Any] = {
         "index": searcher.specification,
         "exact": searcher.exact,
@@ -187,6 +189,8 @@ def full_ranking(
     if searcher.exact:
         about |= {"recall": {str(depth): 1.0 for depth in depths}, "recall_queries": 0}
     else:
+        from faiss.contrib.evaluation import knn_intersection_measure  # here: exact search on a GPU needs no FAISS
+
         with _timed(seconds, "exact search for recall"):
             some = np.unique(np.linspace(0, len(rows) - 1, RECALL_QUERIES).astype(np.int64))
             _, exact_rows = ExactSearch(passage_vectors, device=search_device).search(query_vectors[some], k)
@@ -211,8 +215,9 @@ def to_run(
     names = {row: text(document_ids[row]) for row in np.unique(rows).tolist() if row >= 0}
     run: Run = {}
     for query, query_scores, query_rows in zip(query_ids, scores, rows, strict=True):
-        found = zip(query_rows.tolist(), query_scores.tolist(), strict=True)
-        run[query] = ranked({names[row]: score for row, score in found if row >= 0})
+        there = query_rows >= 0
+        documents = map(names.__getitem__, query_rows[there].tolist())
+        run[query] = ranked(dict(zip(documents, query_scores[there].tolist(), strict=True)))
     return run
 
 
@@ -241,8 +246,8 @@ def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
 
 
 def _all_known(kind: str, wanted: Iterable[str], known: Mapping[str, int]) -> None:
-    wanted = sorted(wanted)
-    missing = [name for name in wanted if name not in known]
+    wanted = list(wanted)
+    missing = sorted(name for name in wanted if name not in known)
     if missing:
         example = f"; those with one look like {next(iter(known))!r}" if known else ""
         raise InputError(f"{len(missing)} of {len(wanted)} {kind} have no vector, the first is {missing[0]!r}{example}")

@@ -25,9 +25,8 @@ COLUMNS = "query id, Q0, document id, rank, score, tag"
 
 def ranked(scores: Mapping[str, float], k: int | None = None) -> dict[str, float]:
     """The ``k`` best documents of one query (all of them by default), best first; equal scores by descending id."""
-    order = sorted(scores, reverse=True)
-    order.sort(key=scores.__getitem__, reverse=True)  # leaves equal scores in the order that they are in
-    return {document: scores[document] for document in order[:k]}
+    # Pairs are compared by score, then by id; what is in order already, as most is, is sorted in one pass.
+    return {document: score for score, document in sorted(zip(scores.values(), scores, strict=True), reverse=True)[:k]}
 
 
 def read_run(path: str | Path) -> Run:
@@ -117,9 +116,9 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], tag: str
 def _write_query(text: IO[str], path: Path, query: str, results: Mapping[str, float], tag: str) -> None:
     check_id(query, "query id", f"cannot write {path}")
     check_ids(results, "document id", f"cannot write {path}")
-    for document, score in results.items():
-        if not math.isfinite(score):
-            where = f"document {document!r} for query {query!r}"
-            raise InputError(f"cannot write {path}: the score of {where} is {score}; expected a finite number")
+    if not all(map(math.isfinite, results.values())):
+        document, score = next((document, score) for document, score in results.items() if not math.isfinite(score))
+        where = f"document {document!r} for query {query!r}"
+        raise InputError(f"cannot write {path}: the score of {where} is {score}; expected a finite number")
     lines = enumerate(ranked(results).items(), start=1)
-    text.write("".join(f"{query} Q0 {document} {rank} {float(score)!r} {tag}\n" for rank, (document, score) in lines))
+    text.write("".join([f"{query} Q0 {document} {rank} {float(score)!r} {tag}\n" for rank, (document, score) in lines]))

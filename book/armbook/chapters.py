@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from armbook import factorial
 from armbook.results import ADAPTIVE, DISTRIBUTED, tuned_targets
@@ -12,6 +13,7 @@ from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
 from armlib.experiments.result import Result
 from armlib.experiments.store import RunStore
+from armlib.experiments.workers import TrainingProcesses
 
 ABLATIONS = (
     {"target": "mean"},
@@ -185,9 +187,14 @@ def every_round(
     return found
 
 
-def from_store(store: RunStore, jobs: int) -> Callable[[Sequence[Experiment]], Found]:
-    """Gives results of a store, training those that are missing with so many processes; see `every_round`."""
-    return lambda experiments: dict(zip(experiments, store.results(experiments, jobs=jobs), strict=True))
+@contextmanager
+def from_store(store: RunStore, jobs: int) -> Iterator[Callable[[Sequence[Experiment]], Found]]:
+    """What `every_round` takes as ``get``: results of a store, of which so many processes train those that are missing.
+
+    The processes live over all rounds, and end with the block.
+    """
+    with TrainingProcesses(jobs) as processes:
+        yield lambda experiments: dict(zip(experiments, store.results(experiments, jobs, processes), strict=True))
 
 
 def _in_order(profile: Profile, lists: Iterable[Sequence[Experiment]]) -> list[Experiment]:

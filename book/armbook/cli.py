@@ -117,7 +117,8 @@ def _book(options: argparse.Namespace) -> None:
         profile, store = load_profile(options.profile), RunStore()
         count = len(first_round(profile))
         print(f"{count} training runs for profile {options.profile} and what they tune, as far as they are not there", flush=True)
-        every_round(profile, from_store(store, profile.jobs))
+        with from_store(store, profile.jobs) as get:
+            every_round(profile, get)
 
     print(f"the book is at {build(_folder(options), profile=options.profile, jobs=options.jobs, train=train)}")
 

@@ -81,7 +81,8 @@ def store(profile: str, shorter: str, tmp_path_factory: pytest.TempPathFactory) 
     """A store with all that the book's notebooks ask for."""
     store = RunStore(tmp_path_factory.mktemp("runs"))
     for scale in (load_profile(profile), load_profile(shorter)):
-        chapters.every_round(scale, chapters.from_store(store, 1))
+        with chapters.from_store(store, 1) as get:
+            chapters.every_round(scale, get)
     return store
 
 

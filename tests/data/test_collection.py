@@ -53,3 +53,27 @@ def test_a_query_is_no_mined_negative_of_itself(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Arguments, "_trainable", lambda self: True)
     documents = {"17": TEXT, "other": f"Indeed, {TEXT}", "third": f"They say that {TEXT}"}
     assert list(Arguments({"17": TEXT}, documents).triples()) == [("17", "other", "third")]
+
+
+def test_a_run_of_bm25_is_read_once_and_nobody_changes_another_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = Arguments({"17": TEXT}, {"one": TEXT, "two": f"{TEXT} and the climate", "three": "birds"})
+    first = collection.bm25_run(2)
+    read: list[object] = []
+    monkeypatch.setattr("armlib.data.collection.read_scores", lambda path, queries: read.append(path) or {"17": {"one": 0.5}})
+    expected = {query: dict(found) for query, found in first.items()}
+    assert expected.keys() == {"17"} and expected["17"].keys() == {"one", "two"}
+    del first["17"]["one"]
+    second = collection.bm25_run(2)
+    second["17"].clear()
+    assert collection.bm25_run(2) == expected and not read
+    assert collection.bm25_run(1) == {"17": {"one": 0.5}} and len(read) == 1, "another depth is another run"
+    collection._asked["18"] = "birds"
+    collection.bm25_run(2)
+    assert len(read) == 2, "other queries are another run"
+
+
+def test_a_large_run_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = Arguments({"17": TEXT}, {"one": TEXT, "two": f"{TEXT} and the climate"})
+    monkeypatch.setattr("armlib.data.collection.HELD_RESULTS", 1)
+    expected = collection.bm25_run(2)
+    assert not collection._held_runs and collection.bm25_run(2) == expected

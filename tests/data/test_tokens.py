@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import multiprocessing
 import os
@@ -20,7 +21,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from armlib.data import tokenising
-from armlib.data.tokenising import token_store
+from armlib.data.tokenising import token_store, tokenizer_fingerprint
 from armlib.data.tokens import TokenStore
 from armlib.errors import InputError
 from fuzzing import mutated, tried_on
@@ -290,6 +291,18 @@ def test_whatever_became_of_a_store_it_is_healed(folder: Path, part: str, data: 
         (file,) = folder.glob(f"harmed/tokens/*/{part}")
         file.write_bytes(data.draw(mutated(file.read_bytes())))
         assert same(token_store(lambda: WORDS, word_tokenizer(), "words", "passages"), whole)
+
+
+def test_a_tokenizer_s_fingerprint_is_that_of_what_it_is_now() -> None:
+    tokenizer = copy.deepcopy(word_tokenizer())
+    first = tokenizer_fingerprint(tokenizer)
+    tokenizer.backend_tokenizer.enable_truncation(3)
+    tokenizer.backend_tokenizer.enable_padding()
+    assert tokenizer_fingerprint(tokenizer) == first, "how texts are cut and padded is set for each call"
+    tokenizer.add_tokens(["another"])
+    changed = tokenizer_fingerprint(tokenizer)
+    assert changed != first and changed == tokenizer_fingerprint(copy.deepcopy(tokenizer))
+    assert tokenizer_fingerprint(word_tokenizer()) == first
 
 
 @cache
