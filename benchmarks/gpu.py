@@ -32,6 +32,7 @@ from armlib.errors import InputError
 from armlib.losses import MarginLoss
 from armlib.retrieval.embeddings import encode_collection
 from armlib.retrieval.encoding import encode_rows
+from armlib.retrieval.exact import ExactSearch
 from armlib.training.clock import moment, seconds_between, wait_for
 from armlib.training.interrupts import Stopped, stop_training_runs
 from armlib.training.loop import train
@@ -260,8 +261,6 @@ def encoding(material: Material, figures: dict) -> None:
 
 def searching(material: Material, figures: dict) -> None:
     """Exact search for noisy copies of some vectors among all, which lie on the device in float16."""
-    from armlib.retrieval.exact import ExactSearch  # here, since no other stage needs FAISS
-
     count, dim, device = material.size.vectors, material.size.dim, material.device
     vectors, generator = np.empty((count, dim), np.float16), torch.Generator(device).manual_seed(0)
     for start in range(0, count, 131_072):

@@ -117,7 +117,7 @@ def test_search_speed_finds_what_is_there(tmp_path: Path) -> None:
 
 
 # What a machine that is lent for a while may lack; torch, transformers, accelerate and sentence-transformers it has.
-MAY_BE_ABSENT = ("bm25s", "ir_measures", "ir_datasets", "statsmodels", "dask")
+MAY_BE_ABSENT = ("faiss", "bm25s", "ir_measures", "ir_datasets", "statsmodels", "dask")
 
 
 @pytest.fixture(scope="module")
