@@ -21,8 +21,6 @@ from armlib.progress import bar
 
 BATCH_TOKENS = {"cpu": 8_192, "cuda": 65_536}
 """Tokens of a batch, padding included: on a CPU little enough for its caches, on a GPU enough to fill it."""
-FLAT_TOKENS = {"cpu": 2_048, "cuda": 65_536}
-"""The same for encoders that read without padding, where small batches cost no padding either."""
 
 
 def encode_rows(
@@ -48,7 +46,7 @@ def encode_rows(
         rows: (n,) row numbers, in any order, repeated where wanted.
         max_length: tokens at which texts are cut, the special ones included.
         batch_tokens: at most so many tokens in a batch, padding and the context behind each text included; None takes
-            `BATCH_TOKENS`, or `FLAT_TOKENS` without padding.
+            `BATCH_TOKENS`.
         device: moved to, if the encoder is elsewhere; None: where the encoder is.
         description: of the progress bar.
         unit: divide each vector by its length.
@@ -87,8 +85,7 @@ def encode_rows(
         vectors[part] = found
 
     flat = encoder if isinstance(encoder, BiEncoder) and encoder.packs else None
-    budgets = FLAT_TOKENS if flat else BATCH_TOKENS
-    budget = batch_tokens or budgets.get(device.type, budgets["cpu"])
+    budget = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
     autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
     with torch.inference_mode(), evaluating(encoder), autocast, bar(len(rows), description, "texts") as shown:
         for part in length_batches(order, lengths + getattr(encoder, "context_size", 0), budget):
