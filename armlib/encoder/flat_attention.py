@@ -70,8 +70,10 @@ class Layout:
         self.lengths = lengths.numpy()  # (n,)
         self._offsets = np.concatenate([[0], np.cumsum(self.lengths)])
         self.longest, self.shortest = int(self.lengths.max()), int(self.lengths.min())
-        steps = np.arange(self._offsets[-1]) - np.repeat(self._offsets[:-1], self.lengths)
-        self.positions, self.offsets = self._moved(steps), self._moved(self._offsets)
+        self.offsets, tokens = self._moved(self._offsets), int(self._offsets[-1])
+        # Counted on the device: a long copy from host memory would wait for all that the device has to do.
+        starts = torch.repeat_interleave(self.first, self.offsets.diff(), output_size=tokens)
+        self.positions = torch.arange(tokens, device=device) - starts
         self._groups: list[Group] | None = None
 
     @property

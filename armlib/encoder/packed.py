@@ -83,7 +83,8 @@ def packed_hidden(
     hidden = _embedded(backbone, input_ids, layout)
     biased = isinstance(backbone, MPNetModel)
     if nested is None:
-        nested = hidden.is_cuda and not biased and (hidden.dtype in HALF or torch.is_autocast_enabled("cuda"))
+        half = hidden.dtype in HALF or (hidden.dtype == torch.float32 and torch.is_autocast_enabled("cuda"))
+        nested = hidden.is_cuda and not biased and half
     masks = None if nested else _masks(backbone, layout, hidden.dtype)
     stack = layers(backbone)
     assert stack is not None

@@ -41,7 +41,8 @@ def pooled_flat(hidden: Float[Tensor, "K D"], layout: Layout, pooling: str) -> F
     if pooling.startswith("mean"):
         lengths = layout.offsets.diff()
         # Not a scattered sum, whose order, and so whose rounding, would change from call to call on CUDA.
-        return torch.segment_reduce(hidden, "sum", lengths=lengths, axis=0) / lengths[:, None].to(hidden.dtype)
+        # And unsafe, or torch would look at the lengths, and wait for the device.
+        return torch.segment_reduce(hidden, "sum", lengths=lengths, axis=0, unsafe=True) / lengths[:, None].to(hidden.dtype)
     if pooling.startswith("last"):
         return hidden.index_select(0, layout.offsets[1:] - 1)
     return hidden if len(hidden) == len(layout.lengths) else hidden.index_select(0, layout.first)
