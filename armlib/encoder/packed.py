@@ -28,8 +28,8 @@ KNOWN_LAYERS = {*FIRST_TOKEN, *STOCK}
 HALF = (torch.float16, torch.bfloat16)
 # Processor time of a gradient in chunks of 16 over that without padding: texts of msmarco-mini, one thread of an AMD EPYC beside
 # other work, medians of eight rounds or more. One layer of 64 dimensions 0.99 and of 128 1.05 (B = 64); two of 128 1.18, four of
-# 256 1.18, six of 384 1.26 (B = 32); six of 768 1.4 (B = 16). From 256 on, every round was won. A GPU was not measured: calls are
-# what costs there, and these are fewer.
+# 256 1.18, six of 384 1.26 (B = 32). Six of 768: 1.52 of five whole training steps (B = 16). From 256 on, every round was won.
+# A GPU was not measured: calls are what costs there, and these are fewer.
 PAYS_FROM = 256
 """Width from which an encoder on a CPU is given texts without padding."""
 
@@ -38,7 +38,8 @@ def can_pack(backbone: nn.Module) -> bool:
     """Whether `packed_hidden` computes what the encoder computes: its class and its layers are known, and it looks both ways."""
     if type(backbone) not in PACKED or getattr(backbone.config, "is_decoder", False):
         return False
-    return all(type(layer) in KNOWN_LAYERS for layer in layers(backbone) or ())
+    stack = layers(backbone)
+    return stack is not None and all(type(layer) in KNOWN_LAYERS for layer in stack)
 
 
 def check_packs(backbone: nn.Module) -> None:
