@@ -29,7 +29,7 @@ from armlib.retrieval.encoding import encode_rows
 from armlib.training.processes import default_accelerator
 
 WAYS = {
-    "armlib": "tokens from a store, longest first in batches of equal cost, the last layer for [CLS] alone",
+    "armlib": "tokens from a store, longest first, without padding, the last layer for [CLS] alone",
     "armlib, whole last layer": "the same without the saving in the last layer",
     "padded": "batches in the order given, everything padded to the maximum length",
     "sentence-transformers": "its encode_document: longest first in batches of equal count",
@@ -69,12 +69,13 @@ class Ways:
         if self.device == "cuda":
             peer.to(torch.bfloat16)
         size = {"batch_size": arguments.batch_size, "show_progress_bar": False, "normalize_embeddings": True}
-        self.each = {
+        each = {
             "armlib": lambda rows: encode_rows(saving, self.store, rows, self.length),
             "armlib, whole last layer": lambda rows: encode_rows(self.stock, self.store, rows, self.length),
             "padded": self._padded,
             "sentence-transformers": lambda rows: peer.encode_document([self.texts[row] for row in rows.tolist()], **size),
         }
+        self.each = {name: each[name] for name in dict.fromkeys(["armlib", *arguments.ways])}
 
     def rows(self, number: int) -> np.ndarray:
         """The passages of a round, as rows of the store."""
@@ -107,7 +108,7 @@ def run(ways: Ways) -> dict:
     """Every way in turn, round after round: the floor, medians over rounds, and ratios to armlib in pairs."""
     ways.check()
     count, rounds = ways.arguments.passages, range(ways.arguments.rounds)
-    seconds: dict[str, list[Seconds]] = {name: [] for name in WAYS}
+    seconds: dict[str, list[Seconds]] = {name: [] for name in ways.each}
     for number in rounds:
         for name, way in ways.each.items():
             started = now(ways.device)
@@ -135,11 +136,19 @@ def run(ways: Ways) -> dict:
         }
         for name, rate in rates.items()
     }
-    ratios = {}
-    for name in list(WAYS)[1:]:
-        pairs = zip(seconds[name], seconds["armlib"], strict=True)
-        ratios[f"armlib over {name}"] = statistics.median(slow["seconds"] / fast["seconds"] for slow, fast in pairs)
-    return {"floor": floor, "ways": measured, "ratios": ratios, "target": TARGET, "weights": "random", "device": ways.device}
+    ratios, ratios_cpu = (
+        {
+            f"armlib over {name}": statistics.median(
+                slow[kind] / fast[kind] for slow, fast in zip(seconds[name], seconds["armlib"], strict=True)
+            )
+            for name in seconds
+            if name != "armlib"
+        }
+        for kind in ("seconds", "cpu_seconds")
+    )
+    load = {"load_average": list(os.getloadavg())}  # of 1, 5 and 15 minutes, as the measurement ended
+    result = {"floor": floor, "ways": measured, "ratios": ratios, "ratios_cpu": ratios_cpu, "target": TARGET}
+    return result | {"weights": "random", "device": ways.device, **load}
 
 
 def main() -> None:
@@ -151,12 +160,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="encoding-speed-") as name, storage.disk_errors(Path(name)):
         result = run(Ways(arguments, Path(name)))
     for name, ratio in result["ratios"].items():
-        print(f"{name}: {ratio:.2f} times")
+        print(f"{name}: {ratio:.2f} times (by processor time {result['ratios_cpu'][name]:.2f})")
     reporting.write("encoding-speed", arguments, result)
 
 
 def _arguments() -> argparse.Namespace:
     parser = reporting.options(__doc__)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY", help=f"some of: {', '.join(WAYS)}")
     parser.add_argument("--rounds", type=int, default=3, help="times that every way is measured")
     parser.add_argument("--passages", type=int, default=400, help="encoded by a way in a round")
     parser.add_argument("--batch-size", type=int, default=32, help="passages in a batch of the other ways")

@@ -33,7 +33,7 @@ RATE_TOLERANCE = 0.15  # of the deviation that attention dropout makes, over tha
 Gradients = dict[str, Tensor]
 
 
-LAYOUTS: dict[str, dict[str, object]] = {"chunks": {"chunk_size": 4}}
+LAYOUTS: dict[str, dict[str, object]] = {"chunks": {"chunk_size": 4}, "packed": {"flat": True, "chunk_tokens": 256}}
 """How batches lie, as options of `Material.batches`, by name; a further way of the trainer is a further line."""
 
 

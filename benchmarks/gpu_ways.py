@@ -112,6 +112,7 @@ Way = Ours | SentenceTransformers
 WAYS: dict[str, Callable[[Material, str], Way]] = {
     "armlib, chunks of 64": partial(Ours, chunk_size=64),
     "armlib, chunks of 16": partial(Ours, chunk_size=16),
+    "armlib, packed": partial(Ours, flat=True),
     "armlib, chunks of 64, adam8bit": partial(Ours, chunk_size=64, optimizer="adam8bit"),
     "sentence-transformers, merged": SentenceTransformers,
 }

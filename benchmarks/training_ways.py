@@ -30,8 +30,9 @@ from armlib.training.processes import default_accelerator
 from armlib.training.settings import Settings
 
 WAYS = {
-    "armlib": "tokens gathered from a store, chunks sorted by length, the last layer for [CLS] alone, in armlib's training loop",
+    "armlib": "tokens gathered from a store, without padding, the last layer for [CLS] alone, in armlib's training loop",
     "armlib, whole last layer": "the same without the saving in the last layer",
+    "armlib, chunks": "the last layer for [CLS] alone, and texts padded in chunks sorted by length",
     "padded": "everything padded to the maximum lengths and tokenised in the collate function, in armlib's training loop",
     "sentence-transformers": "its trainer: tokenised in the collate function, each column padded to its longest text",
 }
@@ -57,7 +58,7 @@ class PaddedBatches:
     def __init__(self, texts: Texts, tokenizer: PreTrainedTokenizerBase, batch_size: int, shape: Shape) -> None:
         self.texts, self.tokenizer, self.batch_size, self.shape = texts, tokenizer, batch_size, shape
 
-    def starting_at(self, step: int, stop: int, *, workers: int = 0, pinned: bool = False) -> Iterator[Batch]:
+    def starting_at(self, step: int, stop: int, *, workers: int = 0, pinned: bool = False, flat: bool = False) -> Iterator[Batch]:
         chosen = self.texts[step * self.batch_size : stop * self.batch_size]
         return iter(DataLoader(chosen, self.batch_size, collate_fn=self.collate, num_workers=workers, pin_memory=pinned))
 
@@ -70,11 +71,22 @@ class PaddedBatches:
             self._chunk(negatives, self.shape.passage_length, rows[len(triples) :]),
         ]
         real = sum(int(chunk.attention_mask.sum()) for chunk in chunks)
-        return Batch(len(triples), chunks[:1], chunks[1:], real)
+        numbers = torch.full((len(triples), 3), -1)  # of no store, and the loss asks for none
+        return Batch(len(triples), chunks[:1], chunks[1:], real, numbers)
 
     def _chunk(self, texts: tuple[str, ...], length: int, rows: Tensor) -> Chunk:
         encoded = self.tokenizer(list(texts), truncation=True, padding="max_length", max_length=length, return_tensors="pt")
         return Chunk(encoded["input_ids"], encoded["attention_mask"], rows)
+
+
+class Chunked:
+    """The batches of a token store in padded chunks, whatever the encoder would rather have."""
+
+    def __init__(self, batches: TripleBatches) -> None:
+        self.batches = batches
+
+    def starting_at(self, step: int, stop: int, *, workers: int = 0, pinned: bool = False, flat: bool = False) -> Iterator[Batch]:
+        return self.batches.starting_at(step, stop, workers=workers, pinned=pinned, flat=False)
 
 
 class ColumnLoss(nn.Module):
@@ -137,10 +149,12 @@ class Ways:
         ways: tuple[Callable[[Part], tuple[dict[str, float], int, str]], ...] = (
             lambda part: self._ours(self.saving, self._stored(part), part),
             lambda part: self._ours(self.stock, self._stored(part), part),
+            lambda part: self._ours(self.saving, Chunked(self._stored(part)), part),
             lambda part: self._ours(self.stock, self._padded(part), part),
             self._theirs,
         )
-        self.each = dict(zip(WAYS, ways, strict=True))
+        each = dict(zip(WAYS, ways, strict=True))
+        self.each = {name: each[name] for name in arguments.ways}
         self.losses = self._checked_losses()
 
     def round(self, number: int) -> Part:
@@ -225,8 +239,9 @@ class Ways:
         stored, padded, trainer, losses = self._stored(CHECKED), self._padded(CHECKED), self._trainer(CHECKED), {}
         (columns,) = trainer.get_train_dataloader()
         with torch.no_grad():
-            for name, encoder, batches in zip(WAYS, (self.saving, self.stock, self.stock), (stored, stored, padded), strict=False):
-                batch = next(batches.starting_at(0, 1)).to(torch.device(self.device))
+            encoders = self.saving, self.stock, self.saving, self.stock
+            for name, encoder, batches in zip(WAYS, encoders, (stored, stored, Chunked(stored), padded), strict=False):
+                batch = next(batches.starting_at(0, 1, flat=encoder.packs)).to(torch.device(self.device))
                 losses[name] = float(MarginLoss(LOSS)(*_embeddings(encoder.eval(), batch)))
             self.peer.eval()
             losses["sentence-transformers"] = float(trainer.loss(*trainer.collect_features(columns)))
@@ -237,6 +252,10 @@ class Ways:
 
 def _embeddings(encoder: BiEncoder, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, positives and negatives of a batch, (B, D) each."""
+    if batch.flat:
+        embeddings = torch.cat([encoder.embed_flat(piece) for piece in batch.flat])
+        embeddings = embeddings[torch.argsort(torch.cat([piece.rows for piece in batch.flat]))]
+        return embeddings.split(batch.size)
     parts = []
     for chunks in (batch.queries, batch.passages):
         embeddings = torch.cat([encoder(chunk.input_ids, chunk.attention_mask) for chunk in chunks])

@@ -7,6 +7,7 @@ sorted by length and cut into chunks, which are encoded one by one and put back 
 
 from __future__ import annotations
 
+import copy
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from armlib.data.contexts import CONTEXT_SOURCES, context_rows
+from armlib.data.flat_texts import FlatTexts, pieces
 from armlib.data.samplers import Examples, parse_sampler
 from armlib.data.tokens import TokenStore
 from armlib.errors import InputError, unknown
@@ -47,7 +49,7 @@ class Chunk:
 
 @dataclass
 class Batch:
-    """B queries, each with one positive and N negative passages, as chunks of texts.
+    """B queries, each with one positive and N negative passages, as chunks of texts, or as pieces without padding.
 
     Attributes:
         size: B, on this process.
@@ -58,6 +60,7 @@ class Batch:
             rows of all of them, so that what depends on row numbers alone need not be gathered.
         teacher: a teacher's scores of the joined batch; None where there is no teacher.
         context: chunks of the C passages that are read beside every text, the same on all processes; none for a plain encoder.
+        flat: in place of chunks, pieces whose rows run over 0..(2+N)B-1, the queries before the passages; else none.
     """
 
     size: int
@@ -67,26 +70,31 @@ class Batch:
     rows: torch.Tensor
     teacher: TeacherScores | None = None
     context: list[Chunk] = field(default_factory=list)
+    flat: list[FlatTexts] = field(default_factory=list)
 
     @property
     def padded_tokens(self) -> int:
         """Tokens that the encoder is given, padding included; context vectors behind texts are none."""
-        return sum(chunk.input_ids.numel() for chunk in (*self.queries, *self.passages, *self.context))
+        parts: list[Chunk | FlatTexts] = [*self.queries, *self.passages, *self.context, *self.flat]
+        return sum(part.input_ids.numel() for part in parts)
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        return self._with(lambda chunk: chunk.to(device), lambda tensor: tensor.to(device, non_blocking=True))
+        flat = [piece.to(device) for piece in self.flat]
+        return self._with(lambda chunk: chunk.to(device), lambda tensor: tensor.to(device, non_blocking=True), flat)
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory; called by torch's DataLoader."""
-        return self._with(Chunk.pin_memory, torch.Tensor.pin_memory)
+        return self._with(Chunk.pin_memory, torch.Tensor.pin_memory, [piece.pin_memory() for piece in self.flat])
 
-    def _with(self, chunks: Callable[[Chunk], Chunk], tensors: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+    def _with(
+        self, chunks: Callable[[Chunk], Chunk], tensors: Callable[[torch.Tensor], torch.Tensor], flat: list[FlatTexts]
+    ) -> Batch:
         parts = self.teacher._asdict() if self.teacher else {}
         moved = {name: tensors(part) for name, part in parts.items() if part is not None}
         teacher = self.teacher and self.teacher._replace(**moved)
         queries, passages, context = (list(map(chunks, each)) for each in (self.queries, self.passages, self.context))
-        return Batch(self.size, queries, passages, self.real_tokens, tensors(self.rows), teacher, context)
+        return Batch(self.size, queries, passages, self.real_tokens, tensors(self.rows), teacher, context, flat)
 
 
 @dataclass(frozen=True)
@@ -95,9 +103,9 @@ class Shape:
 
     Attributes:
         query_length, passage_length: maximum lengths in tokens, special tokens included (30 and 200 in paper section 4).
-        chunk_size: texts encoded together.
-        chunk_tokens: where set, the most padded tokens encoded together; the trainer then caches gradients, so that memory is
-            bounded by a chunk instead of the batch.
+        chunk_size: texts encoded together; without padding, all of a batch are.
+        chunk_tokens: where set, the most tokens encoded together, padding included; the trainer then caches gradients, so that
+            memory is bounded by a chunk instead of the batch.
         context: how many passages are read as a context, whose vectors stand behind every text and count as padded tokens here;
             0 for a plain encoder.
         context_from: where a step's context is drawn from, one of `CONTEXT_SOURCES`: the passages of its ``batch``, as Morris and
@@ -147,6 +155,7 @@ class TripleBatches(Dataset[Batch]):
         known: what the sampler may ask about the triples; None: which query each one has, and no more.
         teacher: called with rows of ``triples``, (n, 2 + N), gives a teacher's scores of them.
         rank, processes: this process among how many.
+        flat: make batches of pieces without padding; for encoders that read no context.
 
     Raises:
         InputError: fewer than B triples, fewer passages to draw a context from than it has, or B is not a multiple of the number of
@@ -167,6 +176,7 @@ class TripleBatches(Dataset[Batch]):
         teacher: Callable[[np.ndarray], TeacherScores] | None = None,
         rank: int = 0,
         processes: int = 1,
+        flat: bool = False,
     ) -> None:
         if batch_size % processes:
             raise InputError(f"a batch of {batch_size} triples cannot be divided evenly over {processes} processes")
@@ -174,7 +184,7 @@ class TripleBatches(Dataset[Batch]):
         self.triples, self.queries, self.passages = np.asarray(triples), queries, passages
         self.teacher = teacher
         self.sampler = parse_sampler(sampler)(known or Examples(self.triples[:, 0]), batch_size, seed)
-        self.shape, self.seed, self.rank, self.processes = shape, seed, rank, processes
+        self.shape, self.seed, self.rank, self.processes, self.flat = shape, seed, rank, processes, flat
         self.context_rows(0)
 
     @property
@@ -213,13 +223,24 @@ class TripleBatches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         joined = self.triples[self.positions(step)]  # (B, 2 + N)
         rows = self._share(joined)
+        teacher = self.teacher(joined) if self.teacher else None
+        numbers = torch.from_numpy(joined.astype(np.int64))
+        if self.flat:
+            flat = self._pieces(rows)
+            return Batch(len(rows), [], [], sum(int(piece.lengths.sum()) for piece in flat), numbers, teacher, flat=flat)
         queries, query_tokens = self._chunks(self.queries, rows[:, 0], self.shape.query_length)
         # (B, 1 + N) turned to ((1 + N) B,): all positives, then all first negatives, and so on
         passages, passage_tokens = self._chunks(self.passages, rows[:, 1:].T.reshape(-1), self.shape.passage_length)
         context, context_tokens = self._chunks(self.passages, self.context_rows(step), self.shape.passage_length)
-        teacher = self.teacher(joined) if self.teacher else None
         tokens = query_tokens + passage_tokens + context_tokens
-        return Batch(len(rows), queries, passages, tokens, torch.from_numpy(joined.astype(np.int64)), teacher, context)
+        return Batch(len(rows), queries, passages, tokens, numbers, teacher, context)
+
+    def _pieces(self, rows: np.ndarray) -> list[FlatTexts]:
+        """Queries and passages of rows, (n, 2 + N), without padding."""
+        queries, query_lengths = self.queries.gather_flat(rows[:, 0], self.shape.query_length)
+        passages, passage_lengths = self.passages.gather_flat(rows[:, 1:].T.reshape(-1), self.shape.passage_length)
+        lengths = np.concatenate([query_lengths, passage_lengths])
+        return pieces(np.concatenate([queries, passages]), lengths, self.shape.chunk_tokens)
 
     def _chunks(self, store: TokenStore, rows: np.ndarray, max_length: int) -> tuple[list[Chunk], int]:
         """The rows' texts in chunks, and how many real tokens they have; no chunks of no rows."""
@@ -231,7 +252,9 @@ class TripleBatches(Dataset[Batch]):
         chunks = [Chunk(*map(torch.from_numpy, (*arrays, part))) for arrays, part in zip(gathered, cut, strict=True)]
         return chunks, int(lengths.sum())
 
-    def starting_at(self, step: int, stop: int, *, workers: int = 0, pinned: bool = False) -> Iterator[Batch]:
+    def starting_at(
+        self, step: int, stop: int, *, workers: int = 0, pinned: bool = False, flat: bool | None = None
+    ) -> Iterator[Batch]:
         """The batches of steps ``step`` to ``stop - 1``, through torch's DataLoader.
 
         Args:
@@ -239,9 +262,12 @@ class TripleBatches(Dataset[Batch]):
             stop: one beyond the last.
             workers: processes that gather ahead; 0 gathers in this process.
             pinned: give the batches in page-locked memory, for asynchronous copies to a GPU.
+            flat: without padding or not; None: as these batches are.
         """
+        source = copy.copy(self)
+        source.flat = self.flat if flat is None else flat
         loader = DataLoader(
-            self,
+            source,
             batch_size=None,
             sampler=range(step, stop),
             num_workers=workers,

@@ -109,29 +109,15 @@ class TokenStore:
         Raises:
             InputError: as for `gather`.
         """
-        most = max_length - self.specials
-        if not 0 < most <= self.stored_length:
-            raise InputError(
-                f"a maximum length of {max_length} tokens cannot be gathered: this store has from {self.specials + 1} to "
-                f"{self.stored_length + self.specials}"
-            )
+        self._check_length(max_length)
         sizes = np.array([len(rows) for rows in chunks], np.int64)
         rows = np.concatenate(chunks)
-        starts = self._offsets[rows]
-        content = np.minimum(self._offsets[rows + 1] - starts, most)
-        lengths = content + self.specials
+        lengths = np.minimum(self.lengths_of(rows), max_length)
         widths = np.array([int(part.max(initial=self.specials)) for part in np.split(lengths, np.cumsum(sizes)[:-1])], np.int64)
-        # All chunks lie one after the other in one flat array: where each text starts in it, and where its suffix does.
+        # All chunks lie one after the other in one flat array: where each text starts in it.
         padded = np.repeat(widths, sizes)
         begins = np.cumsum(padded) - padded
-        firsts = begins + len(self.prefix)
-        ids = np.full(int(padded.sum()), self.padding, np.int64)
-        within = np.arange(int(content.sum())) - np.repeat(np.cumsum(content) - content, content)
-        ids[np.repeat(firsts, content) + within] = self._tokens[np.repeat(starts, content) + within]
-        for offset, token in enumerate(self.prefix):
-            ids[begins + offset] = token
-        for offset, token in enumerate(self.suffix):
-            ids[firsts + content + offset] = token
+        ids = self._laid_out(rows, lengths, padded)
         # Up by one where a text starts, down by one where its padding or the next text starts.
         steps = np.bincount(begins, minlength=len(ids) + 1) - np.bincount(begins + lengths, minlength=len(ids) + 1)
         mask = np.cumsum(steps[:-1])
@@ -141,6 +127,43 @@ class TokenStore:
             (ids[end - n * length : end].reshape(n, length), mask[end - n * length : end].reshape(n, length))
             for (n, length), end in zip(shapes, ends, strict=True)
         ]
+
+    def gather_flat(self, rows: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rows' token ids, cut, one text after the other.
+
+        Args:
+            rows: row numbers, (n,).
+            max_length: as for `gather`.
+
+        Returns:
+            Token ids (T,) int64 and lengths (n,) int64, whose sum is T.
+
+        Raises:
+            InputError: as for `gather`.
+        """
+        self._check_length(max_length)
+        lengths = np.minimum(self.lengths_of(rows), max_length)
+        return self._laid_out(rows, lengths, lengths), lengths
+
+    def _laid_out(self, rows: np.ndarray, lengths: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """Texts of these lengths in slots of these sizes, (n,) each, one slot after the other, padded at the right."""
+        begins, content, starts = np.cumsum(slots) - slots, lengths - self.specials, self._offsets[rows]
+        firsts = begins + len(self.prefix)
+        ids = np.full(int(slots.sum()), self.padding, np.int64)
+        within = np.arange(int(content.sum())) - np.repeat(np.cumsum(content) - content, content)
+        ids[np.repeat(firsts, content) + within] = self._tokens[np.repeat(starts, content) + within]
+        for offset, token in enumerate(self.prefix):
+            ids[begins + offset] = token
+        for offset, token in enumerate(self.suffix):
+            ids[firsts + content + offset] = token
+        return ids
+
+    def _check_length(self, max_length: int) -> None:
+        if not 0 < max_length - self.specials <= self.stored_length:
+            raise InputError(
+                f"a maximum length of {max_length} tokens cannot be gathered: this store has from {self.specials + 1} to "
+                f"{self.stored_length + self.specials}"
+            )
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

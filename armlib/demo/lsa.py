@@ -15,8 +15,8 @@ from transformers import DistilBertConfig, DistilBertModel, MPNetConfig, MPNetMo
 
 from armlib.demo.word_vectors import SPECIAL, Semantics, kept_semantics
 from armlib.encoder.bi_encoder import BiEncoder
-from armlib.encoder.first_token import layers as layers_of
-from armlib.encoder.first_token import projections
+from armlib.encoder.layer_parts import layers as layers_of
+from armlib.encoder.layer_parts import projections
 from armlib.errors import InputError, unknown
 
 ARCHITECTURES = ("distilbert", "roberta", "mpnet")

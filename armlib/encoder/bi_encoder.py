@@ -17,13 +17,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from armlib.data.characters import check_text
 from armlib.data.contexts import Context, collection_context
+from armlib.data.flat_texts import FlatTexts
 from armlib.data.tokens import TokenStore, special_tokens
 from armlib.encoder import first_token
 from armlib.encoder.contextual import ContextReader, check_reader
 from armlib.encoder.contextual_folder import FIRST_STAGE, first_stage_folder, read_context, write_context
 from armlib.encoder.export import RECORD, write_layout
+from armlib.encoder.flat_attention import Layout as FlatLayout
 from armlib.encoder.layout import Layout, Prompts
-from armlib.encoder.pooling import LINEAR, POOLINGS, identity_layer, pooled
+from armlib.encoder.packed import can_pack, packed_hidden, packing_pays
+from armlib.encoder.pooling import LINEAR, POOLINGS, identity_layer, pooled, pooled_flat
 from armlib.encoder.pretrained import load_pretrained, quiet_transformers
 from armlib.errors import InputError, unknown
 from armlib.storage import atomic_folder, digest, read_json, write_json
@@ -131,7 +134,36 @@ class BiEncoder(nn.Module):
             hidden = self.context(self.backbone, tokens, attention_mask, context)
         else:
             hidden = self._hidden(tokens, attention_mask)
-        vectors = pooled(hidden, attention_mask, self.pooling)  # (n, D)
+        return self._finished(pooled(hidden, attention_mask, self.pooling))
+
+    def embed_flat(self, texts: FlatTexts) -> Float[Tensor, "n dim"]:
+        """Embed texts that lie one after the other, without padding, see `armlib.encoder.packed`.
+
+        Args:
+            texts: n texts, on the encoder's device.
+
+        Returns:
+            (n, dim) embeddings, not normalised, in the order of the texts: those of `forward` up to rounding.
+
+        Raises:
+            InputError: the architecture is not known, or the encoder reads a context.
+        """
+        if self.context is not None:
+            raise InputError("an encoder that reads a context cannot read texts without padding; give it chunks")
+        layout = FlatLayout(texts.lengths, texts.input_ids.device)
+        hidden = packed_hidden(self.backbone, texts.input_ids, layout, self.cls_only)
+        return self._finished(pooled_flat(hidden, layout, self.pooling))
+
+    @property
+    def packs(self) -> bool:
+        """Whether texts are best given to `embed_flat`: it can, and it is faster on the encoder's device."""
+        if self.context is not None or not can_pack(self.backbone) or self.backbone.is_activation_checkpointing:
+            return False
+        # Without special tokens there are texts of no token.
+        return packing_pays(self.backbone) and any(self.special_tokens())
+
+    def _finished(self, vectors: Float[Tensor, "n D"]) -> Float[Tensor, "n dim"]:
+        """Embeddings, from what the pooling gives."""
         vectors = vectors if self.linear is None else self.linear(vectors)
         return vectors if self.truncate_dim is None else vectors[:, : self.truncate_dim]
 

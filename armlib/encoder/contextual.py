@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from armlib.data.contexts import Context
-from armlib.encoder.first_token import layers
+from armlib.encoder.layer_parts import layers
 from armlib.encoder.modes import evaluating
 from armlib.errors import InputError
 

@@ -17,7 +17,7 @@ copying and pickling work as for the stock layer.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -28,40 +28,7 @@ from transformers.models.distilbert.modeling_distilbert import TransformerBlock
 from transformers.models.mpnet.modeling_mpnet import MPNetEncoder, MPNetLayer
 from transformers.models.roberta.modeling_roberta import RobertaLayer
 
-
-class Projections(NamedTuple):
-    """The six linear maps of an encoder layer, whatever its architecture calls them."""
-
-    query: nn.Linear
-    key: nn.Linear
-    value: nn.Linear
-    output: nn.Linear
-    widen: nn.Linear
-    narrow: nn.Linear
-
-
-def projections(layer: nn.Module) -> Projections:
-    """The linear maps of a layer of DistilBERT, BERT, RoBERTa or MPNet.
-
-    Raises:
-        TypeError: the layer is of another architecture.
-    """
-    if isinstance(layer, TransformerBlock):
-        own: Any = layer.attention
-        return Projections(own.q_lin, own.k_lin, own.v_lin, own.out_lin, layer.ffn.lin1, layer.ffn.lin2)
-    if isinstance(layer, MPNetLayer):
-        own = layer.attention.attn
-        return Projections(own.q, own.k, own.v, own.o, layer.intermediate.dense, layer.output.dense)
-    if isinstance(layer, BertLayer | RobertaLayer):
-        own, out = layer.attention.self, layer.attention.output.dense
-        return Projections(own.query, own.key, own.value, out, layer.intermediate.dense, layer.output.dense)
-    raise TypeError(f"the linear maps of {type(layer).__name__} are not known")
-
-
-def layers(backbone: nn.Module) -> nn.ModuleList | None:
-    """The stack of layers of a Hugging Face encoder; None where it is not in a known place."""
-    stack = getattr(getattr(backbone, "transformer", None) or getattr(backbone, "encoder", None), "layer", None)
-    return stack if isinstance(stack, nn.ModuleList) and len(stack) else None
+from armlib.encoder.layer_parts import Projections, after_attention, attention_dropout, heads, layers, projections
 
 
 def attend(
@@ -106,15 +73,22 @@ def attend(
     return context.flatten(1).unsqueeze(1)
 
 
+def _first(
+    layer: nn.Module,
+    hidden: Float[Tensor, "n L D"],
+    mask: Shaped[Tensor, "n1 1 L1 L"] | None,
+    bias: Float[Tensor, "n2 H L2 L"] | None = None,
+) -> Float[Tensor, "n 1 D"]:
+    """What leaves a layer for the first token."""
+    context = attend(hidden, mask, projections(layer), heads(layer), attention_dropout(layer), bias)
+    return after_attention(layer, context, hidden[:, :1])
+
+
 class FirstTokenDistilBertLayer(TransformerBlock):
     """DistilBERT's layer, computed for the first token: (n, L, D) to (n, 1, D)."""
 
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **unused: object) -> Tensor:
-        inner = self.attention
-        dropout = inner.dropout.p if self.training else 0.0
-        context = attend(hidden_states, attention_mask, projections(self), inner.n_heads, dropout)
-        attended = self.sa_layer_norm(inner.out_lin(context) + hidden_states[:, :1])
-        return self.output_layer_norm(self.ffn.ff_chunk(attended) + attended)
+        return _first(self, hidden_states, attention_mask)
 
 
 class FirstTokenBertLayer(BertLayer):
@@ -123,10 +97,7 @@ class FirstTokenBertLayer(BertLayer):
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, *unused: object, **also_unused: object
     ) -> Tensor:
-        inner = self.attention.self
-        dropout = inner.dropout.p if self.training else 0.0
-        context = attend(hidden_states, attention_mask, projections(self), inner.num_attention_heads, dropout)
-        return self.feed_forward_chunk(self.attention.output(context, hidden_states[:, :1]))
+        return _first(self, hidden_states, attention_mask)
 
 
 class FirstTokenRobertaLayer(RobertaLayer):
@@ -146,12 +117,7 @@ class FirstTokenMPNetLayer(MPNetLayer):
         output_attentions: bool = False,
         **unused: object,
     ) -> tuple[Tensor]:
-        inner = self.attention.attn
-        dropout = inner.dropout.p if self.training else 0.0
-        heads = inner.num_attention_heads
-        context = attend(hidden_states, attention_mask, projections(self), heads, dropout, position_bias)
-        attended = self.attention.LayerNorm(self.attention.dropout(inner.o(context)) + hidden_states[:, :1])
-        return (self.output(self.intermediate(attended), attended),)
+        return (_first(self, hidden_states, attention_mask, position_bias),)
 
 
 class SharedBiasMPNetEncoder(MPNetEncoder):

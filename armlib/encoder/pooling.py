@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from armlib.encoder.flat_attention import Layout
 
 LINEAR = "+linear"
 POOLINGS = ("cls", "mean", "last", f"cls{LINEAR}", f"mean{LINEAR}", f"last{LINEAR}")
@@ -25,6 +28,24 @@ def pooled(hidden: Float[Tensor, "n K D"], attention_mask: Int[Tensor, "n L"], p
         last = (attention_mask.sum(1) - 1).clamp(min=0)  # (n,)
         return hidden.take_along_dim(last[:, None, None], dim=1)[:, 0]  # (n, 1, D) to (n, D)
     return hidden[:, 0]
+
+
+def pooled_flat(hidden: Float[Tensor, "K D"], layout: Layout, pooling: str) -> Float[Tensor, "n D"]:
+    """`pooled` for texts that lie one after the other.
+
+    Args:
+        hidden: (T, D) vectors of the tokens; for ``cls`` those of the first tokens, (n, D), are taken as they are.
+        layout: where the texts lie.
+        pooling: one of `POOLINGS`.
+    """
+    if pooling.startswith("mean"):
+        lengths = layout.offsets.diff()
+        # Not a scattered sum, whose order, and so whose rounding, would change from call to call on CUDA.
+        # And unsafe, or torch would look at the lengths, and wait for the device.
+        return torch.segment_reduce(hidden, "sum", lengths=lengths, axis=0, unsafe=True) / lengths[:, None].to(hidden.dtype)
+    if pooling.startswith("last"):
+        return hidden.index_select(0, layout.offsets[1:] - 1)
+    return hidden if len(hidden) == len(layout.lengths) else hidden.index_select(0, layout.first)
 
 
 def identity_layer(width: int) -> nn.Linear:

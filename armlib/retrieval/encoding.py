@@ -12,6 +12,7 @@ from jaxtyping import Float, Integer
 from torch import nn
 from torch.nn.functional import normalize
 
+from armlib.data.flat_texts import FlatTexts
 from armlib.data.tokens import TokenStore
 from armlib.encoder.attention import without_cudnn
 from armlib.encoder.bi_encoder import BiEncoder
@@ -20,7 +21,7 @@ from armlib.errors import InputError
 from armlib.progress import bar
 
 BATCH_TOKENS = {"cpu": 8_192, "cuda": 65_536}
-"""Padded tokens of a batch: on a CPU little enough for its caches, on a GPU enough to fill it."""
+"""Tokens of a batch, padding included: on a CPU little enough for its caches, on a GPU enough to fill it."""
 
 
 def encode_rows(
@@ -40,8 +41,8 @@ def encode_rows(
     runs out in the first batch or not at all.
 
     Args:
-        encoder: maps token ids (n, L) and attention mask (n, L), both int64, to embeddings (n, D). Afterwards each of
-            its modules is in the mode (training or not) that it was in.
+        encoder: maps token ids (n, L) and attention mask (n, L), both int64, to embeddings (n, D); a `BiEncoder` that ``packs``
+            is given its texts without padding. Afterwards each of its modules is in the mode (training or not) that it was in.
         store: the texts' tokens.
         rows: (n,) row numbers, in any order, repeated where wanted.
         max_length: tokens at which texts are cut, the special ones included.
@@ -84,11 +85,16 @@ def encode_rows(
             vectors = np.empty((len(rows), found.shape[1]), np.float32)
         vectors[part] = found
 
+    flat = encoder if isinstance(encoder, BiEncoder) and encoder.packs else None
     budget = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"])
     autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
     with torch.inference_mode(), evaluating(encoder), without_cudnn(), autocast, bar(len(rows), description, "texts") as shown:
         for part in length_batches(order, lengths + getattr(encoder, "context_size", 0), budget):
-            waiting.append((part, *_encode(encoder, *store.gather(rows[part], max_length), device, unit)))
+            if flat:
+                result = _encode_flat(flat, *store.gather_flat(rows[part], max_length), device, unit)
+            else:
+                result = _encode(encoder, *store.gather(rows[part], max_length), device, unit)
+            waiting.append((part, *result))
             # One batch stays in flight, so that its copy back overlaps the next batch's work.
             if len(waiting) > 1:
                 receive()
@@ -116,8 +122,21 @@ def _encode(
         ids, counts = ids.pin_memory(), counts.pin_memory()
     ids, counts = ids.to(device, non_blocking=True), counts.to(device, non_blocking=True)
     mask = (torch.arange(ids.shape[1], device=device) < counts[:, None]).long()
-    result = encoder(ids, mask).float()
-    result = normalize(result, dim=-1) if unit else result
+    return _received(encoder(ids, mask), device, unit)
+
+
+def _encode_flat(
+    encoder: BiEncoder, input_ids: np.ndarray, lengths: np.ndarray, device: torch.device, unit: bool
+) -> tuple[torch.Tensor, torch.cuda.Event | None]:
+    """`_encode` for token ids without padding, (T,)."""
+    texts = FlatTexts(torch.from_numpy(input_ids), torch.from_numpy(lengths), torch.arange(len(lengths)))
+    texts = texts.pin_memory() if device.type == "cuda" else texts
+    return _received(encoder.embed_flat(texts.to(device)), device, unit)
+
+
+def _received(result: torch.Tensor, device: torch.device, unit: bool) -> tuple[torch.Tensor, torch.cuda.Event | None]:
+    """The encoder's result on its way to host memory."""
+    result = normalize(result.float(), dim=-1) if unit else result.float()
     if device.type != "cuda":
         return result.cpu(), None
     host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)

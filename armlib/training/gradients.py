@@ -27,12 +27,17 @@ def batch_gradients(
 ) -> dict[str, Tensor]:
     """Give the parameters the gradient of the joined batch's loss; return what the trace measures.
 
+    A batch is encoded as it lies: in padded chunks, or in pieces without padding, which draw other dropout.
+
     With gradient caching (Gao et al. 2021, arXiv:2101.06983) every chunk is encoded twice and memory is that of one chunk: first
     without a graph, to have the embeddings that the loss needs, then again, with the same dropout, pulled by their gradient.
 
     Raises:
-        InputError: the encoder reads a context and the batch brings none, or the other way round.
+        InputError: the encoder reads a context and the batch brings none, or the other way round, or the batch is without padding
+            and the encoder can read none such.
     """
+    if batch.flat:
+        return _flat_gradients(encoder, loss, batch, accelerator, settings, step)
     if bool(batch.context) != (encoder.context is not None):
         reads, brings = ("no ", "one") if batch.context else ("a ", "none")
         raise InputError(f"the encoder reads {reads}context, and the batches bring {brings}; expected batches of the encoder's")
@@ -68,6 +73,32 @@ def batch_gradients(
                 encode(number).backward(pull[chunk.rows])
     if stage:
         stage.backward()
+    return Trace.measure(value, embedded)
+
+
+def _flat_gradients(
+    encoder: BiEncoder, loss: Loss, batch: Batch, accelerator: Accelerator, settings: Settings, step: int
+) -> dict[str, Tensor]:
+    """`batch_gradients` of a batch without padding."""
+
+    def encode(number: int) -> Tensor:
+        _seed_dropout((settings.seed, step, accelerator.process_index, number), accelerator.device)
+        with accelerator.autocast():
+            return encoder.embed_flat(batch.flat[number]).float()  # (n, D)
+
+    cached = settings.cached and len(batch.flat) > 1  # one piece takes the same memory either way
+    with torch.set_grad_enabled(not cached):
+        encoded = torch.cat([encode(number) for number in range(len(batch.flat))])
+        embeddings = encoded[torch.argsort(torch.cat([piece.rows for piece in batch.flat]))]  # ((2 + N) B, D)
+    if cached:
+        embeddings.requires_grad_()
+    embedded = _joined(batch, embeddings[: batch.size], embeddings[batch.size :])
+    value = loss.of_batch(embedded)
+    value.value.backward()
+    if cached:
+        assert embeddings.grad is not None
+        for number, piece in enumerate(batch.flat):
+            encode(number).backward(embeddings.grad[piece.rows])
     return Trace.measure(value, embedded)
 
 

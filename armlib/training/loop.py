@@ -38,10 +38,10 @@ Validate = Callable[[BiEncoder], dict[str, float]]
 
 @runtime_checkable
 class Batches(Protocol):
-    """Whatever gives the batches of a range of steps."""
+    """Whatever gives the batches of a range of steps; how a batch lies, padded or not, decides how it is encoded."""
 
-    def starting_at(self, step: int, stop: int, *, workers: int = 0, pinned: bool = False) -> Iterator[Batch]:
-        """The batches of steps ``step`` to ``stop - 1``."""
+    def starting_at(self, step: int, stop: int, *, workers: int = 0, pinned: bool = False, flat: bool = False) -> Iterator[Batch]:
+        """The batches of steps ``step`` to ``stop - 1``; ``flat`` says that the encoder is best given them without padding."""
 
 
 @dataclass
@@ -126,7 +126,8 @@ def train(
         return len([row for row in validations if row["step"] > best["step"]]) >= settings.patience
 
     with without_cudnn(), stop_request(accelerator) as stopping, bar(settings.steps, "training", "steps", initial=step) as shown:
-        stream = batches.starting_at(step, settings.steps, workers=settings.workers, pinned=device.type == "cuda")
+        options = {"workers": settings.workers, "pinned": device.type == "cuda", "flat": encoder.packs}
+        stream = batches.starting_at(step, settings.steps, **options)
         while step < settings.steps and not (validate and stale()):
             began, asked = moment(device), time.perf_counter()
             batch = next(stream, None)

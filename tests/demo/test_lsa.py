@@ -19,8 +19,8 @@ import torch
 
 from armlib.demo.lsa import ARCHITECTURES, initial_backbone, lsa_encoder
 from armlib.demo.word_vectors import SIZE, SPECIAL, Semantics, kept_semantics, latent_semantics, word_vectors
-from armlib.encoder import first_token
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.layer_parts import layers
 from armlib.errors import InputError
 from armlib.names import load_collection, load_encoder
 from armlib.storage import short_digest
@@ -112,7 +112,7 @@ def test_cls_starts_as_the_mean_of_the_word_vectors(semantics: Semantics, archit
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_classes_are_the_stock_ones(semantics: Semantics, architecture: str) -> None:
     backbone = initial_backbone(semantics, architecture, layers=2, heads=2, feed_forward=32)
-    assert type(backbone).__name__.lower() == f"{architecture}model" and len(first_token.layers(backbone)) == 2
+    assert type(backbone).__name__.lower() == f"{architecture}model" and len(layers(backbone)) == 2
     assert (
         torch.equal(backbone.embeddings.word_embeddings.weight[5:9], torch.from_numpy(semantics.vectors[5:9]))
         or not semantics.vectors[5:9].any(1).all()

@@ -23,7 +23,7 @@ from transformers import (
 from armlib.data.contexts import Context
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.contextual import START
-from armlib.encoder.first_token import projections
+from armlib.encoder.layer_parts import projections
 from armlib.errors import InputError
 
 ARCHITECTURES = ("distilbert", "bert", "roberta")

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from armlib.data.tokenising import token_store
+from armlib.encoder import packed
 from armlib.errors import InputError
 from armlib.retrieval.encoding import encode_rows
 from words import WordEncoder, one_by_one
@@ -39,3 +41,19 @@ def test_mode_is_restored_after_a_failure_and_nothing_is_a_fine_input(stores):
         encode_rows(encoder, passages, np.arange(20), 150)
     assert encoder.training
     assert encode_rows(encoder, passages, np.arange(0), 150).shape == (0, 64)
+
+
+def test_embeddings_without_padding_are_those_of_padded_texts(tiny_encoder, texts, monkeypatch) -> None:
+    store = token_store(lambda: texts, tiny_encoder.tokenizer, "texts", "passages")
+    rows = np.random.default_rng(0).integers(0, len(store), 90)
+    padded = encode_rows(tiny_encoder, store, rows, 48, batch_tokens=500)
+    monkeypatch.setattr(packed, "PAYS_FROM", 1)
+    seen = []
+    embed = tiny_encoder.embed_flat
+    monkeypatch.setattr(tiny_encoder, "embed_flat", lambda texts: seen.append(texts) or embed(texts))
+    for batch_tokens in (1, 500, None):
+        seen.clear()
+        flat = encode_rows(tiny_encoder, store, rows, 48, batch_tokens=batch_tokens)
+        np.testing.assert_allclose(flat, padded, atol=1e-6)
+        assert sum(len(each.input_ids) for each in seen) == np.minimum(store.lengths[rows], 48).sum()
+        assert len(seen) == {1: 90, None: 1}.get(batch_tokens, len(seen)) and max(len(each.lengths) for each in seen) <= 90
