@@ -223,7 +223,11 @@ def _sphinx(stage: Path, build: Path) -> Path:
         )  # Sphinx colours warnings, whatever is asked
         found = [line for line in lines if any(mark in line for mark in marks)]
         refuse(f"Jupyter Book ended with code {done.returncode} (log: {log})", found or lines[-3:])
-    return output / "_build" / "html"
+    html = output / "_build" / "html"
+    # Jupyter Book's first page leads on and names no icon, so that browsers would ask the server for one that is not there.
+    with open(html / "index.html", "a", encoding="utf8") as first:
+        first.write('<link rel="icon" href="_static/favicon.svg" />\n')
+    return html
 
 
 def refuse(what: str, problems: list[str]) -> None:
