@@ -184,7 +184,7 @@ def answer(measured: Measured, tests: pd.DataFrame, collections: Sequence[str]) 
         better, worse = [list(of.index[side]) for side in (of.low > 0, of.high < 0)]
         texts = [f"{verb} {_listed(some)}" for verb, some in (("help", better), ("hurt", worse)) if some]
         rest = [loss for loss in of.index if loss not in (*better, *worse)]
-        texts += [f"make no difference that can be told to {_listed(rest)}"] if rest else []
+        texts += [f"make no clear difference to {_listed(rest)}"] if rest else []
         best = max(measured, key=lambda cell: mean_evaluation(measured[cell][collection]).mean[MEASURE])
         value = mean_evaluation(measured[best][collection]).mean[MEASURE]
         said.append(f"On {collection}, clustered batches {'; '.join(texts)}; best of all is {best} ({value:.3f})")
