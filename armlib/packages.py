@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from armlib.errors import InputError
@@ -17,9 +16,7 @@ def faiss() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    with _needed("faiss", "searching and clustering need FAISS", "pip install --editable '.[cpu]'"):
-        import faiss as module
-    return module
+    return _module("faiss", "searching and clustering need FAISS", "pip install --editable '.[cpu]'")
 
 
 @cache
@@ -29,9 +26,7 @@ def bm25s() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    with _needed("bm25s", "BM25 needs the package bm25s", "pip install bm25s"):
-        import bm25s as module
-    return module
+    return _module("bm25s", "BM25 needs the package bm25s", "pip install bm25s")
 
 
 @cache
@@ -41,15 +36,12 @@ def ir_measures() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    with _needed("ir_measures", "measuring needs the package ir-measures", "pip install ir-measures"):
-        import ir_measures as module
-    return module
+    return _module("ir_measures", "measuring needs the package ir-measures", "pip install ir-measures")
 
 
-@contextmanager
-def _needed(name: str, need: str, install: str) -> Iterator[None]:
+def _module(name: str, need: str, install: str) -> Any:
     try:
-        yield
+        return import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:  # it is there, and lacks something itself
             raise

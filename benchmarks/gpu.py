@@ -27,7 +27,7 @@ from timing import device_seconds
 
 from armlib import storage
 from armlib.data.batches import Batch, TripleBatches
-from armlib.encoder.attention import without_cudnn
+from armlib.encoder.cudnn import without_cudnn
 from armlib.errors import InputError
 from armlib.losses import MarginLoss
 from armlib.retrieval.embeddings import encode_collection

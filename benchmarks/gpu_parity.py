@@ -16,8 +16,8 @@ from transformers import AutoModel
 
 from armlib.data.batches import TripleBatches
 from armlib.encoder import first_token
-from armlib.encoder.attention import without_cudnn
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.cudnn import without_cudnn
 from armlib.encoder.pretrained import pooler_options
 from armlib.losses import EmbeddedBatch, LossValue, MarginLoss
 from armlib.training.gradients import batch_gradients

@@ -13,6 +13,7 @@ import pytest
 
 import armlib
 from armlib import packages
+from armlib.errors import InputError
 
 HEAVY = ("torch", "transformers", "accelerate", "faiss", "pandas", "numpy", "sentence_transformers", "ir_datasets", "sklearn")
 OPTIONAL = ("faiss", "bm25s", "ir_measures")
@@ -127,9 +128,13 @@ def test_what_is_not_installed_is_told_in_one_sentence(code: str, sentence: str)
     assert found.startswith(f"{sentence}, which is not installed; install it with: pip install ") and "\n" not in found
 
 
-def test_a_package_that_lacks_something_itself_is_not_said_to_be_absent() -> None:
-    with pytest.raises(ModuleNotFoundError, match="'numba'"), packages._needed("bm25s", "BM25 needs bm25s", "pip install bm25s"):
-        raise ModuleNotFoundError("No module named 'numba'", name="numba")
+def test_a_package_that_lacks_something_itself_is_not_said_to_be_absent(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "needy_package.py").write_text("import what_is_nowhere")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="'what_is_nowhere'"):
+        packages._module("needy_package", "testing needs it", "pip install it")
+    with pytest.raises(InputError, match="^testing needs it, which is not installed; install it with: pip install it$"):
+        packages._module("what_is_nowhere", "testing needs it", "pip install it")
 
 
 @pytest.mark.parametrize("name", armlib.__all__)

@@ -9,7 +9,7 @@ the first layer, and vectors e_1..e_C of the context, every layer attends over
 where P is a linear layer, and the bias b is learned, too. Context vectors have no positions, so their order changes nothing. A bias
 of minus infinity leaves the context out. It starts at -3: where attention is near uniform, as in the encoders of `armlib.demo.lsa`,
 64 vectors would swamp a text. P starts as minus the identity: what a text has in common with its neighbours does not tell it from
-them, and is taken away. From plus the identity such encoders learn to look away from the context, which then changes nothing.
+them, and is taken away.
 """
 
 from __future__ import annotations

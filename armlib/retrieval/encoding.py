@@ -14,8 +14,8 @@ from torch.nn.functional import normalize
 
 from armlib.data.flat_texts import FlatTexts
 from armlib.data.tokens import TokenStore
-from armlib.encoder.attention import without_cudnn
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.cudnn import without_cudnn
 from armlib.encoder.modes import evaluating
 from armlib.errors import InputError
 from armlib.progress import bar

@@ -18,8 +18,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from armlib.data.batches import Batch
-from armlib.encoder.attention import without_cudnn
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.cudnn import without_cudnn
 from armlib.errors import InputError
 from armlib.losses import Loss
 from armlib.progress import bar

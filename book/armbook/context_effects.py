@@ -90,9 +90,8 @@ class _Texts:
         self.some = np.linspace(0, len(self.passages) - 1, min(PASSAGES, len(self.passages))).astype(np.int64)
 
     def of_one_query(self, size: int) -> Context:
-        """The best first-stage candidates of the first query that has so many."""
-        best = next((list(found)[:size] for found in self.first_stage.values() if len(found) >= size), None)
-        names = best or list(dict.fromkeys(name for found in self.first_stage.values() for name in found))[:size]
+        """The best first-stage candidates of the first query that has so many, else of the one that has the most."""
+        names = list(max(self.first_stage.values(), key=lambda found: min(len(found), size)))[:size]
         return context_of_rows(self.passages, np.asarray(self.passages.rows(names)), self.lengths["passage_length"])
 
     def read_with(self, context: Context) -> Bound:
