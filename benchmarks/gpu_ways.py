@@ -29,6 +29,7 @@ class Ours:
         material: what is trained on.
         model: the encoder, one of `random_material.MODELS`.
         optimizer: as `make_optimizer` takes it.
+        compiled: as `Settings` takes it.
         batches: options of `Material.batches`, such as ``chunk_size``.
 
     Attributes:
@@ -36,9 +37,10 @@ class Ours:
         real_tokens, padded_tokens: of a batch.
     """
 
-    def __init__(self, material: Material, model: str, optimizer: str = "auto", **batches: object) -> None:
+    def __init__(self, material: Material, model: str, optimizer: str = "auto", compiled: bool = False, **batches: object) -> None:
         self.accelerator = default_accelerator(material.device)
         self.encoder, self.loss = material.encoder(model).train(), MarginLoss(LOSS)
+        self.encoder.compiled = compiled
         self.settings = Settings(1, LEARNING_RATE, optimizer=optimizer)
         self.optimizer, self.optimizer_name = make_optimizer(self.encoder, optimizer, LEARNING_RATE, WEIGHT_DECAY)
         self.source, self.pinned = material.batches(**batches), material.device == "cuda"
@@ -113,6 +115,7 @@ WAYS: dict[str, Callable[[Material, str], Way]] = {
     "armlib, chunks of 64": partial(Ours, chunk_size=64),
     "armlib, chunks of 16": partial(Ours, chunk_size=16),
     "armlib, packed": partial(Ours, flat=True),
+    "armlib, packed, compiled": partial(Ours, flat=True, compiled=True),
     "armlib, chunks of 64, adam8bit": partial(Ours, chunk_size=64, optimizer="adam8bit"),
     "sentence-transformers, merged": SentenceTransformers,
 }

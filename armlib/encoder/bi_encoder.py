@@ -61,6 +61,7 @@ class BiEncoder(nn.Module):
 
     Attributes:
         context: what reads a context beside each text, see `add_context`; None for a plain encoder.
+        compiled: whether `embed_flat` computes the layers by torch's compiler in training, see `armlib.encoder.packed`.
 
     Raises:
         InputError: the pooling is unknown, or the tokenizer or the architecture does not suit it.
@@ -87,6 +88,7 @@ class BiEncoder(nn.Module):
         self.tokenizer = tokenizer
         self.pooling, self.prompts, self.truncate_dim = pooling, prompts, truncate_dim
         self.context: ContextReader | None = None
+        self.compiled = False
         width = backbone.config.hidden_size
         self.linear: nn.Linear | None = None
         if pooling.endswith(LINEAR):
@@ -151,7 +153,7 @@ class BiEncoder(nn.Module):
         if self.context is not None:
             raise InputError("an encoder that reads a context cannot read texts without padding; give it chunks")
         layout = FlatLayout(texts.lengths, texts.input_ids.device)
-        hidden = packed_hidden(self.backbone, texts.input_ids, layout, self.cls_only)
+        hidden = packed_hidden(self.backbone, texts.input_ids, layout, self.cls_only, compiled=self.compiled and self.training)
         return self._finished(pooled_flat(hidden, layout, self.pooling))
 
     @property

@@ -7,6 +7,8 @@ their names and the state dictionary are the encoder's. Portes et al. (2023, Mos
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -59,8 +61,22 @@ def packing_pays(backbone: PreTrainedModel) -> bool:
     return backbone.device.type != "cpu" or backbone.config.hidden_size >= PAYS_FROM
 
 
+@cache
+def compiled_after_attention() -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+    """`after_attention` as torch's compiler writes it: one graph for all layers of an encoder and all numbers of tokens.
+
+    Its dropout has the same distribution and other draws than the same seed gives without the compiler.
+    """
+    return torch.compile(after_attention, dynamic=True)
+
+
 def packed_hidden(
-    backbone: PreTrainedModel, input_ids: Int[Tensor, " T"], layout: Layout, first_only: bool = False, nested: bool | None = None
+    backbone: PreTrainedModel,
+    input_ids: Int[Tensor, " T"],
+    layout: Layout,
+    first_only: bool = False,
+    nested: bool | None = None,
+    compiled: bool = False,
 ) -> Float[Tensor, "K D"]:
     """The last hidden states of texts that lie one after the other.
 
@@ -73,6 +89,7 @@ def packed_hidden(
         layout: where the texts lie.
         first_only: compute the last layer for the first token of each text alone, see `armlib.encoder.first_token`.
         nested: attention with all texts at once; None: on CUDA where the architecture has no bias and the numbers half precision.
+        compiled: let torch's compiler write what a layer computes between two attentions; it takes a minute at first.
 
     Returns:
         (T, D) of all tokens, or (n, D) of the first tokens.
@@ -89,13 +106,13 @@ def packed_hidden(
     masks = None if nested else _masks(backbone, layout, hidden.dtype)
     stack = layers(backbone)
     assert stack is not None
-    last = stack[-1]
+    last, finish = stack[-1], compiled_after_attention() if compiled else after_attention
     for layer in stack[:-1]:
-        hidden = after_attention(layer, _attention(layer, hidden, layout, masks), hidden)
+        hidden = finish(layer, _attention(layer, hidden, layout, masks), hidden)
     if not first_only:
-        return after_attention(last, _attention(last, hidden, layout, masks), hidden)
+        return finish(last, _attention(last, hidden, layout, masks), hidden)
     first = hidden.index_select(0, layout.first)  # (n, D)
-    return after_attention(last, _first_attention(last, hidden, first, layout, masks), first)
+    return finish(last, _first_attention(last, hidden, first, layout, masks), first)
 
 
 def _embedded(backbone: PreTrainedModel, input_ids: Tensor, layout: Layout) -> Tensor:

@@ -70,6 +70,7 @@ class Experiment:
     weight_decay: float = _value(1e-6, "of matrices; biases and normalisation weights have none")
     clip_norm: float = _value(0.0, "largest norm of the gradient; 0 leaves it as it is")
     optimizer: str = _value("auto", "adam, adam8bit (bitsandbytes, CUDA; its weight decay is decoupled) or auto: adam")
+    compiled: bool = _value(False, "let torch's compiler write the encoder's layers, where texts are not padded; for a GPU")
     query_prompt: str = _value("", "put in front of every query; empty takes what the encoder's folder says, if it does")
     passage_prompt: str = _value("", "put in front of every passage; empty takes what the encoder's folder says, if it does")
     query_length: int = _value(30, "tokens that queries are cut at")
@@ -231,6 +232,7 @@ class Experiment:
         younger = {"full_ranking": True, "loss": "", "query_prompt": "", "passage_prompt": ""}
         younger |= {"sampler": "random", "teacher": "", "pairwise_teacher": "", "lists": "", "filter": False}
         younger |= {"context": 0, "context_dropout": 0.0, "context_stage": "trained"}
+        younger |= {"compiled": False}
         younger |= {} if self.context else {"context_from": self.context_from}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 

@@ -98,6 +98,12 @@ def train(
     accelerator = accelerator or default_accelerator()
     device = accelerator.device
     encoder.to(device).train()
+    if settings.compiled and not encoder.packs:
+        raise InputError(
+            f"{type(encoder.backbone).__name__} is given padded texts on {device.type}, for which no layer is compiled; expected "
+            "compiled to be false"
+        )
+    encoder.compiled = settings.compiled
     parameters = [p for p in encoder.parameters() if p.requires_grad]
     optimizer, optimizer_name = make_optimizer(encoder, settings.optimizer, settings.learning_rate, settings.weight_decay)
     trace, validations, step = Trace(), [], 0

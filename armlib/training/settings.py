@@ -34,6 +34,8 @@ class Settings:
         seed: decides dropout.
         checkpoint_seconds: time between two checkpoints.
         workers: processes that gather batches ahead.
+        compiled: let torch's compiler write what a layer computes between two attentions, of encoders that are given texts without
+            padding, see `armlib.encoder.packed`.
 
     Raises:
         InputError: a value is out of its range.
@@ -53,6 +55,7 @@ class Settings:
     seed: int = 0
     checkpoint_seconds: float = 120.0
     workers: int = 0
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         if self.selection not in SELECTIONS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -289,3 +290,41 @@ def test_cuda_is_as_near_as_the_padded_way_and_replays_dropout(architecture: str
     padded = (padded[:, 0] if first_only else padded[mask.cuda() == 1]).double().cpu()
     assert (ours.double().cpu() - exact).abs().mean() < 1.5 * (padded - exact).abs().mean()
     assert torch.equal(drawn[0], drawn[1]) and not torch.allclose(drawn[0], drawn[2])
+
+
+COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++ on a CPU, which is not installed")
+OWN_WARNINGS = pytest.mark.filterwarnings("ignore")  # of torch's compiler about torch itself
+
+
+@COMPILER
+@OWN_WARNINGS
+@pytest.mark.parametrize("architecture", MODELS)
+def test_compiled_layers_equal_the_others(architecture: str, tiny_encoder: BiEncoder, ragged: tuple) -> None:
+    _, _, flat = ragged
+    encoder = encoder_of(make(architecture), tiny_encoder, "cls")
+    expected = vectors_and_gradients(encoder, lambda: encoder.embed_flat(flat))
+    encoder.compiled = True
+    torch._dynamo.utils.counters.clear()
+    assert_equal(vectors_and_gradients(encoder, lambda: encoder.embed_flat(flat)), expected)
+    shorter = FlatTexts(flat.input_ids[: sum(LENGTHS[:6])], flat.lengths[:6], torch.arange(6))
+    ours = vectors_and_gradients(encoder, lambda: encoder.embed_flat(shorter))
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert 1 <= graphs <= 2, "one for all layers, and one more at most for another number of tokens"
+    encoder.compiled = False
+    assert_equal(ours, vectors_and_gradients(encoder, lambda: encoder.embed_flat(shorter)))
+
+
+@COMPILER
+@OWN_WARNINGS
+def test_compiled_dropout_can_be_replayed_and_is_off_outside_training(tiny_encoder: BiEncoder, ragged: tuple) -> None:
+    _, _, flat = ragged
+    encoder = encoder_of(make("distilbert", dropout=0.3), tiny_encoder, "cls")
+    encoder.compiled = True
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(encoder.embed_flat(flat).detach())
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    ours = encoder.eval().embed_flat(flat)
+    encoder.compiled = False
+    assert torch.equal(ours, encoder.embed_flat(flat))

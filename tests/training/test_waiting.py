@@ -13,6 +13,7 @@ from armlib.data.batches import Shape, TripleBatches
 from armlib.data.tokenising import token_store
 from armlib.demo.lsa import lsa_encoder
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.cudnn import without_cudnn
 from armlib.errors import InputError
 from armlib.losses import MarginLoss
 from armlib.retrieval.encoding import encode_rows
@@ -177,3 +178,13 @@ def test_cudnn_is_kept_from_attention_while_training_and_encoding(texts, tiny_en
     encode_rows(tiny_encoder, batches.passages, np.arange(9), 48)
     assert seen and not any(seen)
     assert torch.backends.cuda.cudnn_sdp_enabled(), "it is left as it was"
+
+
+def test_threads_side_by_side_leave_cudnn_as_it_was() -> None:
+    first, second = without_cudnn(), without_cudnn()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not torch.backends.cuda.cudnn_sdp_enabled(), "the other one is still at work"
+    second.__exit__(None, None, None)
+    assert torch.backends.cuda.cudnn_sdp_enabled()
