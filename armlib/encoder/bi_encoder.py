@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -28,20 +28,13 @@ from armlib.encoder.layout import Layout, Prompts
 from armlib.encoder.packed import can_pack, packed_hidden, packing_pays
 from armlib.encoder.pooling import LINEAR, POOLINGS, identity_layer, pooled, pooled_flat
 from armlib.encoder.pretrained import load_pretrained, quiet_transformers
+from armlib.encoder.sizes import ParameterCounts, parameter_counts, positions
 from armlib.errors import InputError, unknown
 from armlib.storage import atomic_folder, digest, read_json, write_json
 
 TABLE_1 = {"distilbert": "cls", "roberta": "cls+linear", "mpnet": "cls+linear"}  # the paper's embedding of each encoder
-POSITIONS = {"position_embeddings", "wpe", "embed_positions"}  # what tables of positions are called
 # Encoders that take a mask of two dimensions per text and make nothing else of it: no windows, no causal order.
 PLAIN_ATTENTION = {"bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta"}
-
-
-class ParameterCounts(NamedTuple):
-    """Numbers of parameters: all of them, and those that cost arithmetic for each token (all but embedding tables)."""
-
-    total: int
-    non_embedding: int
 
 
 class BiEncoder(nn.Module):
@@ -348,19 +341,3 @@ class BiEncoder(nn.Module):
         if (Path(source) / RECORD).is_file():
             encoder.saved = read_json(Path(source) / RECORD)
         return encoder
-
-
-def positions(model: nn.Module) -> int | None:
-    """The most tokens that a Hugging Face model has positions for; None where it has no limit."""
-    for name, table in model.named_modules():
-        if isinstance(table, nn.Embedding) and name.rpartition(".")[2] in POSITIONS:
-            # RoBERTa and MPNet number positions from behind the padding id.
-            return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-    return None
-
-
-def parameter_counts(model: nn.Module) -> ParameterCounts:
-    """Numbers of parameters of any model, each counted once."""
-    tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
-    sizes = [(p.numel(), id(p) in tables) for p in model.parameters()]
-    return ParameterCounts(sum(size for size, _ in sizes), sum(size for size, is_table in sizes if not is_table))

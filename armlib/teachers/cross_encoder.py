@@ -13,7 +13,7 @@ from jaxtyping import Float
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from armlib.data.collection import Collection
-from armlib.encoder.bi_encoder import parameter_counts, positions
+from armlib.encoder.sizes import parameter_counts, positions
 from armlib.errors import InputError
 from armlib.parsing import whole, written
 from armlib.retrieval.encoding import BATCH_TOKENS, length_batches

@@ -19,7 +19,7 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedToken
 
 from armlib.data.collection import Collection
 from armlib.data.tokens import special_tokens
-from armlib.encoder.bi_encoder import parameter_counts, positions
+from armlib.encoder.sizes import parameter_counts, positions
 from armlib.errors import InputError
 from armlib.parsing import whole, written
 from armlib.retrieval.encoding import BATCH_TOKENS, length_batches

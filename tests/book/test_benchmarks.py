@@ -13,19 +13,16 @@ from armbook.benchmarks import (
     encoding_speed,
     find,
     gather_speed,
-    gpu_call,
-    gpu_parity,
-    gpu_stages,
-    gpu_training,
     load,
     machines,
-    measured_rates,
     on_gpu,
     search_speed,
     store_speed,
     training_speed,
     where,
 )
+from armbook.gpu_benchmarks import gpu_call, gpu_parity, gpu_stages, gpu_training
+from armbook.measured_rates import measured_rates
 from armbook.projection import TOKENS_PER_PASSAGE, comparison, flop_per_triple, non_embedding
 from armlib import storage
 from armlib.errors import InputError
