@@ -152,7 +152,9 @@ class BiEncoder(nn.Module):
     @property
     def packs(self) -> bool:
         """Whether texts are best given to `embed_flat`: it can, and it is faster on the encoder's device."""
-        if self.context is not None or not can_pack(self.backbone) or self.backbone.is_activation_checkpointing:
+        # What transformers 5 calls is_gradient_checkpointing, and from 5.23 on is_activation_checkpointing.
+        checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in self.backbone.modules())
+        if self.context is not None or not can_pack(self.backbone) or checkpointed:
             return False
         # Without special tokens there are texts of no token.
         return packing_pays(self.backbone) and any(self.special_tokens())

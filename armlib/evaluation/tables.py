@@ -27,6 +27,10 @@ def write_csv(table: pd.DataFrame, path: Path, *, index: bool = True) -> None:
         safe.to_csv(draft, index=index, encoding="utf8")
 
 
+EXACT = "round_trip"
+"""The precision at which pandas reads the numbers that it wrote; before pandas 3 it read the last digit wrongly by default."""
+
+
 def read_csv(path: Path, texts: str) -> pd.DataFrame:
     """Read what `write_csv` wrote, with exactly the numbers and texts that it got: ids such as ``NA`` or ``007`` stay as they are.
 
@@ -34,7 +38,7 @@ def read_csv(path: Path, texts: str) -> pd.DataFrame:
         path: the file.
         texts: the column that holds texts; all others hold numbers.
     """
-    table = pd.read_csv(path, dtype={texts: str}, keep_default_na=False, encoding="utf8")
+    table = pd.read_csv(path, dtype={texts: str}, keep_default_na=False, encoding="utf8", float_precision=EXACT)
     return table.rename(columns=_unquoted).assign(**{texts: table[texts].map(_unquoted)})
 
 

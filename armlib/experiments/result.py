@@ -17,7 +17,7 @@ from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import file_name
 from armlib.evaluation.measures import Evaluation
-from armlib.evaluation.tables import as_text, read_csv
+from armlib.evaluation.tables import EXACT, as_text, read_csv
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.provenance import machine_line
 from armlib.names import written_here
@@ -60,12 +60,12 @@ class Result:
     @cached_property
     def trace(self) -> pd.DataFrame:
         """One row a step; see `armlib.training.trace.Trace`."""
-        return self._read("trace.csv", pd.read_csv)
+        return self._read("trace.csv", _numbers)
 
     @cached_property
     def validations(self) -> pd.DataFrame:
         """One row a validation."""
-        return self._read("validations.csv", pd.read_csv)
+        return self._read("validations.csv", _numbers)
 
     @cached_property
     def measures(self) -> pd.DataFrame:
@@ -130,6 +130,10 @@ class Result:
     def chosen_on_test_set(self) -> bool:
         """Whether the step was selected by a collection that the result reports on, as the paper did with TREC-DL 2019."""
         return self.experiment.selection == "best" and self.about["validated_on"] in set(self.measures.collection)
+
+
+def _numbers(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, float_precision=EXACT)
 
 
 def _is_time(value: object) -> bool:
