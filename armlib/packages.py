@@ -26,7 +26,7 @@ def bm25s() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    return _module("bm25s", "BM25 needs the package bm25s", "pip install 'bm25s>=0.3.6'")
+    return _module("bm25s", "BM25 needs the package bm25s", "pip install 'bm25s>=0.3.10'")
 
 
 @cache
