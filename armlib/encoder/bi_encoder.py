@@ -327,6 +327,13 @@ class BiEncoder(nn.Module):
         Raises:
             InputError: there is no such encoder, or it cannot be reached, is damaged, lacks weights, or computes
                 something that a pooling cannot express.
+
+        Examples:
+            >>> from armlib import BiEncoder
+            >>> from armlib.retrieval.encoding import encode_texts
+            >>> encoder = BiEncoder.load("my/encoder")
+            >>> encode_texts(encoder, ["how are lists sorted", "how are files read"], 30).shape
+            (2, 32)
         """
         source = str(name_or_folder)
         if pooling is not None and pooling not in POOLINGS:

@@ -133,7 +133,7 @@ class Result:
 
 
 def _numbers(file: Path) -> pd.DataFrame:
-    return pd.read_csv(file, float_precision=EXACT)
+    return pd.read_csv(file, **EXACT)
 
 
 def _is_time(value: object) -> bool:
