@@ -143,8 +143,9 @@ def train(
                 break
             waited = time.perf_counter() - asked
             batch = batch.to(device)
+            rate = settings.rate(step)
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * settings.decay**step
+                group["lr"] = rate
             measured = batch_gradients(encoder, loss, batch, accelerator, settings, step)
             sum_gradients(parameters)
             if settings.clip_norm is not None:
