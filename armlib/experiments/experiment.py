@@ -67,7 +67,9 @@ class Experiment:
     steps: int = _value(300, "optimiser steps at most")
     learning_rate: float = _value(5e-4, "at the first step, or after warm-up")
     warmup_steps: int = _value(0, "steps in which the learning rate rises from 0 to its value")
-    schedule: str = _value("exponential", "how the learning rate falls: exponential, by decay, or linear, to 0 behind the last step")
+    schedule: str = _value(
+        "exponential", "how the learning rate falls: exponential, by decay, or linear, to 0 behind the last step"
+    )
     decay: float = _value(0.99999, "of the exponential schedule: the learning rate is multiplied by this after every step")
     weight_decay: float = _value(1e-6, "of matrices; biases and normalisation weights have none")
     clip_norm: float = _value(0.0, "largest norm of the gradient; 0 leaves it as it is")

@@ -18,7 +18,9 @@ from armlib.data.batches import TripleBatches
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.evaluation.evaluate import Evaluator
 from armlib.evaluation.validation import Validator
+from armlib.experiments.model_card import write_card
 from armlib.experiments.provenance import provenance
+from armlib.experiments.result import Draft
 from armlib.experiments.training_data import TrainingData
 from armlib.training.loop import train
 
@@ -82,6 +84,7 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
         }
         storage.write_json(draft / "experiment.json", asdict(experiment))
         storage.write_json(draft / "result.json", about)
+        write_card(Draft(data.key, draft), draft / "encoder")
 
 
 def _evaluator(data: TrainingData) -> Evaluator:

@@ -67,7 +67,9 @@ class Settings:
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
         if self.schedule == LINEAR and self.decay != DECAY:
-            raise InputError(f"decay is of the exponential schedule; expected its default {DECAY} with a linear one, not {self.decay}")
+            raise InputError(
+                f"decay is of the exponential schedule; expected its default {DECAY} with a linear one, not {self.decay}"
+            )
         if self.warmup_steps < 0 or 0 < self.steps <= self.warmup_steps:
             raise InputError(f"training needs warmup_steps from 0 to less than its {self.steps} steps, not {self.warmup_steps}")
         if self.selection not in SELECTIONS:
@@ -86,8 +88,8 @@ class Settings:
     def rate(self, step: int) -> float:
         """The learning rate of a step; the first step is 0, as in transformers' `get_linear_schedule_with_warmup`.
 
-        While it warms up it is ``learning_rate * step / warmup_steps``. After that it is, n steps later, ``learning_rate * decay**n``,
-        or on the linear schedule ``learning_rate * (1 - n / (steps - warmup_steps))``.
+        While it warms up it is ``learning_rate * step / warmup_steps``; n steps after that, ``learning_rate * decay**n``, or on the
+        linear schedule ``learning_rate * (1 - n / (steps - warmup_steps))``.
         """
         if step < self.warmup_steps:
             return self.learning_rate * (step / self.warmup_steps)

@@ -100,4 +100,6 @@ def test_training_goes_on_with_the_rates_it_would_have_had(texts, tiny_encoder, 
     assert rates == expected[:5]
     train(parts, MarginLoss("distributed"), batches, settings, checkpoints=tmp_path)
     assert rates == expected
-    assert all(torch.equal(left, right) for left, right in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(left, right) for left, right in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True)
+    )
