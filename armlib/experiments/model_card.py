@@ -13,6 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from armlib import storage
 from armlib.encoder.layout import Layout, read_layout
+from armlib.encoder.onnx_export import MODEL
 from armlib.errors import printable
 from armlib.evaluation.equivalence import compare_pairs
 from armlib.evaluation.evaluate import FULL_RANKING
@@ -25,6 +26,7 @@ from armlib.names import encoder_folder
 
 CARD = "README.md"
 FOLDER = "this folder"
+PATHS = ("/", "~", ".")  # what a name that is a path begins with
 AFTER = "this encoder"
 TAGS = ("sentence-transformers", "sentence-similarity", "feature-extraction", "dense", "armlib")
 MARGIN, ALPHA = 0.05, 0.05  # of the tests of equivalence, as in paper section 5.4
@@ -88,7 +90,9 @@ def write_card(result: Result, folder: Path) -> None:
     storage.seal(folder)
 
 
-def model_card(result: Result, *, place: str = FOLDER, licence: str = "", baselines: Baselines | None = None) -> str:
+def model_card(
+    result: Result, *, place: str = FOLDER, licence: str = "", onnx: bool = False, baselines: Baselines | None = None
+) -> str:
     """The card of a result's encoder: Markdown below metadata in YAML, as the Hugging Face hub and sentence-transformers read it.
 
     Local collections and encoders are named by the end of their paths: a card is for others.
@@ -97,6 +101,7 @@ def model_card(result: Result, *, place: str = FOLDER, licence: str = "", baseli
         result: a finished experiment.
         place: where the encoder is loaded from: a folder or a name on the hub.
         licence: of the encoder, as the hub writes it (``apache-2.0``); without one the card names none.
+        onnx: whether the encoder is there as ONNX, too.
         baselines: systems to compare with, each by paired TOST on all measures, with Bonferroni correction; None takes the
             result's own.
 
@@ -104,10 +109,12 @@ def model_card(result: Result, *, place: str = FOLDER, licence: str = "", baseli
         InputError: a baseline was measured on other queries, or the result is damaged.
     """
     asked, layout = result.experiment, read_layout(str(result.folder / "encoder"))
+    how = "fine-tuned on" if asked.steps else "as it is, for"
     parts = [
-        f"# {_inline(_base(asked))}, {'fine-tuned on' if asked.steps else 'as it is, for'} {_inline(_name(asked.collection))}",
+        f"# {_inline(public_encoder(asked.encoder))}, {how} {_inline(public_name(asked.collection))}",
         _summary(result, layout),
         _loading(place, layout),
+        *([_loading_onnx(place, layout)] if onnx else []),
         _training(result, layout),
         _measures(result, result.baselines if baselines is None else baselines),
         _cost(result),
@@ -124,8 +131,8 @@ def _metadata(result: Result, licence: str) -> ModelCardData:
         EvalResult(
             task_type="information-retrieval" if row["mode"] == FULL_RANKING else "reranking",
             task_name=str(row["mode"]),
-            dataset_type=_name(row["collection"]).replace("/", "_").replace(" ", "_"),
-            dataset_name=_name(row["collection"]),
+            dataset_type=public_name(row["collection"]).replace("/", "_").replace(" ", "_"),
+            dataset_name=public_name(row["collection"]),
             metric_type=row["measure"].lower(),
             metric_name=row["measure"],
             metric_value=float(row["value"]),
@@ -183,13 +190,35 @@ scores = model.similarity(queries, passages)
 {armlib}{context if layout.contextual else ""}"""
 
 
+def _loading_onnx(place: str, layout: Layout) -> str:
+    named, length = json.dumps(place, ensure_ascii=False), layout.passage_length
+    on_hub = place != FOLDER and not Path(place).is_dir()
+    model = f'hf_hub_download({named}, "{MODEL}")' if on_hub else json.dumps(f"{place}/{MODEL}", ensure_ascii=False)
+    download = "from huggingface_hub import hf_hub_download\n" if on_hub else ""
+    prompted = " A prompt must be put in front of texts by hand." if any(layout.prompts) else ""
+    return f"""With ONNX Runtime, which takes token ids of any batch and length:
+
+```python
+{download}from onnxruntime import InferenceSession
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained({named})
+session = InferenceSession({model})
+texts = tokenizer(["a passage"], padding=True, truncation=True, max_length={length}, return_tensors="np")
+inputs = {{name: texts[name] for name in ("input_ids", "attention_mask")}}
+(vectors,) = session.run(["sentence_embedding"], inputs)
+```
+
+Queries are cut at {layout.query_length} tokens.{prompted}"""
+
+
 def _training(result: Result, layout: Layout) -> str:
     asked, about = result.experiment, result.about
     known, loss = _known(asked.collection), asked.make_loss()
     rows = [
-        ("collection", f"`{_inline(_name(asked.collection))}`"),
+        ("collection", f"`{_inline(public_name(asked.collection))}`"),
         ("licence of the data", known.licence or "not known to armlib"),
-        ("base model", f"`{_inline(_base(asked))}`"),
+        ("base model", f"`{_inline(public_encoder(asked.encoder))}`"),
         ("pooling", str(layout.pooling)),
         ("dimensions", str(_dimensions(result, layout))),
         ("query length, passage length", f"{layout.query_length}, {layout.passage_length} tokens"),
@@ -199,9 +228,9 @@ def _training(result: Result, layout: Layout) -> str:
         seen = f"{about.get('triples', 0):,} seen of {about.get('available_triples', 0):,}"
         rows += [
             ("loss", f"`{_loss(asked)}`: {_words(loss)}"),
-            ("teacher", f"`{_inline(asked.teacher)}`" if asked.teacher else "none"),
+            ("teacher", f"`{_inline(public_name(asked.teacher))}`" if asked.teacher else "none"),
             (str(about.get("examples", "triples")), seen),
-            ("batches", f"{asked.batch_size}, {_inline(asked.sampler)}"),
+            ("batches", f"{asked.batch_size}, {_inline(public_name(asked.sampler))}"),
             ("steps", _steps(result)),
             ("learning rate", _rate(asked)),
             ("optimiser", f"{about.get('optimizer', asked.optimizer)}, weight decay {asked.weight_decay:g}"),
@@ -232,7 +261,7 @@ def _steps(result: Result) -> str:
     about = result.about
     text = f"{about.get('steps', result.experiment.steps):,}; kept are the weights of step {about.get('kept_step', 0):,}"
     if result.experiment.selection == "best":
-        text += f", the best by nDCG@10 on `{_inline(_name(about['validated_on']))}`"
+        text += f", the best by nDCG@10 on `{_inline(public_name(about['validated_on']))}`"
     return text + (", which is a test set of this card" if result.chosen_on_test_set else "")
 
 
@@ -259,14 +288,13 @@ def _measures(result: Result, baselines: Baselines) -> str:
         systems = {**others, AFTER: evaluation}
         names = list(evaluation.mean)
         rows = [[name, *(f"{each.mean[measure]:.4f}" for measure in names)] for name, each in systems.items()]
-        text += (
-            f"\n\n### {_inline(_name(collection))}, {mode}, {len(evaluation.per_query):,} queries\n\n{_table(('', *names), rows)}"
-        )
+        text += f"\n\n### {_inline(public_name(collection))}, {mode}, {len(evaluation.per_query):,} queries"
+        text += f"\n\n{_table(('', *names), rows)}"
         caution = _known(collection).caution
         text += f"\n\n{caution}." if caution else ""
         text += f"\n\n{_tested(systems)}" if others else ""
     if result.chosen_on_test_set:
-        text += f"\n\nThe step was chosen on `{_inline(_name(result.about['validated_on']))}`, on which it is measured, too."
+        text += f"\n\nThe step was chosen on `{_inline(public_name(result.about['validated_on']))}`, on which it is measured, too."
     if not baselines:
         text += "\n\nNothing was measured beside it to compare it with, such as BM25 or the encoder before training."
     return text
@@ -323,19 +351,19 @@ def _known(collection: str) -> Known:
     return found
 
 
-def _base(asked: Experiment) -> str:
-    folder = encoder_folder(asked.encoder)
-    return Path(asked.encoder).name if folder or asked.encoder.startswith(("/", ".", "~")) else asked.encoder
+def public_encoder(name: str) -> str:
+    """An encoder as others may read it: of a folder, its own name."""
+    return Path(name).name if encoder_folder(name) or name.startswith(PATHS) else name
 
 
 def _is_on_the_hub(encoder: str) -> bool:
     return not encoder.startswith("lsa/") and encoder_folder(encoder) is None
 
 
-def _name(name: str) -> str:
-    """A collection as others may read it: of a path, the end, with the split where there is one."""
-    if not name.startswith(("/", ".", "~")):
-        return name
+def public_name(name: str) -> str:
+    """A collection as others may read it: of a path, the end, with the split where there is one; so of paths within quotes."""
+    if not name.startswith(PATHS):
+        return re.sub(r"""(['"])([/~.][^'"]*)\1""", lambda found: f"{found[1]}{Path(found[2]).name}{found[1]}", name)
     path = Path(name)
     whole = path.name.endswith((".tsv", ".tsv.gz")) or path.is_dir()
     return "/".join(path.parts[-1 if whole else -2 :])

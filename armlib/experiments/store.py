@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from armlib import storage
-from armlib.errors import InputError
+from armlib.errors import InputError, unknown
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.result import Result
 from armlib.experiments.run import run_experiment
@@ -146,6 +146,23 @@ class RunStore:
             which = f"{len(damaged)} folders of {self.path} hold" if len(damaged) > 1 else f"a folder of {self.path} holds"
             warnings.warn(f"{which} no whole result and is passed over, {damaged[0]}", stacklevel=2)
         return [result for _, _, result in sorted(found, key=lambda each: each[0])]
+
+    def find(self, start: str) -> Result:
+        """The finished result whose key begins so.
+
+        Raises:
+            InputError: there is none, there are several, or it is not finished or damaged.
+        """
+        keys = self.keys()
+        found = [key for key in keys if start and key.startswith(start)]
+        if not found:
+            raise unknown(f"key in {self.path}", start, keys)
+        if len(found) > 1:
+            raise InputError(f"{len(found)} keys begin with {start!r}: {', '.join(found[:10])}; expected more digits of one")
+        (key,) = found
+        if (state := self.state_of(key)) != "finished":
+            raise InputError(f"{key} is {'unfinished' if state == 'missing' else state}; expected a finished result")
+        return Result(key, self.path / key)
 
     def keys(self) -> list[str]:
         """The keys of all that is finished, damaged or unfinished; nothing else that is in the folder counts."""
