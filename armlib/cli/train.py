@@ -26,6 +26,9 @@ def add_train(commands: Any) -> None:
     """Add ``armlib train``: one training run and its evaluation."""
     parser = add_command(commands, "train", _train, "Train a bi-encoder on a collection and measure it.", EXAMPLES)
     add_store_options(parser, precision=True)
+    parser.add_argument(
+        "--tracker", nargs="+", default=(), metavar="NAME", help="tell tensorboard, wandb, mlflow, ... of the training"
+    )
     add_experiment_options(parser)
 
 
@@ -35,6 +38,7 @@ def _train(options: argparse.Namespace) -> None:
 
     experiment = asked_experiment(options)
     print(experiment, flush=True)
-    result = RunStore(options.runs, device=options.device, precision=options.precision).result(experiment)
+    store = RunStore(options.runs, device=options.device, precision=options.precision, trackers=options.tracker)
+    result = store.result(experiment)
     print(measures_as_text(result.measures))
     print(f"{printable(result.provenance_line())}\nencoder: {printable(str(result.folder / 'encoder'))}")

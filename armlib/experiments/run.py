@@ -23,6 +23,7 @@ from armlib.experiments.provenance import provenance
 from armlib.experiments.result import Draft
 from armlib.experiments.training_data import TrainingData
 from armlib.training.loop import train
+from armlib.training.tracking import tracking
 
 TRAINED = "trained"
 RECORD = "training.json"
@@ -109,16 +110,17 @@ def _train(
 ) -> dict[str, Any]:
     """Train the encoder and keep it, its trace and its validations; gives what `_whole` gives, in the main process."""
     asked = data.experiment
-    done = train(
-        data.encoder,
-        asked.make_loss(),
-        batches,
-        replace(asked.settings(), checkpoint_seconds=checkpoint_seconds),
-        accelerator=accelerator,
-        validate=validator,
-        checkpoints=work / "checkpoints",
-        name=data.key,
-    )
+    with tracking(accelerator, data.key, asdict(asked)):
+        done = train(
+            data.encoder,
+            asked.make_loss(),
+            batches,
+            replace(asked.settings(), checkpoint_seconds=checkpoint_seconds),
+            accelerator=accelerator,
+            validate=validator,
+            checkpoints=work / "checkpoints",
+            name=data.key,
+        )
     if not accelerator.is_main_process:
         return {}
     data.encoder.bind(data.context)

@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from armlib import storage
 from armlib.encoder.export import RECORD

@@ -94,6 +94,10 @@ class Trace:
         if len(bad):
             raise InputError(f"the loss is not a finite number at step {bad[0] + 1}; a lower learning rate or a clip_norm helps")
 
+    def losses(self) -> np.ndarray:
+        """The losses of the steps that were taken in, in order; nobody waits for the others."""
+        return self._measured[:, self._names.index("loss")]
+
     def frame(self) -> pd.DataFrame:
         """The rows so far."""
         self.flush()
