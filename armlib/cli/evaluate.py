@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from armlib.evaluation.measure_names import parse_measures
     from armlib.evaluation.tables import write_csv
     from armlib.experiments.result import measures_as_text
+    from armlib.experiments.run_metadata import write_run_metadata
     from armlib.names import load_collection, written_here
 
     if Path(options.model).is_file():
@@ -65,9 +67,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     tag = "-".join(canonical(options.model).name.split()) or "armlib"
     rows, indexes = evaluator(encoder, folder, tag=tag)
+    write_run_metadata(folder / "runs", evaluator, encoder, collections, tag=tag, command=_command(options, names, lengths))
     frame = pd.DataFrame(rows)
     write_csv(frame, folder / "measures.csv", index=False)
     print(measures_as_text(frame))
     for name, about in indexes.items():
         print(one_line(f"{written_here(name)}: index {about}"))
     print(one_line(f"runs and measures per query: {folder}/runs, {folder}/measures"))
+
+
+def _command(options: argparse.Namespace, names: Sequence[str], lengths: Mapping[str, int]) -> list[str]:
+    """The command with all that the runs depend on."""
+    words = ["armlib", "evaluate", options.model, "--collection", *names, "--index", options.index, "--vectors", options.vectors]
+    for name, length in lengths.items():
+        words += [f"--{name.replace('_', '-')}", str(length)]
+    for name in ("query_prompt", "passage_prompt"):
+        words += [f"--{name.replace('_', '-')}={getattr(options, name)}"] if getattr(options, name) else []
+    return words + (["--measure", *options.measure] if options.measure else [])
