@@ -39,6 +39,7 @@ class Experiment:
     """
 
     collection: str = _value("docstrings", "what to train on: a name of ir_datasets, a folder in BEIR layout, a file of triples")
+    relevant_from: int = _value(0, "lowest grade that counts as relevant; 0 takes the collection's own")
     encoder: str = _value("lsa/distilbert", "lsa/distilbert, lsa/roberta, lsa/mpnet, a Hugging Face name or a folder")
     pooling: str = _value(
         "", "cls, mean or last, or one of them with a layer behind it, such as cls+linear; empty takes the encoder's own"
@@ -90,6 +91,7 @@ class Experiment:
     patience: int = _value(16, "validations without a better nDCG@10 after which training stops")
     selection: str = _value("best", "keep the weights of the best validation, or of the last step: best or last")
     evaluation: tuple[str, ...] = _value((), "collections to measure on; none for not at all; by default the collection's own")
+    on_training_queries: bool = _value(False, "measure also on queries that are trained on, which is no test")
     full_ranking: bool = _value(True, "rank the whole collection, too, and not only the first stage's candidates")
     index: str = _value("exact", "of full ranking: exact, paper, or a FAISS factory string with its parameters")
     seed: int = _value(0, "decides the order of the triples and dropout")
@@ -232,7 +234,7 @@ class Experiment:
         younger = {"full_ranking": True, "loss": "", "query_prompt": "", "passage_prompt": ""}
         younger |= {"sampler": "random", "teacher": "", "pairwise_teacher": "", "lists": "", "filter": False}
         younger |= {"context": 0, "context_dropout": 0.0, "context_stage": "trained"}
-        younger |= {"compiled": False}
+        younger |= {"compiled": False, "relevant_from": 0, "on_training_queries": False}
         younger |= {} if self.context else {"context_from": self.context_from}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 

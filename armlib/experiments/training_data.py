@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from armlib.data.fingerprints import fingerprint_of_folder
 from armlib.data.held_out import HeldOut, hold_out
 from armlib.data.samplers import Examples, parse_sampler
 from armlib.data.tokens import TokenStore
+from armlib.data.training_queries import trained_on
 from armlib.data.triple_rows import triple_rows
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.export import RECORD
@@ -25,7 +27,7 @@ from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.errors import InputError
 from armlib.evaluation.validation import Validator
 from armlib.experiments.experiment import HELD_OUT, NOTHING, Experiment
-from armlib.names import encoder_folder, load_collection, load_encoder
+from armlib.names import encoder_folder, load_collection, load_encoder, written_here
 from armlib.retrieval.mining import kept_array, kept_candidates, kept_clusters, kept_pair_clusters, kept_similarities
 from armlib.storage import MANIFEST, digest, short_digest
 from armlib.teachers.base import PairwiseTeacher, ScoreSource, Workers
@@ -61,7 +63,14 @@ class TrainingData:
     @cached_property
     def collection(self) -> Collection:
         """What is trained on."""
-        return load_collection(self.experiment.collection)
+        asked = self.experiment
+        found = load_collection(asked.collection)
+        return found.graded(asked.relevant_from) if asked.relevant_from else found
+
+    def _beside(self, name: str) -> Collection:
+        """A collection to validate or to measure on; where it is over the same documents, with the grade that was asked for."""
+        found, grade = load_collection(name), self.experiment.relevant_from
+        return found.graded(grade) if grade and found.corpus.name == self.collection.corpus.name else found
 
     @cached_property
     def evaluation_names(self) -> tuple[str, ...]:
@@ -73,12 +82,35 @@ class TrainingData:
         """The collections to measure on, each once."""
         asked = self.experiment.evaluation
         names = () if asked == NOTHING else asked or self.collection.evaluation
-        return tuple({each.name: each for each in map(load_collection, names)}.values())
+        return tuple({each.name: each for each in map(self._beside, names)}.values())
+
+    @cached_property
+    def measured_again(self) -> dict[str, int]:
+        """How many queries of each collection to measure on are trained on; those with none are left out.
+
+        Raises:
+            InputError: there are any, and the experiment does not ask for it.
+
+        Warns:
+            UserWarning: there is nothing to measure on.
+        """
+        asked, name = self.experiment, written_here(self.collection.name)
+        offer = f"{name}#train trains on four fifths of its queries and measures on the others"
+        if not self.evaluations and asked.evaluation != NOTHING:
+            warnings.warn(f"{name} has no test queries beside it, so nothing is measured; {offer}", stacklevel=2)
+        counted = {each.name: len(trained_on(self.collection, each)) for each in self.evaluations}
+        found = {each: count for each, count in counted.items() if count}
+        for each, count in found.items() if not asked.on_training_queries else ():
+            raise InputError(
+                f"{count} of the queries of {written_here(each)} are trained on, so measures on them would be no test; expected "
+                f"other queries ({offer}), or on_training_queries"
+            )
+        return found
 
     @cached_property
     def _named_validation(self) -> Collection | None:
         name = self.experiment.validation or self.collection.validation or HELD_OUT
-        return None if name == HELD_OUT else load_collection(name)
+        return None if name == HELD_OUT else self._beside(name)
 
     @cached_property
     def validation(self) -> Collection:
