@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from armlib.cli.options import add_command, add_model_options, add_store_options, trained_model
+from armlib.cli.options import add_command, add_json_option, add_model_options, add_store_options, print_json, trained_model
 from armlib.errors import InputError, one_line
 from armlib.storage import canonical, check_writable
 
@@ -22,16 +22,30 @@ def add_evaluate(commands: Any) -> None:
     """Add ``armlib evaluate``: runs and measures of a model."""
     about = "Write TREC runs and measures of a model: re-ranking and full ranking."
     parser = add_command(commands, "evaluate", _evaluate, about, EXAMPLES)
-    parser.add_argument("model", help="a result's key, a folder with a model, or a Hugging Face name")
-    parser.add_argument("--collection", nargs="+", metavar="NAME", help="what to measure on (default: a result's own)")
-    parser.add_argument("--measure", nargs="+", default=(), help="such as nDCG@10, ndcg_cut_10 or 'R(rel=2)@1000'")
-    parser.add_argument("--index", default="exact", help="exact (default), paper, or a FAISS factory string with its parameters")
+    parser.add_argument("model", metavar="MODEL", help="a result's key, a folder with a model, or a Hugging Face name")
     parser.add_argument(
-        "--vectors", default="float32", help="how embeddings are kept: float32 (default), or float16 in half the space"
+        "--collection", nargs="+", metavar="NAME", help="what to measure on (default: what the result was measured on)"
     )
+    parser.add_argument(
+        "--measure",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="such as nDCG@10, ndcg_cut_10 or 'R(rel=2)@1000' (default: nDCG@10, R@1000, Success@100)",
+    )
+    parser.add_argument(
+        "--index",
+        default="exact",
+        metavar="NAME",
+        help="of full ranking: exact, paper, or a FAISS factory string with its parameters (default: exact)",
+    )
+    about = "how embeddings are kept: float32, or float16 in half the space (default: float32)"
+    parser.add_argument("--vectors", default="float32", metavar="NAME", help=about)
     add_model_options(parser)
-    parser.add_argument("--output", default="measured", help="folder for runs and measures (default: measured)")
+    about = "a folder for runs and measures (default: measured)"
+    parser.add_argument("--output", default="measured", metavar="FOLDER", help=about)
     add_store_options(parser)
+    add_json_option(parser)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -67,6 +81,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     rows, indexes = evaluator(encoder, folder, tag=tag)
     frame = pd.DataFrame(rows)
     write_csv(frame, folder / "measures.csv", index=False)
+    if options.json:
+        files = {"runs": str(folder / "runs"), "per_query": str(folder / "measures")}
+        print_json({"model": options.model, "measures": rows, "indexes": indexes} | files)
+        return
     print(measures_as_text(frame))
     for name, about in indexes.items():
         print(one_line(f"{written_here(name)}: index {about}"))
