@@ -254,6 +254,16 @@ class Experiment:
 
         return TrainingData(self).evaluation_names
 
+    @classmethod
+    def of_record(cls, record: object) -> Experiment | None:
+        """The experiment that an encoder's record names; None where there is none, or it is of another version of armlib."""
+        if not isinstance(record, dict):
+            return None
+        try:
+            return cls(**{name: value for name, value in record.items() if name != "experiment"})
+        except (TypeError, InputError):
+            return None
+
     def variant(self) -> str:
         """The loss in a few words, such as ``static(0.3), in-batch``: what a legend or a table row calls it."""
         if not self.steps:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,15 +15,16 @@ import torch
 from armlib.data.collection import Collection
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.token_stores import passage_tokens
+from armlib.evaluation import tables
 from armlib.evaluation.equivalence import compare
-from armlib.evaluation.evaluate import DEPTH, FULL_RANKING, RERANKING
+from armlib.evaluation.evaluate import DEPTH, FULL_RANKING, RERANKING, file_name
 from armlib.evaluation.measures import Evaluation, default_measures, evaluate
 from armlib.experiments.defaults import LEARNING_RATE, encoder_kind
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.result import Result
 from armlib.experiments.store import RunStore
 from armlib.experiments.training_data import TrainingData
-from armlib.names import load_collection, written_here
+from armlib.names import written_here
 from armlib.retrieval.encoding import encode_rows
 from armlib.retrieval.rankings import without_own
 from armlib.training.settings import MEASURE
@@ -29,12 +32,15 @@ from armlib.training.settings import MEASURE
 BM25, BEFORE, AFTER = "BM25", "before training", "trained"
 MARGIN = 0.05  # of nDCG@10, as in paper section 5.4
 SAMPLE = 1000  # passages whose cosines are looked at
+MUCH = 0.05  # of a collection's tokens
 NEARLY_EQUAL = 0.99
 """Mean cosine of passages above which their embeddings have become one."""
 
 # What an encoder is measured by; all other values of an experiment only change how it is trained.
-MEASURED = ("collection", "relevant_from", "encoder", "pooling", "query_prompt", "passage_prompt", "query_length", "passage_length")
-MEASURED += ("evaluation", "full_ranking", "index", "on_training_queries")
+MEASURED = (
+    *("collection", "relevant_from", "encoder", "pooling", "query_prompt", "passage_prompt", "query_length", "passage_length"),
+    *("evaluation", "full_ranking", "index", "on_training_queries"),
+)
 
 
 def before_training(experiment: Experiment) -> Experiment:
@@ -69,13 +75,20 @@ class Comparison:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """A row for each system: the means of all measures; ``difference`` (of nDCG@10, to the last), ``low``, ``high`` (90 %)."""
-        means = pd.DataFrame({name: evaluation.mean for name, evaluation in self.systems.items()}).T
-        return means.join(self._tests[["difference", "low", "high"]]).rename_axis("system")
+        """A row for each system: the means of all measures, and how much more nDCG@10 the last one has, with bounds (90 %)."""
+        means, last = pd.DataFrame({name: evaluation.mean for name, evaluation in self.systems.items()}).T, list(self.systems)[-1]
+        others = self._tests.drop(index=last)
+        ahead = pd.DataFrame({f"{last} is ahead by": -others.difference, "low": -others.high, "high": -others.low})
+        return means.join(ahead).rename_axis("system")
 
     @cached_property
     def _tests(self) -> pd.DataFrame:
         return compare(self.systems, MEASURE, reference=list(self.systems)[-1], margin=MARGIN)
+
+    def as_values(self) -> dict[str, Any]:
+        """Collection, mode, the rows of the table and the sentences as plain values."""
+        rows = self.table.astype(object).where(self.table.notna(), None).to_dict("index")
+        return {"collection": self.collection, "mode": self.mode, "systems": rows, "sentences": self.sentences()}
 
     def sentences(self) -> list[str]:
         """What is to be said of each system beside the last one."""
@@ -96,19 +109,38 @@ class Comparison:
         return said
 
 
-def comparisons(evaluations: Mapping[str, Mapping[str, Mapping[str, Evaluation]]]) -> list[Comparison]:
+def comparisons(
+    collections: Iterable[Collection], systems: Mapping[str, Mapping[str, Mapping[str, Evaluation]]]
+) -> list[Comparison]:
     """BM25, then other systems, on each collection.
 
     Args:
-        evaluations: by collection, system and mode; the system that the others are compared with comes last.
+        collections: what was measured on.
+        systems: evaluations by system, collection's name and mode; the system that the others are compared with comes last.
     """
     found = []
-    for name, systems in evaluations.items():
-        modes = set.intersection(*(set(each) for each in systems.values()))
+    for collection in collections:
+        of_each = {system: by_collection[collection.name] for system, by_collection in systems.items()}
+        modes = set.intersection(*map(set, of_each.values()))
         mode = FULL_RANKING if FULL_RANKING in modes else RERANKING
-        measured = {system: by_mode[mode] for system, by_mode in systems.items()}
+        measured = {system: by_mode[mode] for system, by_mode in of_each.items()}
         measures = list(next(iter(measured.values())).per_query.columns)
-        found.append(Comparison(name, mode, {BM25: bm25(load_collection(name), measures), **measured}))
+        found.append(Comparison(collection.name, mode, {BM25: bm25(collection, measures), **measured}))
+    return found
+
+
+def measured_in(folder: Path, measures: pd.DataFrame) -> dict[str, dict[str, Evaluation]]:
+    """By collection and mode, the measures of every query that an `armlib.evaluation.evaluate.Evaluator` wrote below a folder.
+
+    Args:
+        folder: the one that it was given.
+        measures: its rows, with ``collection`` and ``mode``.
+    """
+    names = list(dict.fromkeys(measures.collection))
+    found: dict[str, dict[str, Evaluation]] = {}
+    for name, mode in measures[["collection", "mode"]].drop_duplicates().itertuples(index=False):
+        file = folder / "measures" / f"{file_name(name, mode, names)}.csv"
+        found.setdefault(name, {})[mode] = Evaluation.from_per_query(tables.read_csv(file, "query").set_index("query"))
     return found
 
 
@@ -120,14 +152,9 @@ def outcome(result: Result, store: RunStore) -> list[Comparison]:
     if result.measures.empty:
         return []
     before = store.result(before_training(result.experiment))
-    evaluations = {
-        name: {
-            system: {mode: each.per_query(name, mode) for mode in sorted(set(rows["mode"]))}
-            for system, each in ((BEFORE, before), (AFTER, result))
-        }
-        for name, rows in result.measures.groupby("collection", sort=False)
-    }
-    return comparisons(evaluations)
+    systems = {BEFORE: before, AFTER: result}
+    measured = {system: measured_in(each.folder, result.measures) for system, each in systems.items()}
+    return comparisons(TrainingData(result.experiment).evaluations, measured)
 
 
 def cut_share(data: TrainingData) -> dict[str, float]:
@@ -162,23 +189,20 @@ def mean_cosine(encoder: BiEncoder, collection: Collection, passage_length: int)
 def troubles(result: Result) -> list[str]:
     """Signs that training made an encoder worse, each a sentence with what to try; none where there are none."""
     asked, found = result.experiment, []
-    fresh = TrainingData(replace(asked, context=0, **{each.name: each.default for each in fields(Experiment) if each.name in CONTEXT}))
+    fresh = TrainingData(asked, TrainingData(asked).untrained_encoder())
     fresh.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     kept = result.validations[result.validations.step == result.about["kept_step"]]
     if len(kept):
         before, after = fresh.validator()(fresh.encoder)[MEASURE], float(kept[MEASURE].iloc[0])
         if after < before:
             found.append(
-                f"On validation queries nDCG@10 was {before:.3f} before training and is {after:.3f} now: training made the encoder "
-                f"worse. {_advice(asked)}"
+                f"on validation queries nDCG@10 was {before:.3f} before training and is {after:.3f} now: training made the encoder "
+                f"worse; {_advice(asked)}"
             )
     cosine = mean_cosine(result.encoder(), fresh.collection, asked.passage_length)
     if cosine > NEARLY_EQUAL:
-        found.append(f"Two passages have a mean cosine of {cosine:.3f}: the embeddings have become nearly one. {_advice(asked)}")
+        found.append(f"two passages have a mean cosine of {cosine:.3f}: the embeddings have become nearly one; {_advice(asked)}")
     return found
-
-
-CONTEXT = ("context_from", "context_dropout", "context_stage")
 
 
 def _advice(asked: Experiment) -> str:
@@ -191,15 +215,13 @@ def _advice(asked: Experiment) -> str:
     if asked.selection != "best":
         tries.append("--selection best, which keeps the weights of the best validation")
     tries.append("another loss, such as --target distributed or --loss 'infonce(20)'")
-    return f"Try {'; '.join(tries)}."
+    return f"try {', or '.join(tries)}"
 
 
 def as_text(found: Iterable[Comparison]) -> str:
     """Comparisons for a terminal: a table for each collection, four decimals, and what the tests say."""
-    from armlib.evaluation.tables import as_text as written
-
     return "\n\n".join(
         f"{written_here(each.collection)}, {each.mode}, {len(next(iter(each.systems.values())).per_query)} queries\n"
-        + "\n".join([written(each.table), *each.sentences()])
+        + "\n".join([tables.as_text(each.table), *each.sentences()])
         for each in found
     )

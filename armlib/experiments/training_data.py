@@ -178,14 +178,14 @@ class TrainingData:
         Raises:
             InputError: there is no such encoder, or its folder has changed since the key was made.
         """
-        encoder, asked = self._before_training(), self.experiment
+        encoder, asked = self.untrained_encoder(), self.experiment
         if asked.context:
             encoder.add_context(asked.context, asked.context_dropout)
         elif encoder.context is not None:
             raise InputError(f"the encoder {asked.encoder} reads a context; expected context to be at least 1 passage with it")
         return encoder
 
-    def _before_training(self) -> BiEncoder:
+    def untrained_encoder(self) -> BiEncoder:
         """The encoder that the experiment starts from, one of its own for each call; without the context that is added to it."""
         asked = self.experiment
         before = self._encoder_contents
@@ -230,7 +230,7 @@ class TrainingData:
             return None
         asked, settings = self.experiment, parse_lists(self.experiment.lists)
         rows = settings.drawn(np.unique(self.triples[:, 0]))
-        student, lengths = self._before_training(), (asked.query_length, asked.passage_length)
+        student, lengths = self.untrained_encoder(), (asked.query_length, asked.passage_length)
         candidates = kept_candidates(student, self.queries, rows, self.passages, lengths, settings.depth, teacher_device())
         assert self.source, "Experiment refuses lists without a teacher"
         pairs = np.column_stack([rows, candidates])
@@ -273,14 +273,14 @@ class TrainingData:
     def _clustering_encoder(self, name: str) -> tuple[BiEncoder, bool]:
         """The encoder that a sampler names, and whether it is the one that is trained, which is given as it is before training."""
         own = name in ("", self.experiment.encoder)
-        return (self._before_training() if own else load_encoder(name, self.collection)), own
+        return (self.untrained_encoder() if own else load_encoder(name, self.collection)), own
 
     def _margins(self, by: str) -> np.ndarray:
         """What a query's triples are balanced over; see `armlib.data.samplers.balanced`."""
         triples = self.examples
         if by == "student":
             return kept_similarities(
-                self._before_training(), self.passages, triples[:, 1:], self.experiment.passage_length, teacher_device()
+                self.untrained_encoder(), self.passages, triples[:, 1:], self.experiment.passage_length, teacher_device()
             )
         source, scores = self.source, self.scores
         assert source and scores, "an experiment without a teacher has no such sampler"
