@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import Any
 
-from armlib.cli.options import add_command
+from armlib.cli.options import add_command, add_runs_option
 from armlib.errors import InputError, one_line
 
 EXAMPLES = """\
@@ -26,17 +27,23 @@ def add_export(commands: Any) -> None:
     parser.add_argument("key", metavar="KEY", help="a finished result's key, or the first digits of it")
     parser.add_argument("folder", metavar="FOLDER", help="where to write; a new folder")
     parser.add_argument("--onnx", action="store_true", help="also write onnx/model.onnx: token ids in, normalised embeddings out")
+    about = "licence of the encoder, as the hub writes it, such as apache-2.0 (default: the card names none)"
+    parser.add_argument("--license", default="", metavar="NAME", help=about)
     parser.add_argument(
-        "--license", default="", metavar="NAME", help="of the encoder, as the hub writes it (default: none is named)"
+        "--compared",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="test the encoder against BM25 and, where 'armlib train' measured it, against the one before training (default: yes)",
     )
-    parser.add_argument("--push-to-hub", default="", metavar="NAME", help="upload the folder to this repository of the hub")
+    about = "upload the folder to this repository of the hub (default: nothing is uploaded)"
+    parser.add_argument("--push-to-hub", default="", metavar="NAME", help=about)
     parser.add_argument("--private", action="store_true", help="make that repository a private one")
-    parser.add_argument("--runs", metavar="FOLDER", help="the run store (default: $ARMLIB_RUNS, else ./runs)")
+    add_runs_option(parser)
 
 
 def _export(options: argparse.Namespace) -> None:
     from armlib.experiments.model_card import FOLDER
-    from armlib.experiments.sharing import check_hub_name, export_encoder, push_to_hub
+    from armlib.experiments.sharing import check_hub_name, check_new, compared, export_encoder, push_to_hub
     from armlib.experiments.store import RunStore
 
     name = options.push_to_hub
@@ -44,8 +51,16 @@ def _export(options: argparse.Namespace) -> None:
         check_hub_name(name)
     elif options.private:
         raise InputError("--private is of a repository on the hub; expected --push-to-hub beside it")
-    result, folder = RunStore(options.runs).find(options.key), Path(options.folder)
-    export_encoder(result, folder, place=name or FOLDER, licence=options.license, onnx=options.onnx)
+    store, folder = RunStore(options.runs), Path(options.folder)
+    check_new(folder)
+    result = store.find(options.key)
+    baselines = None
+    if options.compared:
+        try:
+            baselines = compared(result, store)
+        except InputError as error:
+            warnings.warn(f"the card compares the encoder with nothing: {error}", stacklevel=2)
+    export_encoder(result, folder, place=name or FOLDER, licence=options.license, onnx=options.onnx, baselines=baselines)
     print(one_line(f"{result.key}: {folder}, card: {folder / 'README.md'}"))
     if name:
         print(one_line(push_to_hub(folder, name, private=options.private)))

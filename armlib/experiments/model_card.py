@@ -102,8 +102,7 @@ def model_card(
         place: where the encoder is loaded from: a folder or a name on the hub.
         licence: of the encoder, as the hub writes it (``apache-2.0``); without one the card names none.
         onnx: whether the encoder is there as ONNX, too.
-        baselines: systems to compare with, each by paired TOST on all measures, with Bonferroni correction; None takes the
-            result's own.
+        baselines: systems to compare with, each by paired TOST on all measures, with Bonferroni correction.
 
     Raises:
         InputError: a baseline was measured on other queries, or the result is damaged.
@@ -116,7 +115,7 @@ def model_card(
         _loading(place, layout),
         *([_loading_onnx(place, layout)] if onnx else []),
         _training(result, layout),
-        _measures(result, result.baselines if baselines is None else baselines),
+        _measures(result, baselines or {}),
         _cost(result),
         _citing(),
     ]

@@ -33,8 +33,7 @@ class Result:
     Attributes:
         key: the experiment's key, also the folder's name.
         folder: ``experiment.json``, ``result.json``, ``trace.csv``, ``validations.csv``, ``encoder/`` (a sentence-transformers
-            model), and for each evaluation ``runs/*.run.gz`` and ``measures/*.csv`` (per query); where other systems were measured
-            beside it, ``baselines/SYSTEM/*.csv``.
+            model), and for each evaluation ``runs/*.run.gz`` and ``measures/*.csv`` (per query).
     """
 
     key: str
@@ -88,18 +87,11 @@ class Result:
 
     def per_query(self, collection: str, mode: str) -> Evaluation:
         """The measures of every query, for tests of significance or equivalence."""
-        return self._read(f"measures/{self._name(collection, mode)}.csv", _evaluation)
 
-    @cached_property
-    def baselines(self) -> dict[str, dict[tuple[str, str], Evaluation]]:
-        """The measures of other systems, such as BM25, by their names (``baselines`` in `about`), collections and modes."""
-        measured = list(dict.fromkeys(zip(self.measures.collection, self.measures["mode"], strict=True)))
-        found: dict[str, dict[tuple[str, str], Evaluation]] = {}
-        for system in self.about.get("baselines", ()):
-            files = {pair: f"baselines/{system}/{self._name(*pair)}.csv" for pair in measured}
-            there = {pair: file for pair, file in files.items() if (self.folder / file).exists()}
-            found[system] = {pair: self._read(file, _evaluation) for pair, file in there.items()}
-        return found
+        def read(file: Path) -> Evaluation:
+            return Evaluation.from_per_query(read_csv(file, "query").set_index("query"))
+
+        return self._read(f"measures/{self._name(collection, mode)}.csv", read)
 
     def run(self, collection: str, mode: str) -> Run:
         """The TREC run of an evaluation."""
@@ -130,7 +122,13 @@ class Result:
             line = (
                 f"{self.key}, seed {self.experiment.seed}, {machine_line(made)}, {made['time']}, {made['seconds']['total']:.0f} s"
             )
-            return line + (f", step chosen on {made['validated_on']}, a test set" if self.chosen_on_test_set else "")
+            again = [
+                f", {count} queries of {written_here(name)} were trained on"
+                for name, count in made.get("measured_again", {}).items()
+            ]
+            return (
+                line + (f", step chosen on {made['validated_on']}, a test set" if self.chosen_on_test_set else "") + "".join(again)
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.folder} is damaged: its result.json does not say how the result was made") from error
 
@@ -145,10 +143,6 @@ class Draft(Result):
 
     def _file(self, name: str) -> Path:
         return self.folder / name
-
-
-def _evaluation(file: Path) -> Evaluation:
-    return Evaluation.from_per_query(read_csv(file, "query").set_index("query"))
 
 
 def _is_time(value: object) -> bool:

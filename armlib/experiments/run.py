@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
     started = time.perf_counter()
     experiment, encoder = data.experiment, data.encoder
     main = accelerator.is_main_process
+    again = data.measured_again
     evaluator = _evaluator(data) if main else None
     validator = data.validator()
     batches = data.batches(rank=accelerator.process_index, processes=accelerator.num_processes)
@@ -80,6 +82,7 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
             "seconds": {**seconds, "total": sum(seconds.values())},
             **made["about"],
             "validated_on": data.validation.name,
+            **({"measured_again": again} if again else {}),
             "fingerprints": {each.name: each.fingerprint() for each in (data.collection, *data.evaluations)},
             **provenance(),
         }
@@ -110,7 +113,7 @@ def _train(
 ) -> dict[str, Any]:
     """Train the encoder and keep it, its trace and its validations; gives what `_whole` gives, in the main process."""
     asked = data.experiment
-    with tracking(accelerator, data.key, asdict(asked)):
+    with tracking(accelerator, data.key, asdict(asked)) if asked.steps else nullcontext():
         done = train(
             data.encoder,
             asked.make_loss(),

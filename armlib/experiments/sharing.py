@@ -15,11 +15,18 @@ from armlib import storage
 from armlib.encoder.export import RECORD
 from armlib.encoder.onnx_export import write_onnx
 from armlib.errors import InputError
-from armlib.experiments.model_card import CARD, FOLDER, model_card, public_encoder, public_name
+from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
+from armlib.evaluation.measures import Evaluation
+from armlib.experiments.model_card import CARD, FOLDER, Baselines, model_card, public_encoder, public_name
+from armlib.experiments.outcome import BEFORE, BM25, before_training, bm25
 from armlib.experiments.result import Result
+from armlib.experiments.store import RunStore
+from armlib.experiments.training_data import TrainingData
 
 
-def export_encoder(result: Result, folder: Path, *, place: str = FOLDER, licence: str = "", onnx: bool = False) -> Path:
+def export_encoder(
+    result: Result, folder: Path, *, place: str = FOLDER, licence: str = "", onnx: bool = False, baselines: Baselines | None = None
+) -> Path:
     """Write a result's encoder as a plain folder, which sentence-transformers, armlib and the hub read.
 
     The folder is not sealed, so that its card can be edited. Local collections and encoders are named by the end of their paths.
@@ -27,7 +34,7 @@ def export_encoder(result: Result, folder: Path, *, place: str = FOLDER, licence
     Args:
         result: a finished experiment.
         folder: a new folder.
-        place, licence: as `armlib.experiments.model_card.model_card` takes them.
+        place, licence, baselines: as `armlib.experiments.model_card.model_card` takes them.
         onnx: also write the encoder as ONNX, see `armlib.encoder.onnx_export.write_onnx`.
 
     Returns:
@@ -36,8 +43,7 @@ def export_encoder(result: Result, folder: Path, *, place: str = FOLDER, licence
     Raises:
         InputError: there is something in the folder, the result is damaged, ONNX cannot be written, or the disk is full.
     """
-    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already; expected a new folder to export to")
+    check_new(folder)
     source = result.folder / "encoder"
     if reason := storage.damage(source):
         raise InputError(f"{source} is damaged: {reason}")
@@ -47,9 +53,40 @@ def export_encoder(result: Result, folder: Path, *, place: str = FOLDER, licence
         storage.write_json(draft / RECORD, record | {"provenance": _public(record.get("provenance", {}))})
         if onnx:
             write_onnx(result.encoder(), draft)
-        (draft / CARD).write_text(model_card(result, place=place, licence=licence, onnx=onnx), encoding="utf8")
+        (draft / CARD).write_text(model_card(result, place=place, licence=licence, onnx=onnx, baselines=baselines), encoding="utf8")
     (folder / storage.MANIFEST).unlink()
     return folder
+
+
+def check_new(folder: Path) -> None:
+    """Refuse a folder that has something in it.
+
+    Raises:
+        InputError: it has, or is no folder.
+    """
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already; expected a new folder to export to")
+
+
+def compared(result: Result, store: RunStore) -> Baselines:
+    """What a card compares an encoder with: BM25, which ranks whole collections, and the encoder before training.
+
+    Nothing is encoded: the latter is compared with where the store has it measured, as ``armlib train`` does.
+
+    Raises:
+        InputError: a collection that the result was measured on is not at hand.
+    """
+    measured = list(dict.fromkeys(zip(result.measures.collection, result.measures["mode"], strict=True)))
+    found: dict[str, dict[tuple[str, str], Evaluation]] = {BM25: {}}
+    for collection in TrainingData(result.experiment).evaluations:
+        modes = [mode for name, mode in measured if name == collection.name]
+        mode = FULL_RANKING if FULL_RANKING in modes else RERANKING
+        found[BM25][collection.name, mode] = bm25(collection, list(result.per_query(collection.name, mode).mean))
+    untrained = before_training(result.experiment)
+    if result.experiment.steps and store.state(untrained) == "finished":
+        before = store.result(untrained)
+        found[BEFORE] = {pair: before.per_query(*pair) for pair in measured}
+    return found
 
 
 def check_hub_name(name: str) -> None:
@@ -91,11 +128,14 @@ def push_to_hub(folder: Path, name: str, *, private: bool = False, api: HfApi | 
 
 
 def _public(provenance: dict[str, Any]) -> dict[str, Any]:
-    """What an encoder's folder says of its experiment, without paths of this machine."""
+    """What an encoder's folder says of its experiment, without paths of this machine.
+
+    Where there were some, it is no record of the experiment any more, from which others could take names for what they are not.
+    """
     shown: dict[str, Any] = {}
     for name, value in provenance.items():
         if isinstance(value, list):
             shown[name] = [public_name(str(each)) for each in value]
         else:
             shown[name] = public_encoder(value) if name == "encoder" else public_name(value) if isinstance(value, str) else value
-    return shown
+    return shown if shown == provenance else {"experiment": shown.pop("experiment", ""), "values": shown}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +17,8 @@ from sentence_transformers import SentenceTransformer
 
 from armlib import storage
 from armlib.encoder.bi_encoder import BiEncoder
-from armlib.errors import InputError
-from armlib.evaluation.evaluate import FULL_RANKING, RERANKING, file_name
+from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.evaluation.measures import Evaluation
-from armlib.evaluation.tables import write_csv
 from armlib.experiments import model_card as module
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.model_card import AFTER, CITATION, model_card
@@ -145,22 +142,6 @@ def test_it_compares_with_what_was_measured_beside_it(result: Result, compared, 
             assert tests[f"{measure}, {system}"] == [*expected, "yes" if corrected < 0.05 else "no"]
     assert tests["nDCG@10, BM25"][-1] == "no" and tests["nDCG@10, before training"][-1] == "yes"
     assert "re-ranking, 40 queries" in card, "what has no partner stands alone"
-
-
-def test_what_a_result_holds_beside_it_is_compared_with(result: Result, compared, tmp_path: Path) -> None:
-    (collection,) = result.experiment.evaluation
-    with storage.atomic_folder(tmp_path / result.key) as draft:
-        shutil.copytree(result.folder, draft, dirs_exist_ok=True)
-        for system, measured in compared.items():
-            file = draft / "baselines" / system / f"{file_name(collection, FULL_RANKING, [collection])}.csv"
-            write_csv(measured[collection, FULL_RANKING].per_query, file)
-        storage.write_json(draft / "result.json", result.about | {"baselines": list(compared)})
-    held = Result(result.key, tmp_path / result.key)
-    assert model_card(held) == model_card(result, baselines=compared) != model_card(result)
-    (file, _) = (tmp_path / result.key / "baselines").rglob("*.csv")
-    file.write_text(file.read_text().replace("0", "1"))
-    with pytest.raises(InputError, match="is damaged: baselines"):
-        model_card(Result(result.key, tmp_path / result.key))
 
 
 def as_if(result: Result, **values) -> Result:

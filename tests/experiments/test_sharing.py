@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from unittest.mock import create_autospec
 
@@ -15,16 +15,21 @@ import pytest
 from huggingface_hub import HfApi, ModelCard
 from sentence_transformers import SentenceTransformer
 
+from armlib import storage
 from armlib.cli import main
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.onnx_export import MODEL
 from armlib.errors import InputError
+from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
+from armlib.evaluation.measures import default_measures, evaluate
 from armlib.experiments import sharing
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.model_card import model_card, public_name
+from armlib.experiments.outcome import BEFORE, BM25, before_training
 from armlib.experiments.result import Result
-from armlib.experiments.sharing import export_encoder, push_to_hub
+from armlib.experiments.sharing import compared, export_encoder, push_to_hub
 from armlib.experiments.store import RunStore
+from armlib.names import load_collection
 from armlib.retrieval.encoding import encode_texts
 
 needs_onnx = pytest.mark.skipif(
@@ -53,9 +58,44 @@ def test_the_command_writes_a_folder_that_loads_elsewhere(small_store, result, t
     encoder = BiEncoder.load(moved)
     assert encoder.fingerprint() == result.encoder().fingerprint() and encoder.lengths == result.encoder().lengths
     card = (moved / "README.md").read_text()
-    assert card == model_card(result)
+    assert card == model_card(result, baselines=compared(result, small_store))
     (moved / "README.md").write_text(card + "\nA word of my own.\n")
     assert BiEncoder.load(moved).dim == 32, "a card may be edited"
+
+
+def test_the_card_compares_with_bm25_and_the_encoder_before(small_store, small_experiment, tmp_path, capsys) -> None:
+    own = RunStore(tmp_path / "runs")
+    shutil.copytree(small_store.path / small_experiment.key(), own.path / small_experiment.key())
+    result = own.find(small_experiment.key())
+    (name,) = small_experiment.evaluation
+    found = compared(result, own)
+    assert list(found) == [BM25] and list(found[BM25]) == [(name, FULL_RANKING)], "nothing is encoded for a card"
+    collection = load_collection(name)
+    expected = evaluate(collection.bm25_run(1000), collection.qrels(), default_measures())
+    assert found[BM25][name, FULL_RANKING].per_query.equals(expected.per_query)
+    before = own.result(before_training(small_experiment))
+    both = compared(result, own)
+    assert {mode: each.mean for (_, mode), each in both[BEFORE].items()} == {
+        mode: before.per_query(name, mode).mean for mode in (RERANKING, FULL_RANKING)
+    }
+    assert run(own, result.key, tmp_path / "mine") == 0 and run(own, result.key, tmp_path / "alone", "--no-compared") == 0
+    card, alone = ((tmp_path / folder / "README.md").read_text() for folder in ("mine", "alone"))
+    assert card.count("| nDCG@10, before training |") == 2 and card.count("| nDCG@10, BM25 |") == 1
+    assert "Nothing was measured beside it" in alone and "BM25 |" not in alone
+    assert compared(before, own).keys() == {BM25}, "an encoder before training is not compared with itself"
+
+
+@pytest.mark.filterwarnings("always:the card compares the encoder with nothing")
+def test_where_a_collection_is_gone_the_card_says_that_it_compares_with_nothing(result, tmp_path, capsys) -> None:
+    own = RunStore(tmp_path / "runs")
+    gone = f"{tmp_path}/gone"
+    with storage.atomic_folder(own.path / result.key) as draft:
+        shutil.copytree(result.folder, draft, dirs_exist_ok=True)
+        values = json.loads((draft / "experiment.json").read_text())
+        (draft / "experiment.json").write_text(json.dumps(values | {"evaluation": [gone]}))
+    assert run(own, result.key, tmp_path / "mine") == 0
+    assert "armlib: warning: the card compares the encoder with nothing: no collection at" in capsys.readouterr().err
+    assert "Nothing was measured beside it" in (tmp_path / "mine" / "README.md").read_text()
 
 
 def test_it_tells_no_paths_of_the_machine(result, tmp_path) -> None:
@@ -65,8 +105,17 @@ def test_it_tells_no_paths_of_the_machine(result, tmp_path) -> None:
         text = file.read_bytes() if file.is_file() else b""
         assert not [place for place in places if place.encode() in text], file.name
     told = json.loads((folder / "armlib.json").read_text())["provenance"]
-    assert told["encoder"] == "tiny" and told["experiment"] == result.key and told["steps"] == 20
-    assert told["evaluation"] == [f"{Path(result.experiment.collection).name}/test"]
+    values = told["values"]
+    assert told["experiment"] == result.key and values["encoder"] == "tiny" and values["steps"] == 20
+    assert values["evaluation"] == [f"{Path(result.experiment.collection).name}/test"]
+    assert Experiment.of_record(told) is None, "nobody takes 'tiny' for the name of an encoder"
+
+
+def test_names_that_others_know_stay_an_experiment(result, tmp_path) -> None:
+    public = {"collection": "beir/scifact/train", "encoder": "org/model", "evaluation": ["beir/scifact/test"]}
+    provenance = {"experiment": result.key, **asdict(result.experiment), **public}
+    assert sharing._public(provenance) == provenance
+    assert Experiment.of_record(sharing._public(provenance)) == replace(result.experiment, **public)
 
 
 @pytest.mark.parametrize(

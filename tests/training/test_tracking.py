@@ -131,6 +131,12 @@ def test_a_result_is_the_same_with_a_tracker(small_experiment: Experiment, tmp_p
     assert recorder.finished == 1 and not (tmp_path / "told" / "trackers").exists()
 
 
+def test_an_encoder_that_is_not_trained_is_nothing_to_tell_of(small_experiment: Experiment, tmp_path: Path) -> None:
+    recorder = Recorder()
+    RunStore(tmp_path, device="cpu", trackers=[recorder]).result(replace(small_experiment, steps=0))
+    assert not recorder.config and not recorder.told and not recorder.finished
+
+
 def test_trackers_are_ended_where_training_fails(small_experiment: Experiment, tmp_path: Path, monkeypatch) -> None:
     recorder = Recorder()
 
