@@ -19,6 +19,7 @@ from armlib.cli.runs import add_runs
 from armlib.cli.score import add_score
 from armlib.cli.search import add_search
 from armlib.cli.train import add_train
+from armlib.cli.tune import add_tune
 from armlib.errors import InputError, one_line
 
 COMMANDS = "armlib.commands"
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_train(commands)
+    add_tune(commands)
     add_score(commands)
     add_evaluate(commands)
     add_measure(commands)
