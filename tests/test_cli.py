@@ -102,7 +102,7 @@ def test_mistyped_options_cannot_act_on_a_terminal(capsys) -> None:
     assert r"\x1b[31m" in error and "\x1b" not in error
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "search", "measure", "compare"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "search", "measure", "compare", "tune"])
 def test_help_teaches(command: str, capsys) -> None:
     with pytest.raises(SystemExit) as exit:
         run(command, "--help")

@@ -63,6 +63,7 @@ def tune(
         InputError: a value is out of range; the validation queries are also what is measured in the end; there are several
             processes; a training run fails otherwise than by running away; or none is finished in time.
     """
+    deadline = time.monotonic() + 60 * minutes
     check_levels(margin, alpha)
     if not minutes > 0 or jobs < 1:
         raise InputError(f"expected minutes above 0 and jobs of at least 1, found {minutes:g} and {jobs}")
@@ -71,7 +72,7 @@ def tune(
         raise InputError("tuning runs in one process; expected no launcher, and jobs for several training runs at a time")
     validation, validator = _validator(grid)
     with TrainingProcesses(jobs) if jobs > 1 else nullcontext() as processes:
-        runs = _Runs(store, 60 * minutes, jobs, processes, report)
+        runs = _Runs(store, deadline, jobs, processes, report)
         # First round.
         first = grid.seeds[0]
         tried = {each: grid.training_run(each, first) for each in grid.candidates}
@@ -103,10 +104,9 @@ class _Runs:
     """Training runs, begun as long as there is time for them."""
 
     def __init__(
-        self, store: RunStore, seconds: float, jobs: int, processes: TrainingProcesses | None, report: Callable[[str], None]
+        self, store: RunStore, deadline: float, jobs: int, processes: TrainingProcesses | None, report: Callable[[str], None]
     ) -> None:
-        self.store, self.jobs, self.processes, self.report = store, jobs, processes, report
-        self.deadline = time.monotonic() + seconds
+        self.store, self.deadline, self.jobs, self.processes, self.report = store, deadline, jobs, processes, report
         self.results: dict[Experiment, Result] = {}
         self.diverged: dict[Experiment, str] = {}
         self.left_out: list[Experiment] = []

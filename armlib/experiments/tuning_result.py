@@ -12,6 +12,7 @@ from armlib.evaluation.equivalence import compare
 from armlib.evaluation.measures import Evaluation, mean_evaluation
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.tuning_grid import UNTUNED, Candidate, Grid
+from armlib.names import written_here
 from armlib.training.settings import MEASURE
 
 BEST, EQUIVALENT, WORSE, OPEN = "best", "equivalent", "worse", "not told apart"
@@ -78,8 +79,8 @@ class Tuning:
         at_default = found.get(default, "not compared (its training runs are not all there)")
         said = f"On these data the untuned loss, {UNTUNED}, is {at_default} at the default learning rate {default.learning_rate:g}"
         if tuned:
-            return f"{said}, and {found[tuned[0]]} at its best one, {tuned[0].learning_rate:g}."
-        return f"{said}, its best one of those tried." if default in found else f"{said}."
+            return f"{said}, and {found[tuned[0]]} at the one that was best for it with one seed, {tuned[0].learning_rate:g}."
+        return f"{said}, which was also the best for it of those tried." if default in found else f"{said}."
 
     def _against_best(self, candidate: Candidate) -> str:
         verdict = self.verdicts[candidate]
@@ -91,12 +92,13 @@ class Tuning:
     def about_certainty(self) -> list[str]:
         """Sentences on how sure this is: queries, seeds, what was not tried, and which way the best value is off."""
         grid, table, runs = self.grid, self.table, self.runs
+        queries, confidence = f"{self.queries} validation queries ({written_here(self.validation)})", 1 - 2 * self.alpha
         said = [
-            f"Seen on {self.queries} validation queries ({self.validation}) with {_count(len(self.seeds), 'seed')}; a difference "
-            f"within {self.margin:g} {MEASURE} counts as none, and the bounds hold for all {len(table) - 1} differences together "
-            f"with confidence {1 - 2 * self.alpha:g} over queries, not over seeds, whose spread stands beside them.",
-            "The best is the highest of several noisy values and so is biased upwards: expect less than "
-            f"{table['mean'].iloc[0]:.4f} of it on other queries.",
+            f"Seen on {queries} with {_count(len(self.seeds), 'seed')}; a difference within {self.margin:g} {MEASURE} counts as "
+            f"none, and the bounds hold for all {len(table) - 1} differences together with confidence {confidence:g} over queries, "
+            "not over seeds, whose spread stands beside them.",
+            "The best is the highest of several noisy values, and learning rates were chosen on the same queries, so values are "
+            f"biased upwards: expect less than {table['mean'].iloc[0]:.4f} of the best on other queries.",
         ]
         if self.grid.experiment.selection == "best":
             said.append("Each training run kept the step that was best on these same queries, which biases all values upwards.")
@@ -108,7 +110,8 @@ class Tuning:
             said.append(f"Training ran away, its loss not a finite number any more: {', '.join(names)}.")
         if left := self._about_left_out():
             said.append(left)
-        said.append(f"Nothing else was tried: {_count(len(grid.losses), 'loss')}, all other values as they were.")
+        rates = ", ".join(f"{rate:g}" for rate in grid.learning_rates)
+        said.append(f"Other losses, learning rates other than {rates}, and other values of the experiment were not looked at.")
         return said
 
     def _at_edge(self) -> list[Candidate]:
