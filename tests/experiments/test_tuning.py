@@ -44,7 +44,7 @@ def short(small_experiment: Experiment) -> Experiment:
 
 @pytest.fixture(scope="module")
 def grid(short: Experiment) -> Grid:
-    return Grid(short, losses=FEW, seeds=(0, 1))
+    return Grid(short, losses=FEW, learning_rates=(1e-3, 2e-3), seeds=(0, 1))
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +236,7 @@ def test_numbers_that_a_loss_needs() -> None:
 
 def test_equal_losses_lead_to_distributed_targets(short, tmp_path) -> None:
     """Nothing is learned at a learning rate of 0, so all losses give the same encoder."""
-    found = tune(RunStore(tmp_path), Grid(replace(short, learning_rate=0.0), losses=("static(0.1)", *FEW), seeds=(0, 1)))
+    found = tune(RunStore(tmp_path), Grid(replace(short, learning_rate=0.0), losses=("static(0.1)", *FEW), seeds=(0,)))
     assert set(found.table["difference"]) == {0.0} and list(found.verdicts.values()) == [BEST, EQUIVALENT, EQUIVALENT]
     assert found.best.loss == "static(0.1)" and found.recommended == ("distributed", 0.0)
     assert "equivalent to the best at the default" in found.about_untuned()
@@ -276,20 +276,24 @@ class Clock:
 @pytest.mark.parametrize(
     ("minutes", "made", "said"),
     [
-        (1.5, 1, "of learning rates 0.0005, 0.001, 0.002 and of seeds 1; not compared at all: distributed."),
-        (2.5, 2, "Left out for want of time: 6 of 8 training runs, of learning rates 0.0005, 0.002 and of seeds 1."),
-        (3.5, 2, "Left out for want of time: 6 of 8 training runs"),
-        (4.0, 4, "of learning rates 0.002 and of seeds 1."),
+        (1.9, 1, "of learning rates 0.001, 0.002 and of seeds 1; not compared at all: distributed."),
+        (3.9, 2, "Left out for want of time: 4 of 6 training runs, of learning rates 0.002 and of seeds 1."),
     ],
 )
 def test_no_training_run_is_begun_that_would_end_later(minutes, made, said, grid, trained, tmp_path, monkeypatch) -> None:
-    clock, store = Clock(monkeypatch), RunStore(tmp_path)
-    found = tune(store, grid, minutes=minutes)
+    clock = Clock(monkeypatch)
+    found = tune(RunStore(tmp_path), grid, minutes=minutes)
     assert len(trained) == made and clock.seconds <= 60 * minutes
     assert said in " ".join(found.about_certainty()) and set(found.runs["state"]) == {"finished", "left out"}
     assert found.seeds == (0,) and list(found.runs["state"]).count("finished") == made
+
+
+def test_more_minutes_go_on(grid, trained, tmp_path, monkeypatch) -> None:
+    clock = Clock(monkeypatch)
+    found = tune(RunStore(tmp_path), grid, minutes=4.0)
+    assert len(trained) == 4 and set(found.runs["seed"][found.runs["state"] == "left out"]) == {1}
     clock.seconds = 0.0
-    more = tune(store, grid, minutes=100)
+    more = tune(RunStore(tmp_path), grid, minutes=10)
     assert len(set(trained)) == len(trained) == len(more.runs) and more.seeds == (0, 1)
     assert "want of time" not in " ".join(more.about_certainty())
 
@@ -361,7 +365,7 @@ def words(experiment: Experiment, short: Experiment) -> list[str]:
 
 def test_the_command(found, store, short, beir_folder, trained, capsys) -> None:
     given = ["tune", *words(short, short), "--evaluation", f"{beir_folder}/test", "--runs", str(store.path)]
-    given += ["--losses", *FEW, "--seeds", "0", "1"]
+    given += ["--losses", *FEW, "--learning-rates", "1e-3", "2e-3", "--seeds", "0", "1"]
     assert main(given) == 0
     printed = capsys.readouterr().out
     assert not trained, "all is there"
@@ -379,7 +383,8 @@ def test_the_command(found, store, short, beir_folder, trained, capsys) -> None:
 
 
 def test_the_recommended_command_finds_what_was_trained(found, grid, store, short, trained, capsys) -> None:
-    given = ["tune", *words(short, short), "--evaluation", "none", "--runs", str(store.path), "--losses", *FEW, "--seeds", "0", "1"]
+    given = ["tune", *words(short, short), "--evaluation", "none", "--runs", str(store.path)]
+    given += ["--losses", *FEW, "--learning-rates", "1e-3", "2e-3", "--seeds", "0", "1"]
     assert main([*given, "--json"]) == 0
     command = train_command(Experiment(**json.loads(capsys.readouterr().out)["recommended"]), _parser().parse_args(given))
     assert main(command[1:]) == 0 and not trained
