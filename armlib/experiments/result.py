@@ -130,7 +130,13 @@ class Result:
             line = (
                 f"{self.key}, seed {self.experiment.seed}, {machine_line(made)}, {made['time']}, {made['seconds']['total']:.0f} s"
             )
-            return line + (f", step chosen on {made['validated_on']}, a test set" if self.chosen_on_test_set else "")
+            again = [
+                f", {count} queries of {written_here(name)} were trained on"
+                for name, count in made.get("measured_again", {}).items()
+            ]
+            return (
+                line + (f", step chosen on {made['validated_on']}, a test set" if self.chosen_on_test_set else "") + "".join(again)
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.folder} is damaged: its result.json does not say how the result was made") from error
 

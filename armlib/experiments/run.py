@@ -45,6 +45,7 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
     started = time.perf_counter()
     experiment, encoder = data.experiment, data.encoder
     main = accelerator.is_main_process
+    again = data.measured_again
     evaluator = _evaluator(data) if main else None
     validator = data.validator()
     batches = data.batches(rank=accelerator.process_index, processes=accelerator.num_processes)
@@ -77,6 +78,7 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
             "seconds": {**seconds, "total": sum(seconds.values())},
             **made["about"],
             "validated_on": data.validation.name,
+            **({"measured_again": again} if again else {}),
             "fingerprints": {each.name: each.fingerprint() for each in (data.collection, *data.evaluations)},
             **provenance(),
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from armlib.data.characters import check_text
 from armlib.data.collection import Collection
 from armlib.encoder.bi_encoder import BiEncoder
-from armlib.encoder.token_stores import passage_tokens
+from armlib.encoder.token_stores import passage_tokens, without_text
 from armlib.errors import InputError
 from armlib.retrieval.embeddings import cached_embeddings
 from armlib.retrieval.encoding import encode_texts
@@ -36,6 +36,7 @@ class Searcher:
         encoder.check_lengths(query_length=query_length, passage_length=passage_length)
         self.encoder, self.collection, self.query_length = encoder, collection, query_length
         self.passages = passage_tokens(collection, encoder, passage_length)
+        self.empty = set(without_text(self.passages, encoder).tolist())  # rows that are never found
         self.context = encoder.context_of(self.passages, passage_length)
         encoder.bind(self.context)
         self.index = ExactSearch(cached_embeddings(encoder, self.passages, passage_length))
@@ -49,10 +50,14 @@ class Searcher:
         check_question(question, k)
         self.encoder.bind(self.context)  # another searcher may have bound it to another collection
         vector = encode_texts(self.encoder, [self.encoder.prompts.query + question], self.query_length)
-        scores, rows = self.index.search(vector, min(k, len(self.passages)))
-        ids = [self.passages.ids[row].decode() for row in rows[0]]
-        texts = self.collection.corpus.texts(ids)
-        return [Hit(float(score), name, texts[name]) for score, name in zip(scores[0], ids, strict=True)]
+        scores, rows = self.index.search(vector, min(k + len(self.empty), len(self.passages)))
+        found = [
+            (score, self.passages.ids[row].decode())
+            for score, row in zip(scores[0], rows[0].tolist(), strict=True)
+            if row not in self.empty
+        ][:k]
+        texts = self.collection.corpus.texts([name for _, name in found])
+        return [Hit(float(score), name, texts[name]) for score, name in found]
 
 
 def check_question(question: str, k: int) -> None:

@@ -167,8 +167,9 @@ def train(
             if validate and (step % settings.validate_every == 0 or step == settings.steps):
                 trace.flush()
                 row = _validated(encoder, validate, accelerator, step)
+                loss_since, pace = trace.since(validations[-1]["step"] if validations else 0)
                 validations.append(row)
-                shown.set_postfix({MEASURE: f"{row[MEASURE]:.3f}"})
+                shown.tell({"loss": f"{loss_since:.4g}", MEASURE: f"{row[MEASURE]:.4f}", "triples/s": f"{pace:,.0f}"})
                 if row[MEASURE] > best["value"]:
                     kept = {name: value.detach().cpu().clone() for name, value in encoder.state_dict().items()}
                     best = {"value": row[MEASURE], "step": step, "weights": kept}

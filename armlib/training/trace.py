@@ -98,6 +98,12 @@ class Trace:
         if len(bad):
             raise NotFinite(f"the loss is not a finite number at step {bad[0] + 1}; a lower learning rate or a clip_norm helps")
 
+    def since(self, step: int) -> tuple[float, float]:
+        """Of the steps after ``step`` that are taken in: the mean loss, and the triples a second."""
+        triples = self._counted[:, COUNTED.index("triples")]
+        seen = triples[-1] - (triples[step - 1] if step else 0)
+        return float(self._measured[step:, 0].mean()), float(seen / self._counted[step:, COUNTED.index("seconds")].sum())
+
     def frame(self) -> pd.DataFrame:
         """The rows so far."""
         self.flush()
