@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import shlex
 import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from armlib.cli.options import add_command, add_experiment_options, add_store_options, asked_experiment
+from armlib.cli.experiment_options import add_experiment_options
+from armlib.cli.options import add_command, add_json_option, add_store_options, asked_experiment, print_json
 from armlib.errors import InputError, one_line, printable
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   armlib tune                                         on the embedded collection: 32 short training runs at most
-  armlib tune --collection my/folder --encoder sentence-transformers/all-MiniLM-L6-v2 --learning-rate 2e-5 --minutes 60
+  armlib tune --collection my/folder --encoder sentence-transformers/all-MiniLM-L6-v2 --minutes 60
   armlib tune --losses distributed "static(0.2)" "infonce(50)" --learning-rates 1e-5 3e-5 --seeds 0 1
   armlib tune --profile small --json > tuned.json
 
@@ -36,23 +36,20 @@ def add_tune(commands: Any) -> None:
     """Add ``armlib tune``: losses compared on validation queries, and the one to train with."""
     about = "Compare losses and learning rates on validation queries, and name the training command to use."
     parser = add_command(commands, "tune", _tune, about, EXAMPLES)
-    add_store_options(parser, precision=True)
-    tuned = parser.add_argument_group("what is compared")
-    tuned.add_argument(
-        "--losses",
-        nargs="+",
-        metavar="LOSS",
-        help="(default: static(0.1), static(0.3), static(0.5), distributed, adaptive(in_batch=True), infonce(20))",
-    )
-    tuned.add_argument(
-        "--learning-rates", nargs="+", type=float, metavar="RATE", help="(default: --learning-rate, half of it and twice as much)"
-    )
-    tuned.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="(default: three, from --seed)")
-    tuned.add_argument("--margin", type=float, default=0.05, help="the largest difference that counts as none (default: 0.05)")
-    tuned.add_argument("--minutes", type=float, default=math.inf, help="begin no training run that would end later")
-    tuned.add_argument("--jobs", type=int, default=1, help="training runs at a time (default: 1)")
-    tuned.add_argument("--json", action="store_true", help="print JSON")
-    add_experiment_options(parser)
+    add_json_option(parser)
+    tuned = parser.add_argument_group("what is compared, and for how long")
+    losses = "static(0.1), static(0.3), static(0.5), distributed, adaptive(in_batch=True), infonce(20)"
+    tuned.add_argument("--losses", nargs="+", metavar="LOSS", help=f"losses, each named whole (default: {losses})")
+    rates = "learning rates of every loss (default: --learning-rate, half of it and twice as much)"
+    tuned.add_argument("--learning-rates", nargs="+", type=float, metavar="X", help=rates)
+    seeds = "seeds, the first alone in the first round (default: three, from --seed)"
+    tuned.add_argument("--seeds", nargs="+", type=int, metavar="N", help=seeds)
+    margin = "the largest difference of nDCG@10 that counts as none (default: 0.05)"
+    tuned.add_argument("--margin", type=float, default=0.05, metavar="X", help=margin)
+    minutes = "begin no training run that would end later (default: no limit)"
+    tuned.add_argument("--minutes", type=float, default=math.inf, metavar="X", help=minutes)
+    tuned.add_argument("--jobs", type=int, default=1, metavar="N", help="training runs at a time (default: 1)")
+    add_store_options(add_experiment_options(parser), precision=True)
 
 
 def _tune(options: argparse.Namespace) -> None:
@@ -80,7 +77,7 @@ def _tune(options: argparse.Namespace) -> None:
     )
     command = shlex.join(train_command(found.experiment(), options))
     if options.json:
-        print(json.dumps(found.about() | {"command": command}, indent=1, allow_nan=False))
+        print_json(found.about() | {"command": command})
         return
     print("", as_text(_shown(found), index=False), "", sep="\n")
     print(*map(one_line, [found.about_untuned(), *found.about_certainty(), found.about_recommended()]), "", sep="\n")
@@ -110,8 +107,7 @@ def train_command(experiment: Experiment, options: argparse.Namespace) -> list[s
     from armlib.experiments.experiment import MARGIN_VALUES
 
     parser = argparse.ArgumentParser()
-    add_store_options(parser, precision=True)
-    add_experiment_options(parser)
+    add_store_options(add_experiment_options(parser), precision=True)
     words = ["armlib", "train"]
     for name in ("runs", "device", "precision", "profile"):
         if (value := getattr(options, name)) != parser.get_default(name):

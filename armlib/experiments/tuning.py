@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from armlib.data.held_out import HeldOut
+from armlib.data.training_queries import trained_on
 from armlib.errors import InputError
 from armlib.evaluation.equivalence import check_levels
 from armlib.evaluation.validation import Validator
@@ -26,6 +26,7 @@ from armlib.experiments.training_data import TrainingData
 from armlib.experiments.tuning_grid import Candidate, Grid
 from armlib.experiments.tuning_result import DIVERGED, FINISHED, LEFT_OUT, Tuning, compared_table
 from armlib.experiments.workers import TrainingProcesses
+from armlib.names import written_here
 from armlib.training.processes import default_accelerator
 from armlib.training.settings import MEASURE
 from armlib.training.trace import NotFinite
@@ -70,7 +71,8 @@ def tune(
     accelerator = default_accelerator(store.device, store.precision)
     if accelerator.num_processes > 1:
         raise InputError("tuning runs in one process; expected no launcher, and jobs for several training runs at a time")
-    validation, validator = _validator(grid)
+    data, validator = _prepared(grid)
+    before = validator(data.encoder.to(accelerator.device))[MEASURE]
     with TrainingProcesses(jobs) if jobs > 1 else nullcontext() as processes:
         runs = _Runs(store, deadline, jobs, processes, report)
         # First round.
@@ -97,7 +99,7 @@ def tune(
         results = [run for seed in seeds if (run := result(each, seed))]
         found[each] = [validator.per_query(run.encoder().to(accelerator.device)) for run in results]
     table = compared_table(found, margin, alpha)
-    return Tuning(grid, table, runs.table(), seeds, validation, len(validator.qrels), margin, alpha)
+    return Tuning(grid, table, runs.table(), seeds, data.validation.name, len(validator.qrels), before, margin, alpha)
 
 
 class _Runs:
@@ -161,19 +163,21 @@ class _Runs:
         self.report(f"{_line(experiment)}: {MEASURE} {run.kept_validation:.4f} on validation queries, {_seconds(run):.0f} s{how}")
 
 
-def _validator(grid: Grid) -> tuple[str, Validator]:
-    """The name of what validates, and what does so; both are checked before anything is trained."""
-    data = TrainingData(grid.training_run(grid.candidates[0], grid.seeds[0]))
-    source = data.validation.source if isinstance(data.validation, HeldOut) else data.validation
-    if source.name in TrainingData(grid.measured(grid.candidates[0])).evaluation_names:
-        raise InputError(
-            f"the validation queries are of {source.name}, which the encoder is measured on in the end, so measures would be of "
-            "queries that it was tuned on; expected another validation, such as held-out training queries"
-        )
+def _prepared(grid: Grid) -> tuple[TrainingData, Validator]:
+    """The data of a training run, and what validates it. Whatever can be seen to be wrong is said before anything is trained."""
+    candidate = grid.candidates[0]
+    data, measured = TrainingData(grid.training_run(candidate, grid.seeds[0])), TrainingData(grid.measured(candidate))
+    _ = measured.measured_again  # refuses and warns of what the recommended training run would
+    for each in measured.evaluations:
+        if again := len(trained_on(data.validation, each)):
+            raise InputError(
+                f"{again} of the validation queries are also of {written_here(each.name)}, which the encoder is measured on in the "
+                "end; measures of queries that it was tuned on would be no test: expected another validation, such as held-out"
+            )
     validator = data.validator()
     if len(validator.qrels) < 2:
         raise InputError(f"{data.validation.name} has one query to validate with; expected two or more")
-    return data.validation.name, validator
+    return data, validator
 
 
 def _best_rate(loss: str, tried: Mapping[Candidate, Experiment], results: Mapping[Experiment, Result]) -> Candidate | None:

@@ -35,6 +35,7 @@ class Tuning:
         seeds: those that the table is made of: all that every candidate was trained with.
         validation: the name of the validation queries.
         queries: how many they are.
+        before: validation nDCG@10 of the encoder before any training.
         margin: the largest difference that counts as none.
         alpha: the level of all tests together; all bounds together have confidence 1 - 2 alpha.
     """
@@ -45,6 +46,7 @@ class Tuning:
     seeds: tuple[int, ...]
     validation: str
     queries: int
+    before: float
     margin: float
     alpha: float
 
@@ -100,6 +102,9 @@ class Tuning:
             "The best is the highest of several noisy values, and learning rates were chosen on the same queries, so values are "
             f"biased upwards: expect less than {table['mean'].iloc[0]:.4f} of the best on other queries.",
         ]
+        best = table["mean"].iloc[0]
+        worse = ", more than after any of these training runs, which made it worse" if self.before > best else ""
+        said.append(f"Before training the encoder had {self.before:.4f}{worse}.")
         if self.grid.experiment.selection == "best":
             said.append("Each training run kept the step that was best on these same queries, which biases all values upwards.")
         if edges := [str(each) for each in self._at_edge()]:
@@ -160,6 +165,7 @@ class Tuning:
             "measure": MEASURE,
             "validation": self.validation,
             "queries": self.queries,
+            "before_training": self.before,
             "losses": list(grid.losses),
             "learning_rates": list(grid.learning_rates),
             "default_learning_rate": grid.experiment.learning_rate,

@@ -186,7 +186,7 @@ def tuned(short: Experiment) -> Callable[..., Tuning]:
         grid = Grid(replace(short, **values), losses=losses, seeds=(0, 1))
         rows = [(loss, rate, seed, "finished", 0.5, 1.0, "0") for loss, rate in differences for seed in (0, 1)]
         runs = pd.DataFrame(rows, columns=["loss", "learning_rate", "seed", "state", "value", "seconds", "key"])
-        return Tuning(grid, table, runs, (0, 1), "some", 200, 0.05, 0.05)
+        return Tuning(grid, table, runs, (0, 1), "some", 200, 0.2, 0.05, 0.05)
 
     return make
 
@@ -332,8 +332,9 @@ def test_processes_find_the_same(found, grid, tmp_path) -> None:
     ("values", "sentence"),
     [
         ({"steps": 0}, "nothing to tune in a training run of 0 steps"),
-        ({"validation": "{folder}/test"}, "the validation queries are of .*/test, which the encoder is measured on"),
-        ({"evaluation": ("{folder}/train",)}, "the validation queries are of .*/train, which the encoder is measured on"),
+        ({"validation": "{folder}/test"}, "40 of the validation queries are also of .*/test, which the encoder is measured on"),
+        ({"evaluation": ("{folder}/train",)}, "are trained on, so measures on them would be no test"),
+        ({"evaluation": ("{folder}/train",), "on_training_queries": True}, "20 of the validation queries are also of .*/train"),
         ({"validation_queries": 1}, "one query to validate with"),
         ({"evaluation": ("no-such",)}, "unknown collection 'no-such'"),
     ],
@@ -382,6 +383,7 @@ def test_the_command(found, store, short, beir_folder, trained, capsys) -> None:
     assert asked_experiment(parsed) == found.experiment() == Experiment(**about["recommended"]) and parsed.runs == str(store.path)
 
 
+@pytest.mark.filterwarnings("ignore:.* of the passages' tokens are cut off")
 def test_the_recommended_command_finds_what_was_trained(found, grid, store, short, trained, capsys) -> None:
     given = ["tune", *words(short, short), "--evaluation", "none", "--runs", str(store.path)]
     given += ["--losses", *FEW, "--learning-rates", "1e-3", "2e-3", "--seeds", "0", "1"]
