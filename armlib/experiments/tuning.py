@@ -31,7 +31,7 @@ from armlib.training.processes import default_accelerator
 from armlib.training.settings import MEASURE
 from armlib.training.trace import NotFinite
 
-LATEST = 3  # training runs whose time says how long the next one will take
+LATEST = 3  # times of training runs, the longest of which says how long the next one will take
 
 
 def tune(
@@ -112,6 +112,7 @@ class _Runs:
         self.results: dict[Experiment, Result] = {}
         self.diverged: dict[Experiment, str] = {}
         self.left_out: list[Experiment] = []
+        self.took: list[float] = []
 
     def make(self, group: Sequence[Experiment], *, together: bool) -> None:
         """Train those of a group that are missing; with ``together`` only where there is time for all of them."""
@@ -141,10 +142,12 @@ class _Runs:
         return pd.DataFrame(rows, columns=["loss", "learning_rate", "seed", "state", "value", "seconds", "key"])
 
     def _fits(self, count: int) -> bool:
-        latest = [_seconds(run) for run in list(self.results.values())[-LATEST:]]
-        return time.monotonic() + math.ceil(count / self.jobs) * max(latest, default=0.0) <= self.deadline
+        # What was there already says how long it took, until there are times of this call, with the start of processes in them.
+        took = self.took or [_seconds(run) for run in self.results.values()]
+        return time.monotonic() + math.ceil(count / self.jobs) * max(took[-LATEST:], default=0.0) <= self.deadline
 
     def _train(self, some: Sequence[Experiment]) -> None:
+        began = time.monotonic()
         try:
             self.store.results(some, self.jobs, self.processes)
         except NotFinite as error:
@@ -155,6 +158,7 @@ class _Runs:
             self.diverged[some[0]] = str(error)
             self.report(f"{_line(some[0])}: {error}")
             return
+        self.took.append(time.monotonic() - began)
         for each in some:
             self._take(each)
 
