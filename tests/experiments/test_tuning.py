@@ -439,6 +439,14 @@ def test_bad_options_are_one_sentence(arguments, sentence, tmp_path, capsys) -> 
     assert sentence in error and len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.filterwarnings("always:.* are held out to validate on")
+def test_what_every_training_run_warns_of_is_said_once(short, tmp_path, trained, capsys) -> None:
+    given = ["tune", *words(short, short), "--evaluation", f"{short.collection}/test", "--runs", str(tmp_path), "--steps", "1"]
+    given += ["--validation-queries", "100000", "--losses", *FEW, "--learning-rates", "1e-3", "--seeds", "0"]
+    assert main(given) == 0 and len(trained) == 2
+    assert capsys.readouterr().err.count("are held out to validate on, not 100000") == 1
+
+
 def test_help_says_what_is_compared_by_default(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["tune", "--help"])
