@@ -45,7 +45,8 @@ MEASURED = (
 
 def before_training(experiment: Experiment) -> Experiment:
     """The experiment that measures the encoder as it is before any training, the same one for all ways of training."""
-    return Experiment(steps=0, **{name: getattr(experiment, name) for name in MEASURED})
+    # Nothing is validated without a step.
+    return Experiment(steps=0, validation_queries=1, **{name: getattr(experiment, name) for name in MEASURED})
 
 
 def bm25(collection: Collection, measures: Iterable[str] = ()) -> Evaluation:
