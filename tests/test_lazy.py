@@ -49,7 +49,7 @@ def test_collections_are_there_without_what_encoders_need() -> None:
     assert not {"torch", "transformers", "faiss"} & set(in_a_fresh_process(code))
 
 
-COMMANDS = ("train", "score", "evaluate", "measure", "compare", "search", "runs", "sweep", "figure", "table", "book")
+COMMANDS = ("train", "tune", "score", "evaluate", "measure", "compare", "search", "runs", "sweep", "figure", "table", "book")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

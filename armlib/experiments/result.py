@@ -22,6 +22,7 @@ from armlib.experiments.experiment import Experiment
 from armlib.experiments.provenance import machine_line
 from armlib.names import written_here
 from armlib.retrieval.run_files import read_run
+from armlib.training.settings import MEASURE
 
 Content = TypeVar("Content")
 
@@ -66,6 +67,13 @@ class Result:
     def validations(self) -> pd.DataFrame:
         """One row a validation."""
         return self._read("validations.csv", pd.read_csv)
+
+    @property
+    def kept_validation(self) -> float:
+        """Validation nDCG@10 of the weights that were kept; of the last validation where the kept step was not validated."""
+        rows = self.validations.set_index("step")[MEASURE]
+        kept = self.about["kept_step"]
+        return float(rows[kept] if kept in rows.index else rows.iloc[-1])
 
     @cached_property
     def measures(self) -> pd.DataFrame:

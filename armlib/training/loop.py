@@ -91,8 +91,9 @@ def train(
         name: of the training run, such as the key of its experiment; it is written into checkpoints.
 
     Raises:
-        InputError: the loss is not finite any more, the batches end before the first step, the checkpoints are of another training
-            run (of another name, loss, optimiser or shape of the encoder), or the disk is full.
+        NotFinite: the loss is not finite any more.
+        InputError: the batches end before the first step, the checkpoints are of another training run (of another name, loss,
+            optimiser or shape of the encoder), or the disk is full.
         Stopped: SIGTERM came, to this process or to another one of the training run.
     """
     accelerator = accelerator or default_accelerator()
