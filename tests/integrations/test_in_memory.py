@@ -23,14 +23,6 @@ VALUES: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-3, "query_length"
 
 
 @pytest.fixture(scope="module")
-def triples(texts: list[tuple[str, str]]) -> Triples:
-    """Each documented object's first line, what follows it, and what follows the next two."""
-    pairs = [text.split("\n", 1) for _, text in texts if text.partition("\n")[2].strip()]
-    flat = [(query, " ".join(body.split())) for query, body in pairs]
-    return [(flat[i][0], flat[i][1], flat[(i + j) % len(flat)][1]) for i in range(len(flat)) for j in (1, 2)]
-
-
-@pytest.fixture(scope="module")
 def file(triples: Triples, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same triples in a file."""
     path = tmp_path_factory.mktemp("triples") / "triples.tsv"
@@ -98,7 +90,7 @@ FORMS: dict[str, Callable[[Triples], Any]] = {
     "tuples": lambda triples: triples,
     "lists": lambda triples: map(list, triples),
     "mappings": generated,
-    "frame": lambda triples: pd.DataFrame(columns(triples, "query", "positive", "negative")).assign(id=1)[::1],
+    "frame": lambda triples: pd.DataFrame(columns(triples, "query", "positive", "negative")).assign(id=1),
     "frame with other indices": lambda triples: pd.DataFrame(columns(triples, "anchor", "positive", "negative")).set_index("anchor", drop=False),
 }
 

@@ -1,0 +1,11 @@
+"""Adaptive relevance margins in sentence-transformers' own trainer: losses, arguments, an evaluator, batch samplers.
+
+The trainer needs the package `datasets`. With sentence-transformers 5 there is no `CachedAdaptiveMarginLoss`.
+"""
+
+from armlib.integrations.sentence_transformers.arguments import column_arguments
+from armlib.integrations.sentence_transformers.batch_samplers import batch_sampler
+from armlib.integrations.sentence_transformers.evaluator import RetrievalEvaluator
+from armlib.integrations.sentence_transformers.losses import AdaptiveMarginLoss, CachedAdaptiveMarginLoss
+
+__all__ = ["AdaptiveMarginLoss", "CachedAdaptiveMarginLoss", "RetrievalEvaluator", "batch_sampler", "column_arguments"]
