@@ -39,6 +39,16 @@ def ir_measures() -> Any:
     return _module("ir_measures", "measuring needs the package ir-measures", "pip install ir-measures")
 
 
+@cache
+def pyterrier() -> Any:
+    """The module pyterrier.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    return _module("pyterrier", "transformers of PyTerrier need the package pyterrier", "pip install pyterrier")
+
+
 def _module(name: str, need: str, install: str) -> Any:
     try:
         return import_module(name)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
 
 from armlib.data.characters import check_text
 from armlib.data.collection import Collection
+from armlib.data.types import Run
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.token_stores import passage_tokens
 from armlib.errors import InputError
 from armlib.retrieval.embeddings import cached_embeddings
 from armlib.retrieval.encoding import encode_texts
 from armlib.retrieval.exact import ExactSearch
+from armlib.retrieval.rankings import to_run, without_own
+from armlib.retrieval.run_files import ranked
+
+QUESTIONS = 256
+"""Questions that are encoded together."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +58,35 @@ class Searcher:
             InputError: what `check_question` raises.
         """
         check_question(question, k)
-        self.encoder.bind(self.context)  # another searcher may have bound it to another collection
-        vector = encode_texts(self.encoder, [self.encoder.prompts.query + question], self.query_length)
-        scores, rows = self.index.search(vector, min(k, len(self.passages)))
+        scores, rows = self.index.search(self.encode([question]), min(k, len(self.passages)))
         ids = [self.passages.ids[row].decode() for row in rows[0]]
         texts = self.collection.corpus.texts(ids)
         return [Hit(float(score), name, texts[name]) for score, name in zip(scores[0], ids, strict=True)]
+
+    def run(self, questions: Mapping[str, str], k: int = 1000, own: AbstractSet[str] = frozenset()) -> Run:
+        """The k passages nearest to each of many questions, with their cosine similarities.
+
+        Args:
+            questions: id to text.
+            k: passages of each; all, where there are fewer.
+            own: questions that are documents of the collection under the same id; each is left out of its own ranking.
+
+        Raises:
+            InputError: what `check_question` raises.
+        """
+        for question in questions.values():
+            check_question(question, k)
+        # One more, for what is left out of its own ranking.
+        scores, rows = self.index.search(self.encode(list(questions.values())), min(k + bool(own), len(self.passages)))
+        found = without_own(to_run(scores, rows, list(questions), self.passages.ids), own)
+        return {question: ranked(results, k) for question, results in found.items()}
+
+    def encode(self, questions: Sequence[str]) -> Float[np.ndarray, "n D"]:
+        """The vectors of n questions, each of length 1, with the encoder's prompt in front."""
+        self.encoder.bind(self.context)  # another searcher may have bound it to another collection
+        asked = [self.encoder.prompts.query + question for question in questions]
+        parts = [asked[start : start + QUESTIONS] for start in range(0, len(asked), QUESTIONS)]
+        return np.concatenate([encode_texts(self.encoder, part, self.query_length) for part in parts])
 
 
 def check_question(question: str, k: int) -> None:

@@ -19,7 +19,14 @@ from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 
 Triples = list[tuple[str, str, str]]
-VALUES: dict[str, Any] = {"batch_size": 8, "learning_rate": 1e-3, "query_length": 12, "passage_length": 24, "chunk_size": 5, "seed": 3}
+VALUES: dict[str, Any] = {
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "query_length": 12,
+    "passage_length": 24,
+    "chunk_size": 5,
+    "seed": 3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +98,9 @@ FORMS: dict[str, Callable[[Triples], Any]] = {
     "lists": lambda triples: map(list, triples),
     "mappings": generated,
     "frame": lambda triples: pd.DataFrame(columns(triples, "query", "positive", "negative")).assign(id=1),
-    "frame with other indices": lambda triples: pd.DataFrame(columns(triples, "anchor", "positive", "negative")).set_index("anchor", drop=False),
+    "frame with other indices": lambda triples: pd.DataFrame(columns(triples, "anchor", "positive", "negative")).set_index(
+        "anchor", drop=False
+    ),
 }
 
 
@@ -112,9 +121,18 @@ def test_a_data_set_is_read(triples: Triples) -> None:
 REFUSED = {
     "nothing": ([], "there are no triples: expected rows of a query .or anchor., a positive and a negative text$"),
     "an empty frame": (pd.DataFrame(columns=["query", "positive", "negative"]), "there are no triples"),
-    "wrong columns": (pd.DataFrame({"query": ["a"], "document": ["b"]}), "the data frame: .* no column positive among query, document"),
-    "a column twice": (pd.DataFrame([["a"] * 4], columns=["query", "positive", "negative", "query"]), "found no column query among"),
-    "wrong keys": ([{"anchor": "a", "positive": "b", "negatives": "c"}], "row 1 of the triples: .* no column negative among anchor"),
+    "wrong columns": (
+        pd.DataFrame({"query": ["a"], "document": ["b"]}),
+        "the data frame: .* no column positive among query, document",
+    ),
+    "a column twice": (
+        pd.DataFrame([["a"] * 4], columns=["query", "positive", "negative", "query"]),
+        "found no column query among",
+    ),
+    "wrong keys": (
+        [{"anchor": "a", "positive": "b", "negatives": "c"}],
+        "row 1 of the triples: .* no column negative among anchor",
+    ),
     "NaN": (
         pd.DataFrame({"query": ["a", "b"], "positive": ["c", float("nan")], "negative": ["d", "e"]}),
         "row 2 of the triples: expected a text as positive, got nan$",
@@ -150,5 +168,7 @@ def test_what_cannot_be_used_is_refused_before_training(triples, tiny_folder) ->
         armlib.fine_tune(triples, tiny_folder, held_out=1000)
     with pytest.raises(InputError, match="batch of 8 triples cannot be made: there are only 3"):
         armlib.fine_tune(triples[:3], tiny_folder, **VALUES)
-    with pytest.raises(InputError, match=r"validate gave \{'AP': 1.0\}; expected a dictionary of measures with a number for nDCG@10"):
+    with pytest.raises(
+        InputError, match=r"validate gave \{'AP': 1.0\}; expected a dictionary of measures with a number for nDCG@10"
+    ):
         armlib.fine_tune(triples, tiny_folder, steps=1, validate=lambda encoder: {"AP": 1.0}, **VALUES)

@@ -93,14 +93,20 @@ def test_training_reads_prompts_as_encoding_does(model, triples, tmp_path) -> No
         assert all(row[1 : 1 + len(start)].tolist() == start for row in ids)
 
 
-@pytest.mark.parametrize(("kind", "name"), [(AdaptiveMarginLoss, "distributed"), (CachedAdaptiveMarginLoss, "infonce(20, mask=True)")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(AdaptiveMarginLoss, "distributed"), (CachedAdaptiveMarginLoss, "infonce(20, mask=True)")]
+)
 def test_a_trained_model_is_an_encoder_that_armlib_loads(kind, name, tiny_folder, beir_folder, triples, tmp_path) -> None:
     model = SentenceTransformer(str(tiny_folder), device="cpu")
     evaluator = RetrievalEvaluator(f"{beir_folder}/test")
     before = evaluator(model)["nDCG@10"]
     how = arguments(tmp_path / "out", max_steps=60, eval_strategy="steps", eval_steps=30, **column_arguments(model))
     trainer = SentenceTransformerTrainer(
-        model, how, train_dataset=data_set(triples), loss=kind(model, name, **{"mini_batch_size": 3} if "Cached" in str(kind) else {}), evaluator=evaluator
+        model,
+        how,
+        train_dataset=data_set(triples),
+        loss=kind(model, name, **{"mini_batch_size": 3} if "Cached" in str(kind) else {}),
+        evaluator=evaluator,
     )
     trainer.train()
     model.save(str(tmp_path / "trained"))
@@ -131,9 +137,16 @@ def test_labels_reach_losses_that_learn_from_a_teacher(model, triples, tmp_path)
 def test_the_best_checkpoint_is_that_of_the_primary_metric(model, beir_folder, triples, tmp_path) -> None:
     evaluator = RetrievalEvaluator(f"{beir_folder}/test", name="held-out", measures=["RR@10", "ndcg_cut_10"], write=False)
     assert evaluator.primary_metric == "held-out_nDCG@10"
-    best = {"save_strategy": "steps", "save_steps": 2, "load_best_model_at_end": True, "metric_for_best_model": "eval_held-out_nDCG@10"}
+    best = {
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_held-out_nDCG@10",
+    }
     how = arguments(tmp_path, max_steps=4, eval_strategy="steps", eval_steps=2, **best, **column_arguments(model))
-    trainer = SentenceTransformerTrainer(model, how, train_dataset=data_set(triples), loss=AdaptiveMarginLoss(model), evaluator=evaluator)
+    trainer = SentenceTransformerTrainer(
+        model, how, train_dataset=data_set(triples), loss=AdaptiveMarginLoss(model), evaluator=evaluator
+    )
     trainer.train()
     logged = [row["eval_held-out_nDCG@10"] for row in trainer.state.log_history if "eval_held-out_nDCG@10" in row]
     assert trainer.state.best_metric == max(logged) and evaluator(model)["held-out_nDCG@10"] == max(logged)
@@ -163,7 +176,9 @@ def test_batches_are_the_samplers(model, triples, tmp_path, monkeypatch) -> None
     assert [rows.tolist() for _, rows in seen[:steps]] != [rows.tolist() for _, rows in seen[steps:]]
 
 
-@pytest.mark.parametrize("name", ["clustered(8)", "clustered(8, order='tour')", "topic-aware(5)", "balanced(5, bins=3, by='student')"])
+@pytest.mark.parametrize(
+    "name", ["clustered(8)", "clustered(8, order='tour')", "topic-aware(5)", "balanced(5, bins=3, by='student')"]
+)
 def test_batches_are_those_that_armlib_trains_with(name: str, model, tiny_folder, triples) -> None:
     """Clusters by the embeddings of the one library and of the other are the same; each query has one positive here."""
     texts = {query: positive for query, positive, _ in triples}
