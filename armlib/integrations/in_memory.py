@@ -74,9 +74,9 @@ def fine_tune(
     if str(encoder).partition("/")[0] != "lsa":
         values = {"learning_rate": LEARNING_RATE, **values}
     collection = InMemory.of_triples(triples)
-    held = {"validation": HELD_OUT, "validation_queries": held_out} if held_out else {}
-    given = {} if steps is None else {"steps": steps}
-    asked = Experiment(collection.name, str(encoder), loss=str(loss), **given, **held, **values)
+    values |= {"validation": HELD_OUT, "validation_queries": held_out} if held_out else {}
+    values |= {} if steps is None else {"steps": steps}
+    asked = Experiment(collection.name, str(encoder), loss=str(loss), **values)
     data = TrainingData(asked)
     data.collection = collection
     if not held_out:

@@ -19,7 +19,9 @@ from armlib.names import load_collection
 from armlib.retrieval.rankings import known_rows, rerank
 from armlib.retrieval.search import Searcher
 
-pt = packages.pyterrier()
+packages.pyterrier()  # says what to install where it is not there
+import pyterrier as pt  # noqa: E402
+
 DEFAULT_LENGTHS = {"query_length": 30, "passage_length": 200}
 """Tokens, where the encoder's folder names none; those of section 4 of the paper, or what the encoder has positions for."""
 

@@ -110,7 +110,7 @@ def test_rows_are_read_in_every_form(form: str, triples: Triples) -> None:
 
 
 def test_a_data_set_is_read(triples: Triples) -> None:
-    datasets = pytest.importorskip("datasets", reason="datasets is not installed (pip install 'armlib[sentence-transformers]')")
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed (pip install 'armlib[integrations]')")
     names = columns(triples, "anchor", "positive", "negative") | {"label": [1.0] * len(triples)}
     data = datasets.Dataset.from_dict(names)
     assert list(text_triples(data)) == list(text_triples(data.to_iterable_dataset())) == triples

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-pt = pytest.importorskip("pyterrier", reason="pyterrier is not installed (pip install 'armlib[pyterrier]')")
+pt = pytest.importorskip("pyterrier", reason="pyterrier is not installed (pip install 'armlib[integrations]')")
 
 from armlib import Experiment, RunStore, load_collection  # noqa: E402
 from armlib.data.in_memory import InMemory  # noqa: E402

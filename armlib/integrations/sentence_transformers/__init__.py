@@ -1,6 +1,7 @@
 """Adaptive relevance margins in sentence-transformers' own trainer: losses, arguments, an evaluator, batch samplers.
 
-The trainer needs the package `datasets`. With sentence-transformers 5 there is no `CachedAdaptiveMarginLoss`.
+The trainer needs the package `datasets`. Losses work from sentence-transformers 5.4 on, with gradient caching from 5.7; a length of
+queries that is not that of passages, as armlib saves it in a model, needs 6.
 """
 
 from armlib.integrations.sentence_transformers.arguments import column_arguments

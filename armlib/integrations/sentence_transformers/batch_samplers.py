@@ -25,7 +25,8 @@ def batch_sampler(
 ) -> Callable[..., BatchSampler]:
     """What ``SentenceTransformerTrainingArguments(batch_sampler=...)`` takes, for a sampler of `armlib.data.samplers`.
 
-    Clusters come from the model as it is when the trainer makes its batches. Every batch is whole: the rest of an epoch is left out.
+    Clusters come from the model as it is when the trainer makes its batches. Every batch is whole: the rest of an epoch is left
+    out.
 
     Args:
         name: such as ``clustered(64)``, ``topic-aware(50)`` or ``balanced(50, by='student')``.

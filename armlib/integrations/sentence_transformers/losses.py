@@ -16,13 +16,13 @@ from armlib.losses import EmbeddedBatch, InfoNCE, Loss, TeacherScores, parse_los
 
 try:
     from sentence_transformers.base.losses.gradcache import CachedLossMixin
-except ImportError:  # sentence-transformers 5
+except ImportError:  # sentence-transformers 5.4 to 5.6
 
     class CachedLossMixin:  # type: ignore[no-redef]
-        """Stands where that of sentence-transformers 6 would."""
+        """Stands where that of younger versions would."""
 
         def __init__(self, *given: object, **named: object) -> None:
-            raise InputError("gradient caching needs sentence-transformers 6; expected AdaptiveMarginLoss with an older one")
+            raise InputError("gradient caching needs sentence-transformers 5.7; expected AdaptiveMarginLoss with an older one")
 
 
 CITATION = """
@@ -149,7 +149,7 @@ class CachedAdaptiveMarginLoss(CachedLossMixin, AdaptiveMarginLoss):
         mini_batch_num_tokens: where given, so many tokens are encoded together instead.
 
     Raises:
-        InputError: as for `AdaptiveMarginLoss`; or sentence-transformers is older than 6.
+        InputError: as for `AdaptiveMarginLoss`; or sentence-transformers is older than 5.7.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class CachedAdaptiveMarginLoss(CachedLossMixin, AdaptiveMarginLoss):
         """As for `AdaptiveMarginLoss`."""
         columns = list(sentence_features)
         self.rows = self._looked_at(columns)
-        return self.forward_cached(columns, labels)
+        return CachedLossMixin.forward_cached(self, columns, labels)
 
     def calculate_loss(self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False) -> Tensor:
         """What the mixin asks for: the loss of mini-batches of embeddings, and their gradients."""
