@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 import torch
 import torch.multiprocessing
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.losses import MarginMSELoss, MatryoshkaLoss, MultipleNegativesRankingLoss
+from sentence_transformers.util import pairwise_cos_sim
 from torch import Tensor
 
 from armlib.encoder.bi_encoder import BiEncoder
@@ -98,9 +101,6 @@ def test_caching_draws_the_same_dropout_twice(model, triples) -> None:
 
 
 def test_differences_are_labels_too_as_for_the_loss_of_the_other_library(model, triples) -> None:
-    from sentence_transformers.sentence_transformer.losses import MarginMSELoss
-    from sentence_transformers.util import pairwise_cos_sim
-
     some = triples[:9]
     scores = torch.randn(9, 2, generator=torch.Generator().manual_seed(1))
     differences = scores[:, 0] - scores[:, 1]
@@ -114,8 +114,6 @@ def test_a_list_of_negatives_is_a_column_each(model, tiny_encoder, triples) -> N
     some = [(query, positive, negative) for query, positive, negative in triples[:18:2]]
     columns = [*features(model, some), features(model, [(q, p, triples[-i - 1][2]) for i, (q, p, _) in enumerate(some)])[2]]
     value = AdaptiveMarginLoss(model.eval(), "infonce(20)")(columns)
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-
     torch.testing.assert_close(value, MultipleNegativesRankingLoss(model, scale=20.0)(columns, None))
     torch.testing.assert_close(  # and without any negatives
         AdaptiveMarginLoss(model, "infonce(20)")(columns[:2]), MultipleNegativesRankingLoss(model, scale=20.0)(columns[:2], None)
@@ -139,6 +137,56 @@ def test_a_mask_knows_texts_by_their_tokens(kind: type, model, tiny_encoder, tri
     assert abs(float(values["infonce(20, mask=True)"] - values["infonce(20)"])) > 0.01
     found = text_numbers(features(model, some))  # (10, 3)
     assert found.shape == (10, 3) and ((found[:, None, 0] == found[None, :, 0]) == (rows[:, None, 0] == rows[None, :, 0])).all()
+
+
+@pytest.mark.parametrize("kind", [AdaptiveMarginLoss, CachedAdaptiveMarginLoss])
+@pytest.mark.parametrize("name", ["adaptive(in_batch=True, filter=True)", "infonce(20, filter=True)"])
+def test_a_guide_filters_as_a_teacher_does(name: str, kind: type, model, tiny_encoder, tiny_folder, triples) -> None:
+    """The guide is the encoder with one weight changed, so that it says something else than the model."""
+    some = triples[:60:2] + triples[:6:2]  # some of them twice
+    guide, helper = SentenceTransformer(str(tiny_folder), device="cpu"), BiEncoder.load(tiny_folder)
+    noise = torch.randn(helper.word_embeddings(torch.arange(1000)).shape, generator=torch.Generator().manual_seed(0))
+    for module in (guide[0].auto_model, helper.backbone):
+        module.get_input_embeddings().weight.data[:1000] += 0.02 * noise
+    numbers = {text: number for number, text in enumerate({text for triple in some for text in triple})}
+    rows = torch.tensor([[numbers[text] for text in triple] for triple in some])
+    with torch.no_grad():
+        asked, *passages = (torch.nn.functional.normalize(vectors, dim=1) for vectors in embedded(helper, some))
+        scores = torch.einsum("id,jkd->ijk", asked, torch.stack(passages, dim=1))
+    queries, positives, negatives = embedded(tiny_encoder, some)
+    teacher = TeacherScores(scores.diagonal().T, scores)
+    expected = parse_loss(name).of_batch(EmbeddedBatch(queries, positives, negatives[:, None], rows, teacher)).value
+    expected.backward()
+    value = kind(model.eval(), name, guide=guide, **({"mini_batch_size": 7} if kind is CachedAdaptiveMarginLoss else {}))(
+        features(model, some)
+    )
+    value.backward()
+    torch.testing.assert_close(value, expected, atol=1e-6, rtol=1e-5)
+    assert_same(model, tiny_encoder, atol=4e-7)
+    assert not gradients(guide)
+    unfiltered = AdaptiveMarginLoss(model, name.replace("filter=True", "").replace(", )", ")"))(features(model, some))
+    assert abs(float(unfiltered.detach() - value.detach())) > 1e-3
+
+
+def test_a_guide_is_for_losses_that_filter_and_reads_the_same_tokens(model) -> None:
+    with pytest.raises(InputError, match="the loss 'adaptive' takes no guide, a model that it filters by"):
+        AdaptiveMarginLoss(model, "adaptive", guide=model)
+    other = copy.deepcopy(model)
+    other.tokenizer.add_tokens(["another"])
+    with pytest.raises(InputError, match="the guide has another vocabulary than the model"):
+        AdaptiveMarginLoss(model, "infonce(filter=True)", guide=other)
+
+
+@pytest.mark.parametrize("kind", [AdaptiveMarginLoss, CachedAdaptiveMarginLoss])
+def test_matryoshka_embeddings_take_it(kind: type, model, tiny_encoder, triples) -> None:
+    some = triples[:20:2]
+    vectors = embedded(tiny_encoder, some)
+    expected = 0.0
+    for size in (32, 8):
+        queries, positives, negatives = (torch.nn.functional.normalize(one, dim=1)[:, :size] for one in vectors)
+        expected += parse_loss("distributed").of_batch(EmbeddedBatch(queries, positives, negatives[:, None])).value.detach()
+    value = MatryoshkaLoss(model.eval(), kind(model, "distributed"), [32, 8])(features(model, some), None)
+    torch.testing.assert_close(value.detach(), expected)
 
 
 def over_processes(rank: int, folder: str, model_folder: str, triples: Triples) -> None:
@@ -210,7 +258,7 @@ def test_columns_are_queries_and_passages_with_prompts(model) -> None:
     ("name", "message"),
     [
         ("no-loss", "unknown loss 'no-loss'"),
-        ("infonce(filter=True)", "the loss 'infonce.filter=True.' needs a teacher's scores of other queries' passages"),
+        ("infonce(filter=True)", "the loss 'infonce.filter=True.' needs a guide, a model that it filters by"),
         ("margin-mse(in_batch=0.75)", "needs a teacher's scores of other queries' passages or of pairs"),
         ("list-kl(pairs=1.0)", "or of pairs of passages, which a data set's labels do not hold"),
     ],

@@ -134,6 +134,17 @@ def test_labels_reach_losses_that_learn_from_a_teacher(model, triples, tmp_path)
     assert len([row["loss"] for row in trainer.state.log_history if "loss" in row]) == 3
 
 
+def test_a_guide_stays_as_it_was(model, tiny_folder, triples, tmp_path) -> None:
+    guide = SentenceTransformer(str(tiny_folder), device="cpu")
+    before = {name: values.clone() for name, values in guide.state_dict().items()}
+    loss = CachedAdaptiveMarginLoss(model, "adaptive(in_batch=True, filter=True)", guide=guide, mini_batch_size=3)
+    SentenceTransformerTrainer(
+        model, arguments(tmp_path, weight_decay=0.1, **column_arguments(model)), train_dataset=data_set(triples), loss=loss
+    ).train()
+    assert all(torch.equal(values, before[name]) for name, values in guide.state_dict().items())
+    assert not torch.equal(model.state_dict()[name := next(iter(before))], before[name])
+
+
 def test_the_best_checkpoint_is_that_of_the_primary_metric(model, beir_folder, triples, tmp_path) -> None:
     evaluator = RetrievalEvaluator(f"{beir_folder}/test", name="held-out", measures=["RR@10", "ndcg_cut_10"], write=False)
     assert evaluator.primary_metric == "held-out_nDCG@10"

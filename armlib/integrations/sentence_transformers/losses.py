@@ -12,7 +12,7 @@ from sentence_transformers.util import all_gather, all_gather_with_grad
 from torch import Tensor, nn
 
 from armlib.errors import InputError
-from armlib.losses import EmbeddedBatch, InfoNCE, Loss, TeacherScores, parse_loss
+from armlib.losses import EmbeddedBatch, InfoNCE, Loss, TeacherScores, parse_loss, similarities
 
 try:
     from sentence_transformers.base.losses.gradcache import CachedLossMixin
@@ -47,22 +47,42 @@ class AdaptiveMarginLoss(nn.Module):
     Args:
         model: the model that is trained.
         loss: by name, such as ``distributed``, ``adaptive(in_batch=True)``, ``infonce(20)`` or ``margin-mse``, or a loss itself.
+        guide: for losses that filter, such as ``adaptive(in_batch=True, filter=True)``: a frozen model with the same vocabulary,
+            whose cosines say which passages are false negatives, see `armlib.losses.false_negatives.false_negatives`. It reads the
+            tokens of the model that is trained.
         gather_across_devices: with several processes, compare the triples of all of them, as one process with the joined batch
             would; otherwise each process compares its own.
 
     Raises:
-        InputError: there is no such loss, or it needs a teacher's scores of more than a query's own passages.
+        InputError: there is no such loss, it needs a teacher's scores of more than a query's own passages, a guide is given where
+            none is needed, or the other way round, or the guide has another vocabulary.
 
     Warns:
         UserWarning: anchors are longer than the model's queries, see `column_arguments`; once.
     """
 
+    together: int | None = None
+    """Texts that the guide encodes together; None for all."""
+
     def __init__(
-        self, model: SentenceTransformer, loss: str | Loss = "distributed", *, gather_across_devices: bool = False
+        self,
+        model: SentenceTransformer,
+        loss: str | Loss = "distributed",
+        *,
+        guide: SentenceTransformer | None = None,
+        gather_across_devices: bool = False,
     ) -> None:
         super().__init__()
         self.model, self.loss, self.gather = model, parse_loss(loss), gather_across_devices
-        if self.loss.needs - {"pointwise"}:
+        self.guide = None if guide is None else guide.eval()
+        self.filters = self.loss.needs == {"in_batch"}
+        if self.filters != (guide is not None):
+            raise InputError(
+                f"the loss {str(self.loss)!r} {'needs a' if self.filters else 'takes no'} guide, a model that it filters by"
+            )
+        if guide is not None and guide.tokenizer.get_vocab() != model.tokenizer.get_vocab():
+            raise InputError("the guide has another vocabulary than the model, whose tokens it is given; expected the same one")
+        if self.loss.needs - {"pointwise"} and not self.filters:
             raise InputError(
                 f"the loss {str(self.loss)!r} needs a teacher's scores of other queries' passages or of pairs of passages, which a "
                 "data set's labels do not hold; expected one that needs at most a score of each of a query's own passages"
@@ -80,11 +100,15 @@ class AdaptiveMarginLoss(nn.Module):
             InputError: the columns or the labels are not what the loss is for.
         """
         columns = list(sentence_features)
-        rows = self._looked_at(columns)
-        return self._value([self.model(column)["sentence_embedding"] for column in columns], rows, labels)
+        rows, guided = self._looked_at(columns)
+        return self._value([self.model(column)["sentence_embedding"] for column in columns], labels, rows, guided)
 
-    def _looked_at(self, columns: Sequence[Features]) -> Tensor | None:
-        """Warn of long anchors; gives the numbers of the texts, (B, columns), where the loss asks which of them are the same."""
+    def _looked_at(self, columns: Sequence[Features]) -> tuple[Tensor | None, TeacherScores | None]:
+        """Warn of long anchors; gives what the loss asks beside the embeddings.
+
+        Returns:
+            Numbers of the texts, (B, columns), of a loss to which it matters which of them are the same; and the guide's scores.
+        """
         if len(columns) < 2:
             raise InputError(f"expected columns of anchors, positives and negatives, got {len(columns)}")
         mask = columns[0].get("attention_mask")
@@ -97,9 +121,30 @@ class AdaptiveMarginLoss(nn.Module):
                     stacklevel=4,
                 )
                 self.query_length = None  # once
-        return text_numbers(columns, self.gather) if isinstance(self.loss, InfoNCE) and self.loss.mask else None
+        masks = isinstance(self.loss, InfoNCE) and self.loss.mask
+        rows = text_numbers(columns, self.gather) if masks or self.filters else None
+        return rows, self._guided(columns) if self.filters else None
 
-    def _value(self, columns: Sequence[Tensor], rows: Tensor | None, labels: Tensor | None) -> Tensor:
+    @torch.no_grad()
+    def _guided(self, columns: Sequence[Features]) -> TeacherScores:
+        """The guide's cosines of every query and every passage."""
+        assert self.guide is not None
+        found = []
+        for column in columns:
+            count = len(column["input_ids"])
+            size = self.together or count
+            parts = [
+                {name: value[start : start + size] if isinstance(value, Tensor) else value for name, value in column.items()}
+                for start in range(0, count, size)
+            ]
+            vectors = torch.cat([self.guide(part)["sentence_embedding"] for part in parts])
+            found.append(all_gather(vectors) if self.gather else vectors)
+        lists = torch.stack(found[1:], dim=1)  # (B, n, D)
+        scores = similarities(found[0], lists.flatten(0, 1)).unflatten(1, lists.shape[:2])  # (B, B, n)
+        own = torch.arange(len(scores), device=scores.device)
+        return TeacherScores(scores[own, own], scores)
+
+    def _value(self, columns: Sequence[Tensor], labels: Tensor | None, rows: Tensor | None, guided: TeacherScores | None) -> Tensor:
         """The loss of embeddings, (B, D) for each column."""
         teacher = self._scores(labels, len(columns) - 1)
         if self.gather:
@@ -107,12 +152,12 @@ class AdaptiveMarginLoss(nn.Module):
             teacher = None if teacher is None else all_gather(teacher)
         queries, positives, *negatives = columns
         others = torch.stack(negatives, dim=1) if negatives else positives[:, None][:, :0]
-        scores = None if teacher is None else TeacherScores(teacher)
+        scores = guided if teacher is None else TeacherScores(teacher)
         return self.loss.of_batch(EmbeddedBatch(queries, positives, others, rows, scores)).value
 
     def _scores(self, labels: Tensor | None, passages: int) -> Tensor | None:
         """A teacher's scores, (B, 1 + N), from scores or differences; None where the loss reads none."""
-        if not self.loss.needs:
+        if "pointwise" not in self.loss.needs:
             return None
         if labels is None:
             raise InputError(
@@ -144,7 +189,7 @@ class CachedAdaptiveMarginLoss(CachedLossMixin, AdaptiveMarginLoss):
     """`AdaptiveMarginLoss` with gradient caching (Gao et al. 2021, arXiv:2101.06983): memory for one mini-batch, not the batch.
 
     Args:
-        model, loss, gather_across_devices: as for `AdaptiveMarginLoss`.
+        model, loss, guide, gather_across_devices: as for `AdaptiveMarginLoss`.
         mini_batch_size: texts of a column that are encoded together.
         mini_batch_num_tokens: where given, so many tokens are encoded together instead.
 
@@ -157,23 +202,25 @@ class CachedAdaptiveMarginLoss(CachedLossMixin, AdaptiveMarginLoss):
         model: SentenceTransformer,
         loss: str | Loss = "distributed",
         *,
+        guide: SentenceTransformer | None = None,
         gather_across_devices: bool = False,
         mini_batch_size: int = 32,
         mini_batch_num_tokens: int | None = None,
     ) -> None:
-        super().__init__(model, loss, gather_across_devices=gather_across_devices)
+        super().__init__(model, loss, guide=guide, gather_across_devices=gather_across_devices)
         self.mini_batch_size, self.mini_batch_num_tokens = mini_batch_size, mini_batch_num_tokens
-        self.rows: Tensor | None = None  # of the batch that is being looked at
+        self.together = mini_batch_size
+        self.looked_at: tuple[Tensor | None, TeacherScores | None] = (None, None)  # of the batch that is being embedded
 
     def forward(self, sentence_features: Iterable[Features], labels: Tensor | None = None) -> Tensor:
         """As for `AdaptiveMarginLoss`."""
         columns = list(sentence_features)
-        self.rows = self._looked_at(columns)
+        self.looked_at = self._looked_at(columns)
         return CachedLossMixin.forward_cached(self, columns, labels)
 
     def calculate_loss(self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False) -> Tensor:
         """What the mixin asks for: the loss of mini-batches of embeddings, and their gradients."""
-        value = self._value([torch.cat(column) for column in reps], self.rows, labels)
+        value = self._value([torch.cat(column) for column in reps], labels, *self.looked_at)
         if not with_backward:
             return value
         value.backward()
