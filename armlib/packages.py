@@ -59,6 +59,16 @@ def onnxruntime() -> Any:
     return _module("onnxruntime", "exporting ONNX needs the package onnxruntime", "pip install onnx onnxscript onnxruntime")
 
 
+@cache
+def pyterrier() -> Any:
+    """The module pyterrier.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    return _module("pyterrier", "transformers of PyTerrier need the package pyterrier", "pip install pyterrier")
+
+
 def _module(name: str, need: str, install: str) -> Any:
     try:
         return import_module(name)

@@ -94,7 +94,7 @@ def test_every_dependency_is_pinned_and_installed_in_that_version(extra):
     for requirement in lines:
         operators = [clause.operator for clause in requirement.specifier]
         assert operators == ["=="] and "*" not in str(requirement.specifier), f"{requirement} is not pinned to one version"
-    if extra in ("gpu", "bench", "onnx"):
+    if extra in ("gpu", "bench", "onnx", "integrations"):
         return  # Installed where they are used, not by `make test`.
     for requirement in lines:
         installed = importlib.metadata.version(requirement.name)
@@ -111,9 +111,9 @@ def test_no_dependency_is_stated_twice_with_different_versions():
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("armlib", ("cpu", "gpu", "sweep")),
+        ("armlib", ("cpu", "gpu", "sweep", "integrations")),
         ("book/armbook", ("cpu", "book", "sweep")),
-        ("tests", ("cpu", "book", "sweep", "test")),
+        ("tests", ("cpu", "book", "sweep", "test", "integrations")),
         ("benchmarks", ("cpu", "bench", "test")),
     ],
 )
