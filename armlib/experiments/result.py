@@ -17,7 +17,7 @@ from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import file_name
 from armlib.evaluation.measures import Evaluation
-from armlib.evaluation.tables import as_text, read_csv
+from armlib.evaluation.tables import EXACT, as_text, read_csv
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.provenance import machine_line
 from armlib.names import written_here
@@ -62,12 +62,12 @@ class Result:
     @cached_property
     def trace(self) -> pd.DataFrame:
         """One row a step; see `armlib.training.trace.Trace`."""
-        return self._read("trace.csv", pd.read_csv)
+        return self._read("trace.csv", _numbers)
 
     @cached_property
     def validations(self) -> pd.DataFrame:
         """One row a validation."""
-        return self._read("validations.csv", pd.read_csv)
+        return self._read("validations.csv", _numbers)
 
     @property
     def kept_validation(self) -> float:
@@ -159,6 +159,10 @@ class Draft(Result):
 
     def _file(self, name: str) -> Path:
         return self.folder / name
+
+
+def _numbers(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, **EXACT)
 
 
 def _evaluation(file: Path) -> Evaluation:

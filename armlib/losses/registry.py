@@ -48,6 +48,16 @@ def parse_loss(text: str | Loss) -> Loss:
 
     Raises:
         InputError: there is no such loss, or its settings cannot be read or do not go together.
+
+    Examples:
+        >>> from armlib.losses import parse_loss
+        >>> str(parse_loss("static(0.3, in_batch=True)"))
+        'static(0.3, in_batch=True)'
+        >>> parse_loss("infonce(20)").scale
+        20.0
+        >>> parse_loss("adaptiv")
+        Traceback (most recent call last):
+        armlib.errors.InputError: unknown loss 'adaptiv'; did you mean 'adaptive'? ...
     """
     return text if isinstance(text, Loss) else parse_call(text, "loss", losses())
 
