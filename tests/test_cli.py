@@ -42,7 +42,9 @@ def test_train_evaluate_search(small_store, small_experiment, beir_folder, tmp_p
     assert run("evaluate", key, "--runs", small_store.path, "--output", output, "--measure", "nDCG@10", "RR@10") == 0
     measures = pd.read_csv(output / "measures.csv")
     assert set(measures.measure) == {"nDCG@10", "RR@10"} and set(measures["mode"]) == {"re-ranking", "full ranking"}
-    for file in (output / "runs").iterdir():
+    files = list((output / "runs").glob("*.run.gz"))
+    assert len(files) == 2
+    for file in files:
         assert read_run(file) == read_run(stored.folder / "runs" / file.name)
 
     capsys.readouterr()

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from armlib.cli.compare import add_compare
 from armlib.cli.evaluate import add_evaluate
+from armlib.cli.export import add_export
 from armlib.cli.measure import add_measure
 from armlib.cli.runs import add_runs
 from armlib.cli.score import add_score
@@ -107,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     add_measure(commands)
     add_compare(commands)
     add_search(commands)
+    add_export(commands)
     add_runs(commands)
     for entry in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
         entry.load()(commands)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from armlib.experiments.experiment import Experiment
     from armlib.experiments.outcome import AFTER, BEFORE, as_text, comparisons, measured_in
     from armlib.experiments.result import measures_as_text
+    from armlib.experiments.run_metadata import write_run_metadata
     from armlib.experiments.training_data import TrainingData
     from armlib.names import load_collection, written_here
     from armlib.training.settings import MEASURE
@@ -98,6 +100,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     evaluator = Evaluator(encoder, collections, **shared)
     tag = "-".join(canonical(options.model).name.split()) or "armlib"
     rows, indexes = evaluator(encoder, folder, tag=tag)
+    write_run_metadata(folder / "runs", evaluator, encoder, collections, tag=tag, command=_command(options, names, lengths))
     frame = pd.DataFrame(rows)
     write_csv(frame, folder / "measures.csv", index=False)
     compared = []
@@ -139,3 +142,13 @@ def _refuse_training_queries(trained: Experiment, collections: list[Collection])
                 f"the model was trained on {len(again)} of the {len(each.qrels())} queries of {written_here(each.name)}, so that "
                 "measures on them would be no test; expected other queries, or --on-training-queries"
             )
+
+
+def _command(options: argparse.Namespace, names: Sequence[str], lengths: Mapping[str, int]) -> list[str]:
+    """The command with all that the runs depend on."""
+    words = ["armlib", "evaluate", options.model, "--collection", *names, "--index", options.index, "--vectors", options.vectors]
+    for name, length in lengths.items():
+        words += [f"--{name.replace('_', '-')}", str(length)]
+    for name in ("query_prompt", "passage_prompt"):
+        words += [f"--{name.replace('_', '-')}={getattr(options, name)}"] if getattr(options, name) else []
+    return words + (["--measure", *options.measure] if options.measure else [])

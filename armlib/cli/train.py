@@ -40,7 +40,10 @@ def add_train(commands: Any) -> None:
         default=True,
         help="measure BM25 and the encoder before training, too, and test the trained one against them (default: yes)",
     )
-    add_store_options(add_experiment_options(parser), precision=True)
+    machine = add_experiment_options(parser)
+    add_store_options(machine, precision=True)
+    about = "tell tensorboard, wandb, mlflow, ... of the training (default: nobody)"
+    machine.add_argument("--tracker", nargs="+", default=(), metavar="NAME", help=about)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -49,7 +52,7 @@ def _train(options: argparse.Namespace) -> None:
     from armlib.experiments.store import RunStore
 
     experiment = asked_experiment(options)
-    store = RunStore(options.runs, device=options.device, precision=options.precision)
+    store = RunStore(options.runs, device=options.device, precision=options.precision, trackers=options.tracker)
     cut = _tokens_cut(experiment, options.collection is not None)
     if is_main_process() and not options.json:
         print(f"{experiment}\n{cut}", flush=True)

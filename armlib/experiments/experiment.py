@@ -70,8 +70,12 @@ class Experiment:
     )
     batch_size: int = _value(64, "triples a step, over all processes")
     steps: int = _value(300, "optimiser steps at most")
-    learning_rate: float = _value(5e-4, "learning rate at the first step")
-    decay: float = _value(0.99999, "the learning rate is multiplied by this after every step")
+    learning_rate: float = _value(5e-4, "learning rate at the first step, or after warm-up")
+    warmup_steps: int = _value(0, "steps in which the learning rate rises from 0 to its value")
+    schedule: str = _value(
+        "exponential", "how the learning rate falls: exponential, by decay, or linear, to 0 behind the last step"
+    )
+    decay: float = _value(0.99999, "of the exponential schedule: the learning rate is multiplied by this after every step")
     weight_decay: float = _value(1e-6, "weight decay of matrices; biases and normalisation weights have none")
     clip_norm: float = _value(0.0, "largest norm of the gradient; 0 leaves it as it is")
     optimizer: str = _value("auto", "optimiser: adam, adam8bit (bitsandbytes, CUDA; its weight decay is decoupled) or auto: adam")
@@ -239,6 +243,7 @@ class Experiment:
         younger |= {"sampler": "random", "teacher": "", "pairwise_teacher": "", "lists": "", "filter": False}
         younger |= {"context": 0, "context_dropout": 0.0, "context_stage": "trained"}
         younger |= {"compiled": False, "relevant_from": 0, "on_training_queries": False}
+        younger |= {"warmup_steps": 0, "schedule": "exponential"}
         younger |= {} if self.context else {"context_from": self.context_from}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 
@@ -286,7 +291,9 @@ class Experiment:
         return ", ".join(parts)
 
     def __str__(self) -> str:
+        schedule = f" after {self.warmup_steps} steps of warm-up" if self.warmup_steps else ""
+        schedule += f", {self.schedule} schedule" if self.schedule != "exponential" else ""
         return printable(
             f"{self.collection} | {self.encoder} | {self.variant()} | B={self.batch_size}, {self.steps} steps, "
-            f"learning rate {self.learning_rate:g} | seed {self.seed}"
+            f"learning rate {self.learning_rate:g}{schedule} | seed {self.seed}"
         )

@@ -34,7 +34,8 @@ class Result:
     Attributes:
         key: the experiment's key, also the folder's name.
         folder: ``experiment.json``, ``result.json``, ``trace.csv``, ``validations.csv``, ``encoder/`` (a sentence-transformers
-            model), and for each evaluation ``runs/*.run.gz`` and ``measures/*.csv`` (per query).
+            model), and for each evaluation ``runs/*.run.gz`` and ``measures/*.csv`` (per query); where other systems were measured
+            beside it, ``baselines/SYSTEM/*.csv``.
     """
 
     key: str
@@ -95,11 +96,18 @@ class Result:
 
     def per_query(self, collection: str, mode: str) -> Evaluation:
         """The measures of every query, for tests of significance or equivalence."""
+        return self._read(f"measures/{self._name(collection, mode)}.csv", _evaluation)
 
-        def read(file: Path) -> Evaluation:
-            return Evaluation.from_per_query(read_csv(file, "query").set_index("query"))
-
-        return self._read(f"measures/{self._name(collection, mode)}.csv", read)
+    @cached_property
+    def baselines(self) -> dict[str, dict[tuple[str, str], Evaluation]]:
+        """The measures of other systems, such as BM25, by their names (``baselines`` in `about`), collections and modes."""
+        measured = list(dict.fromkeys(zip(self.measures.collection, self.measures["mode"], strict=True)))
+        found: dict[str, dict[tuple[str, str], Evaluation]] = {}
+        for system in self.about.get("baselines", ()):
+            files = {pair: f"baselines/{system}/{self._name(*pair)}.csv" for pair in measured}
+            there = {pair: file for pair, file in files.items() if (self.folder / file).exists()}
+            found[system] = {pair: self._read(file, _evaluation) for pair, file in there.items()}
+        return found
 
     def run(self, collection: str, mode: str) -> Run:
         """The TREC run of an evaluation."""
@@ -144,6 +152,17 @@ class Result:
     def chosen_on_test_set(self) -> bool:
         """Whether the step was selected by a collection that the result reports on, as the paper did with TREC-DL 2019."""
         return self.experiment.selection == "best" and self.about["validated_on"] in set(self.measures.collection)
+
+
+class Draft(Result):
+    """A result that is being written: its folder is not sealed yet."""
+
+    def _file(self, name: str) -> Path:
+        return self.folder / name
+
+
+def _evaluation(file: Path) -> Evaluation:
+    return Evaluation.from_per_query(read_csv(file, "query").set_index("query"))
 
 
 def _is_time(value: object) -> bool:

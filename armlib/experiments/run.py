@@ -18,9 +18,12 @@ from armlib.data.batches import TripleBatches
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.evaluation.evaluate import Evaluator
 from armlib.evaluation.validation import Validator
+from armlib.experiments.model_card import write_card
 from armlib.experiments.provenance import provenance
+from armlib.experiments.result import Draft
 from armlib.experiments.training_data import TrainingData
 from armlib.training.loop import train
+from armlib.training.tracking import tracking
 
 TRAINED = "trained"
 RECORD = "training.json"
@@ -84,6 +87,7 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
         }
         storage.write_json(draft / "experiment.json", asdict(experiment))
         storage.write_json(draft / "result.json", about)
+        write_card(Draft(data.key, draft), draft / "encoder")
 
 
 def _evaluator(data: TrainingData) -> Evaluator:
@@ -108,16 +112,17 @@ def _train(
 ) -> dict[str, Any]:
     """Train the encoder and keep it, its trace and its validations; gives what `_whole` gives, in the main process."""
     asked = data.experiment
-    done = train(
-        data.encoder,
-        asked.make_loss(),
-        batches,
-        replace(asked.settings(), checkpoint_seconds=checkpoint_seconds),
-        accelerator=accelerator,
-        validate=validator,
-        checkpoints=work / "checkpoints",
-        name=data.key,
-    )
+    with tracking(accelerator, data.key, asdict(asked)):
+        done = train(
+            data.encoder,
+            asked.make_loss(),
+            batches,
+            replace(asked.settings(), checkpoint_seconds=checkpoint_seconds),
+            accelerator=accelerator,
+            validate=validator,
+            checkpoints=work / "checkpoints",
+            name=data.key,
+        )
     if not accelerator.is_main_process:
         return {}
     data.encoder.bind(data.context)

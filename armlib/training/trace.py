@@ -104,6 +104,10 @@ class Trace:
         seen = triples[-1] - (triples[step - 1] if step else 0)
         return float(self._measured[step:, 0].mean()), float(seen / self._counted[step:, COUNTED.index("seconds")].sum())
 
+    def losses(self) -> np.ndarray:
+        """The losses of the steps that were taken in, in order; nobody waits for the others."""
+        return self._measured[:, self._names.index("loss")]
+
     def frame(self) -> pd.DataFrame:
         """The rows so far."""
         self.flush()
