@@ -82,7 +82,9 @@ class Tuning:
         said = f"On these data the untuned loss, {UNTUNED}, is {at_default} at the default learning rate {default.learning_rate:g}"
         if tuned:
             return f"{said}, and {found[tuned[0]]} at the one that was best for it with one seed, {tuned[0].learning_rate:g}."
-        return f"{said}, which was also the best for it of those tried." if default in found else f"{said}."
+        finished = self.runs[(self.runs["loss"] == UNTUNED) & (self.runs["state"] == FINISHED)]
+        several = default in found and finished["learning_rate"].nunique() > 1
+        return f"{said}, which was also the best for it of those tried." if several else f"{said}."
 
     def _against_best(self, candidate: Candidate) -> str:
         verdict = self.verdicts[candidate]
@@ -97,14 +99,12 @@ class Tuning:
         queries, confidence = f"{self.queries} validation queries ({written_here(self.validation)})", 1 - 2 * self.alpha
         said = [
             f"Seen on {queries} with {_count(len(self.seeds), 'seed')}; a difference within {self.margin:g} {MEASURE} counts as "
-            f"none, and the bounds hold for all {len(table) - 1} differences together with confidence {confidence:g} over queries, "
-            "not over seeds, whose spread stands beside them.",
+            f"none, and the bounds of {_count(len(table) - 1, 'difference')} hold together with confidence {confidence:g} over "
+            "queries, not over seeds, whose spread stands beside them.",
             "The best is the highest of several noisy values, and learning rates were chosen on the same queries, so values are "
             f"biased upwards: expect less than {table['mean'].iloc[0]:.4f} of the best on other queries.",
         ]
-        best = table["mean"].iloc[0]
-        worse = ", more than after any of these training runs, which made it worse" if self.before > best else ""
-        said.append(f"Before training the encoder had {self.before:.4f}{worse}.")
+        said.append(f"Before training the encoder had {self.before:.4f}{self._made_worse()}.")
         if self.grid.experiment.selection == "best":
             said.append("Each training run kept the step that was best on these same queries, which biases all values upwards.")
         if edges := [str(each) for each in self._at_edge()]:
@@ -118,6 +118,14 @@ class Tuning:
         rates = ", ".join(f"{rate:g}" for rate in grid.learning_rates)
         said.append(f"Other losses, learning rates other than {rates}, and other values of the experiment were not looked at.")
         return said
+
+    def _made_worse(self) -> str:
+        means = dict(zip(self.verdicts, self.table["mean"], strict=True))
+        if self.before > means[self.best]:
+            return ", more than after any of these training runs: they made it worse"
+        if self.before > means[self.recommended]:
+            return f", more than after {self.recommended}: that training made it worse, if by no more than counts as none"
+        return ""
 
     def _at_edge(self) -> list[Candidate]:
         """Candidates whose learning rate was chosen as the best, and is the lowest or the highest tried with their loss."""

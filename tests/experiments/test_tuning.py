@@ -242,6 +242,19 @@ def test_equal_losses_lead_to_distributed_targets(short, tmp_path) -> None:
     assert "equivalent to the best at the default" in found.about_untuned()
 
 
+def test_training_that_makes_an_encoder_worse_is_said(tuned) -> None:
+    found = tuned(0.001, {("static(0.1)", 1e-3): 0.0, ("distributed", 1e-3): -0.02})
+    best, recommended = found.table["mean"]
+    assert found.recommended.loss == "distributed" and recommended < best
+    expected = {
+        best + 0.01: f"had {best + 0.01:.4f}, more than after any of these training runs: they made it worse.",
+        best - 0.01: f"had {best - 0.01:.4f}, more than after distributed at 0.001: that training made it worse",
+        recommended - 0.01: f"had {recommended - 0.01:.4f}. ",
+    }
+    for before, sentence in expected.items():
+        assert sentence in " ".join(replace(found, before=before).about_certainty())
+
+
 def test_a_rate_at_the_edge_is_said(tuned) -> None:
     found = tuned(0.01, {("static(0.3)", 1e-3): 0.0, ("static(0.3)", 2e-3): -0.01, ("distributed", 1e-3): -0.01})
     assert not found._at_edge() or all(each.loss == "static(0.3)" for each in found._at_edge())
