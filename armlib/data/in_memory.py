@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class InMemory(Collection):
         relevant_from: int = 1,
     ) -> None:
         self.name, self.relevant_from = name, relevant_from
-        self._corpus = Corpus(name, lambda: (Document(*each) for each in documents.items()))
+        self._corpus = Corpus(name, partial(_documents, documents))
         self._texts, self._judged = queries, qrels
         self._triples = None if triples is None else list(triples)
 
@@ -83,6 +84,11 @@ class InMemory(Collection):
 
     def _own_triples(self) -> Iterator[Triple] | None:
         return None if self._triples is None else iter(self._triples)
+
+
+def _documents(texts: Mapping[str, str]) -> Iterator[Document]:
+    for name, text in texts.items():
+        yield Document(name, text)
 
 
 def text_triples(source: Any) -> Iterator[tuple[str, str, str]]:

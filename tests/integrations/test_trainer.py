@@ -206,6 +206,19 @@ def test_batches_are_those_that_armlib_trains_with(name: str, model, tiny_folder
         assert list(found) == expected
 
 
+def test_checkpoints_hold_the_samplers_name_and_no_model(model, beir_folder, triples, tmp_path) -> None:
+    """The trainer pickles its arguments; the model's card holds the evaluator, and that a collection."""
+    saving = {"save_strategy": "steps", "save_steps": 3, "eval_strategy": "steps", "eval_steps": 3}
+    how = arguments(tmp_path, batch_sampler=batch_sampler("clustered(8)", model), **saving, **column_arguments(model))
+    evaluator = RetrievalEvaluator(InMemory({"a": "sort", "b": "walk"}, {"q": "sort a list"}, {"q": {"a": 1}}))
+    SentenceTransformerTrainer(
+        model, how, train_dataset=data_set(triples), loss=AdaptiveMarginLoss(model), evaluator=evaluator
+    ).train()
+    file = tmp_path / "checkpoint-3" / "training_args.bin"
+    assert str(torch.load(file, weights_only=False).batch_sampler) == "batch_sampler('clustered(8)')"
+    assert file.stat().st_size < 20_000
+
+
 def test_a_column_of_scores_is_binned(model, triples) -> None:
     """The cosines of positives and negatives as scores give the batches that ``by='student'`` gives."""
     positives, negatives = (model.encode_document([triple[column] for triple in triples]) for column in (1, 2))

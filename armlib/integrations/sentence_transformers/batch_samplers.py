@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +36,25 @@ def batch_sampler(
     Raises:
         InputError: there is no such sampler; or, when batches are made, the data set lacks a column, or is too small.
     """
-    return partial(Batches, parse_sampler(name), model, tuple(columns), scores)
+    return _OfDataSet(name, model, tuple(columns), scores)
+
+
+class _OfDataSet:
+    """What `batch_sampler` gives; a copy of it in a file holds no model."""
+
+    def __init__(self, name: str, model: SentenceTransformer | None, columns: tuple[str, ...], scores: str) -> None:
+        self.make = parse_sampler(name)
+        self.name, self.model, self.columns, self.scores = name, model, columns, scores
+
+    def __call__(self, dataset: Dataset, **named: Any) -> BatchSampler:
+        return Batches(self.make, self.model, self.columns, self.scores, dataset, **named)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The trainer writes its arguments beside every checkpoint; the model is there already.
+        return _OfDataSet, (self.name, None, self.columns, self.scores)
+
+    def __repr__(self) -> str:
+        return f"batch_sampler({self.name!r})"
 
 
 class Batches(BatchSampler):

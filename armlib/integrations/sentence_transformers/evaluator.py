@@ -36,7 +36,7 @@ class RetrievalEvaluator(SentenceEvaluator):
             gives, and encode no other documents; None ranks the whole collection.
         depth: so many results of each query, or so many of its best candidates.
         measures: as ir_measures writes them; by default those of the paper, at the collection's own relevance grade.
-        name: put in front of measures and files.
+        name: put in front of measures and files; several evaluators need one each.
         batch_size: texts encoded together.
         write: write a run and each query's measures to the folder that the trainer names.
 
