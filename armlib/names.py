@@ -51,6 +51,18 @@ def load_collection(name: str | Path) -> Collection:
 
     Raises:
         InputError: there is no such collection; the message says what there is.
+
+    Examples:
+        A folder with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/train.tsv``:
+
+        >>> from armlib import load_collection
+        >>> collection = load_collection("my/folder")
+        >>> collection.queries()
+        {'q1': 'how are lists sorted', 'q2': 'how are files read'}
+        >>> collection.qrels()
+        {'q1': {'d1': 1}, 'q2': {'d2': 1}}
+        >>> list(collection.triples())  # negatives are mined from BM25's best
+        [('q1', 'd1', 'd3'), ('q2', 'd2', 'd4')]
     """
     text = str(name)
     if not isinstance(name, Path) and text in OWN.keys() | SHORT.keys():

@@ -12,6 +12,7 @@ import pytest
 from armlib import cli
 from armlib.cli import main
 from armlib.cli.options import add_command
+from armlib.evaluation.tables import EXACT
 from armlib.retrieval.run_files import read_run
 
 # The values of `small_experiment` that are not those of the profile demo.
@@ -40,7 +41,7 @@ def test_train_evaluate_search(small_store, small_experiment, beir_folder, tmp_p
 
     output = tmp_path / "measured"
     assert run("evaluate", key, "--runs", small_store.path, "--output", output, "--measure", "nDCG@10", "RR@10") == 0
-    measures = pd.read_csv(output / "measures.csv")
+    measures = pd.read_csv(output / "measures.csv", **EXACT)
     assert set(measures.measure) == {"nDCG@10", "RR@10"} and set(measures["mode"]) == {"re-ranking", "full ranking"}
     files = list((output / "runs").glob("*.run.gz"))
     assert len(files) == 2

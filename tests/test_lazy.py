@@ -49,7 +49,8 @@ def test_collections_are_there_without_what_encoders_need() -> None:
     assert not {"torch", "transformers", "faiss"} & set(in_a_fresh_process(code))
 
 
-COMMANDS = ("train", "score", "evaluate", "measure", "compare", "search", "export", "runs", "sweep", "figure", "table", "book")
+COMMANDS = ("train", "tune", "score", "evaluate", "measure", "compare", "search", "export")
+COMMANDS += ("runs", "sweep", "figure", "table", "book")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

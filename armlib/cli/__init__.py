@@ -21,6 +21,7 @@ from armlib.cli.runs import add_runs
 from armlib.cli.score import add_score
 from armlib.cli.search import add_search
 from armlib.cli.train import add_train
+from armlib.cli.tune import add_tune
 from armlib.errors import InputError, one_line
 from armlib.progress import silence
 
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_train(commands)
+    add_tune(commands)
     add_score(commands)
     add_evaluate(commands)
     add_measure(commands)

@@ -42,7 +42,7 @@ def add_train(commands: Any) -> None:
     )
     machine = add_experiment_options(parser)
     add_store_options(machine, precision=True)
-    about = "tell of the training to tensorboard, wandb, mlflow or another tracker that Accelerate knows (default: none)"
+    about = "tell tensorboard, wandb, mlflow, ... of the training (default: nobody)"
     machine.add_argument("--tracker", nargs="+", default=(), metavar="NAME", help=about)
 
 

@@ -127,6 +127,14 @@ def load_profile(
 
     Raises:
         InputError: there is no such profile, or a value in it is missing, unknown or of the wrong type.
+
+    Examples:
+        >>> from armlib import load_profile
+        >>> profile = load_profile("demo", collection="my/folder")
+        >>> profile.seeds
+        (0, 1)
+        >>> profile.vary(target="adaptive", seed=1).variant()
+        'adaptive'
     """
     if not isinstance(name, str):
         raise InputError(f"a profile is named by text, not by {name!r} (available: {', '.join(profile_names())})")

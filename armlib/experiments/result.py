@@ -17,11 +17,12 @@ from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import file_name
 from armlib.evaluation.measures import Evaluation
-from armlib.evaluation.tables import as_text, read_csv
+from armlib.evaluation.tables import EXACT, as_text, read_csv
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.provenance import machine_line
 from armlib.names import written_here
 from armlib.retrieval.run_files import read_run
+from armlib.training.settings import MEASURE
 
 Content = TypeVar("Content")
 
@@ -60,12 +61,19 @@ class Result:
     @cached_property
     def trace(self) -> pd.DataFrame:
         """One row a step; see `armlib.training.trace.Trace`."""
-        return self._read("trace.csv", pd.read_csv)
+        return self._read("trace.csv", _numbers)
 
     @cached_property
     def validations(self) -> pd.DataFrame:
         """One row a validation."""
-        return self._read("validations.csv", pd.read_csv)
+        return self._read("validations.csv", _numbers)
+
+    @property
+    def kept_validation(self) -> float:
+        """Validation nDCG@10 of the weights that were kept; of the last validation where the kept step was not validated."""
+        rows = self.validations.set_index("step")[MEASURE]
+        kept = self.about["kept_step"]
+        return float(rows[kept] if kept in rows.index else rows.iloc[-1])
 
     @cached_property
     def measures(self) -> pd.DataFrame:
@@ -143,6 +151,10 @@ class Draft(Result):
 
     def _file(self, name: str) -> Path:
         return self.folder / name
+
+
+def _numbers(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, **EXACT)
 
 
 def _is_time(value: object) -> bool:

@@ -43,6 +43,17 @@ class RunStore:
         checkpoint_seconds: time between two checkpoints of a training run.
         trackers: as `armlib.training.processes.default_accelerator` takes them; their files are in ``trackers`` below the folder.
 
+    Examples:
+        >>> from armlib import Experiment, RunStore
+        >>> settings = {"steps": 2, "batch_size": 1, "validation_queries": 1, "evaluation": ("none",)}
+        >>> experiment = Experiment(collection="my/folder", encoder="my/encoder", **settings)
+        >>> store = RunStore("my/runs")
+        >>> store.state(experiment)
+        'missing'
+        >>> result = store.result(experiment)  # trains; the next call finds what was trained
+        >>> store.state(experiment), len(result.trace), (result.folder / "encoder").is_dir()
+        ('finished', 2, True)
+
     Raises:
         InputError: a tracker is unknown or not installed.
     """

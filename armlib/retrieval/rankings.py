@@ -176,7 +176,7 @@ def full_ranking(
     k = min(k, len(passages))
 
     def found(index: Index, vectors: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-        return _without_rows(*index.search(vectors, min(most + len(away), len(passages))), away, most)
+        return without_rows(*index.search(vectors, min(most + len(away), len(passages))), away, most)
 
     with _timed(seconds, "search"):
         # One more, for what is left out of its own ranking.
@@ -228,7 +228,7 @@ def to_run(
     return run
 
 
-def _without_rows(
+def without_rows(
     scores: Float[np.ndarray, "Q m"], rows: Integer[np.ndarray, "Q m"], left_out: Integer[np.ndarray, " n"], k: int
 ) -> tuple[Float[np.ndarray, "Q k"], Integer[np.ndarray, "Q k"]]:
     """The best ``k`` results that are none of some rows, in their order; row -1 where there are fewer."""

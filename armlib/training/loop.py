@@ -93,8 +93,9 @@ def train(
         name: of the training run, such as the key of its experiment; it is written into checkpoints.
 
     Raises:
-        InputError: the loss is not finite any more, the batches end before the first step, the checkpoints are of another training
-            run (of another name, loss, optimiser or shape of the encoder), or the disk is full.
+        NotFinite: the loss is not finite any more.
+        InputError: the batches end before the first step, the checkpoints are of another training run (of another name, loss,
+            optimiser or shape of the encoder), or the disk is full.
         Stopped: SIGTERM came, to this process or to another one of the training run.
     """
     accelerator = accelerator or default_accelerator()
@@ -173,8 +174,8 @@ def train(
                 trace.flush()
                 tracked.steps()
                 row = _validated(encoder, validate, accelerator, step)
-                tracked.validation(row)
                 loss_since, pace = trace.since(validations[-1]["step"] if validations else 0)
+                tracked.validation(row)
                 validations.append(row)
                 shown.tell({"loss": f"{loss_since:.4g}", MEASURE: f"{row[MEASURE]:.4f}", "triples/s": f"{pace:,.0f}"})
                 if row[MEASURE] > best["value"]:
