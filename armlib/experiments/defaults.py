@@ -11,12 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
-
-from armlib import storage
-from armlib.names import encoder_folder
-
 LENGTHS = {"query_length": 30, "passage_length": 200}
 """The paper's maximum lengths in tokens (section 4)."""
 
@@ -61,6 +55,8 @@ def longest_text(encoder: str) -> int | None:
     """
     if encoder_kind(encoder) == "lsa":
         return None
+    from armlib import storage
+
     said = []
     for name in LENGTH_FILES:
         file = _file(encoder, name)
@@ -74,6 +70,12 @@ def longest_text(encoder: str) -> int | None:
 
 def _file(encoder: str, name: str) -> Path | None:
     """A file of an encoder's folder, or of what was downloaded of it; None where there is none."""
+    # Imported here: the help of a command shows the values above, and should not wait for these.
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    from armlib.names import encoder_folder
+
     folder = encoder_folder(encoder)
     if folder:
         return folder / name if (folder / name).is_file() else None
