@@ -61,7 +61,7 @@ def write_run_metadata(
                 "data": _data(encoder, collection),
             }
             with atomic_file(path) as draft:
-                draft.write_text(f"# ir_metadata.start\n{yaml_dump(metadata)}# ir_metadata.end\n", encoding="utf8")
+                draft.write_text(f"# ir_metadata.start\n{yaml_dump(metadata, sort_keys=False)}# ir_metadata.end\n", encoding="utf8")
             written.append(path)
     return written
 
@@ -101,12 +101,7 @@ def _method(evaluator: Evaluator, encoder: BiEncoder, mode: str) -> dict[str, An
     else:
         params |= {"index": evaluator.index, "vectors": evaluator.vectors}
         retrieval = [stage]
-    return {
-        "automatic": True,
-        "score ties": "descending document ids, as trec_eval",
-        "indexing": {"tokenizer": type(encoder.tokenizer).__name__},
-        "retrieval": retrieval,
-    }
+    return {"automatic": True, "score ties": "descending document ids, as trec_eval", "retrieval": retrieval}
 
 
 def _data(encoder: BiEncoder, collection: Collection) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def test_every_run_has_its_metadata(measured, small_store, small_experiment) -> 
     files = sorted((measured / "runs").glob(f"*{ENDING}"))
     assert [file.name.removesuffix(ENDING) for file in files] == [run.name.removesuffix(".run.gz") for run in runs]
     text = files[0].read_text().splitlines()
-    assert (text[0], text[-1]) == ("# ir_metadata.start", "# ir_metadata.end")
+    assert (text[0], text[1], text[-1]) == ("# ir_metadata.start", "schema-version: 0.1", "# ir_metadata.end")
     result, made = small_store.result(small_experiment), metadata(measured, small_experiment, FULL_RANKING)
     assert made["schema-version"] == 0.1 and made["tag"] == result.key
     assert made["research goal"] == {"evaluation": {"reported measures": ["nDCG@10", "RR@10"]}}
