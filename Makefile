@@ -29,10 +29,10 @@ test: $(INSTALLED)
 clean:
 	@rm -rf book/_build build .mypy_cache .pytest_cache .ruff_cache
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "armlib needs Python 3.11 or newer, but \
 	$(PYTHON) is Python %d.%d; name another with: make PYTHON=python3.12" % v[:2])'
 	@echo "Installing the pinned packages into .venv (once; several minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu,book,sweep,test]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,book,sweep,test]'
 	@touch $@

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__: str  # looked up when it is asked for
+
 if TYPE_CHECKING:
     from armlib.encoder.bi_encoder import BiEncoder
     from armlib.evaluation.equivalence import compare
@@ -57,6 +59,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("armlib")
     if name not in _HOMES:
         raise AttributeError(f"module 'armlib' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
@@ -65,4 +71,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})

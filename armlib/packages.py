@@ -16,7 +16,7 @@ def faiss() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    return _module("faiss", "searching and clustering need FAISS", "pip install --editable '.[cpu]'")
+    return _module("faiss", "searching and clustering need FAISS", "pip install 'armlib[cpu]'")
 
 
 @cache
@@ -26,7 +26,7 @@ def bm25s() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    return _module("bm25s", "BM25 needs the package bm25s", "pip install bm25s")
+    return _module("bm25s", "BM25 needs the package bm25s", "pip install 'bm25s>=0.3.10'")
 
 
 @cache
@@ -36,7 +36,27 @@ def ir_measures() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    return _module("ir_measures", "measuring needs the package ir-measures", "pip install ir-measures")
+    return _module("ir_measures", "measuring needs the package ir-measures", "pip install 'ir-measures>=0.3.6'")
+
+
+@cache
+def onnxscript() -> Any:
+    """The module onnxscript.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    return _module("onnxscript", "exporting ONNX needs the package onnxscript", "pip install onnx onnxscript onnxruntime")
+
+
+@cache
+def onnxruntime() -> Any:
+    """The module of ONNX Runtime.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    return _module("onnxruntime", "exporting ONNX needs the package onnxruntime", "pip install onnx onnxscript onnxruntime")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Dependencies are stated once, in pyproject.toml, and everything else agrees with it."""
+"""Dependencies are stated once, as ranges in pyproject.toml and versions in constraints.txt; everything else agrees with them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from armlib.demo.docstring_sources import PACKAGES
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 CORE = [Requirement(line) for line in PROJECT["dependencies"]]
+PINS = dict(
+    line.split("==") for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")
+)
 # Modules that more than one distribution provides, or that are not installed on every machine.
 PROVIDERS = {"faiss": {"faiss-cpu", "faiss-gpu"}, "bitsandbytes": {"bitsandbytes"}}
 
@@ -54,8 +59,9 @@ def test_environment_installs_the_project_for_a_gpu_and_nothing_else():
     conda, pip = environment()
     # Everything else belongs in pyproject.toml.
     assert {re.split("[=<>]", line)[0] for line in conda} == {"python", "pip"}
-    assert len(pip) == 1
-    match = re.fullmatch(r"--editable \.\[([a-z,]+)\]", pip[0])
+    constraint, install = pip
+    assert constraint == "--constraint constraints.txt"
+    match = re.fullmatch(r"--editable \.\[([a-z,]+)\]", install)
     assert match, pip
     reached = requirements(*match[1].split(","))
     named = "jupyter-book torch transformers faiss-gpu bitsandbytes ir-datasets ir-measures matplotlib seaborn papermill"
@@ -64,7 +70,7 @@ def test_environment_installs_the_project_for_a_gpu_and_nothing_else():
 
 
 def test_what_was_resolved_is_what_the_environment_installs():
-    [line] = environment()[1]
+    line = environment()[1][-1]
     checked = re.findall(r"--extra (\w+)", (REPOSITORY / "environment.yml").read_text())
     assert checked == line.partition("[")[2].rstrip("]").split(",")
 
@@ -77,7 +83,7 @@ def test_environment_has_a_python_that_the_project_takes():
 
 def test_make_installs_the_project_for_a_cpu():
     makefile = (REPOSITORY / "Makefile").read_text()
-    extras = re.search(r"pip install .*'\.\[([a-z,]+)\]'", makefile)
+    extras = re.search(r"pip install .*--constraint constraints.txt --editable '\.\[([a-z,]+)\]'", makefile)
     assert extras
     reached = requirements(*extras[1].split(","))
     assert "faiss-cpu" in reached and "faiss-gpu" not in reached
@@ -85,27 +91,40 @@ def test_make_installs_the_project_for_a_cpu():
 
 
 def test_both_faiss_packages_have_one_version():
-    assert requirements("cpu")["faiss-cpu"].specifier == requirements("gpu")["faiss-gpu"].specifier
+    assert PINS["faiss-cpu"] == PINS["faiss-gpu"]
 
 
-@pytest.mark.parametrize("extra", [None, *EXTRAS])
-def test_every_dependency_is_pinned_and_installed_in_that_version(extra):
-    lines = CORE if extra is None else [Requirement(line) for line in EXTRAS[extra]]
-    for requirement in lines:
+ALL = [*CORE, *(Requirement(line) for lines in EXTRAS.values() for line in lines)]
+
+
+def test_every_dependency_has_a_lowest_version_and_a_pinned_one_above_it():
+    assert {canonicalize_name(requirement.name) for requirement in ALL} == set(PINS)
+    for requirement in ALL:
         operators = [clause.operator for clause in requirement.specifier]
-        assert operators == ["=="] and "*" not in str(requirement.specifier), f"{requirement} is not pinned to one version"
-    if extra in ("gpu", "bench", "integrations"):
-        return  # Installed where they are used, not by `make test`.
-    for requirement in lines:
-        installed = importlib.metadata.version(requirement.name)
-        assert requirement.specifier.contains(installed, prereleases=True), f"{requirement} declared, {installed} found"
+        assert ">=" in operators and set(operators) <= {">=", "<"}, f"{requirement} is no range with a lowest version"
+        pin = PINS[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(pin, prereleases=True), f"{requirement}, but {pin} is pinned"
+
+
+# By `make test`.
+NOT_INSTALLED = {"faiss-gpu", "bitsandbytes", "datasets", "pyterrier", "onnx", "onnxruntime", "onnxscript"}
+
+
+@pytest.mark.parametrize("name", sorted(PINS.keys() - NOT_INSTALLED))
+def test_what_is_pinned_is_installed(name):
+    assert Requirement(f"x=={PINS[name]}").specifier.contains(importlib.metadata.version(name), prereleases=True)
 
 
 def test_no_dependency_is_stated_twice_with_different_versions():
-    pins: dict[str, str] = {}
-    for line in [*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]:
-        name, pin = canonicalize_name(Requirement(line).name), str(Requirement(line).specifier)
-        assert pins.setdefault(name, pin) == pin
+    ranges: dict[str, str] = {}
+    for requirement in ALL:
+        assert ranges.setdefault(canonicalize_name(requirement.name), str(requirement.specifier)) == str(requirement.specifier)
+
+
+def test_the_collection_has_all_packages_that_it_is_mined_from():
+    assert {canonicalize_name(name) for name in PACKAGES} <= set(requirements("demo"))
+    used = {module for module in third_party_imports(REPOSITORY / "armlib")}
+    assert not {"matplotlib", "networkx"} & used, "what armlib imports is no extra"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +132,7 @@ def test_no_dependency_is_stated_twice_with_different_versions():
     [
         ("armlib", ("cpu", "gpu", "sweep", "integrations")),
         ("book/armbook", ("cpu", "book", "sweep")),
-        ("tests", ("cpu", "book", "sweep", "test", "integrations")),
+        ("tests", ("cpu", "book", "demo", "sweep", "test", "integrations", "onnx")),
         ("benchmarks", ("cpu", "bench", "test")),
     ],
 )
@@ -145,7 +164,7 @@ def test_make_refuses_an_old_python(tmp_path):
     pretend = "import sys; sys.version_info = (3, 9); exec(sys.argv[1])"
     old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{pretend}" "$2"\n')
     old.chmod(0o755)
-    for name in ("Makefile", "pyproject.toml"):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         (tmp_path / name).write_text((REPOSITORY / name).read_text())
     done = subprocess.run(["make", f"PYTHON={old}", "test"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode != 0

@@ -9,20 +9,40 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import entry_points
-from typing import NoReturn
+from contextlib import nullcontext
+from importlib.metadata import entry_points, version
+from typing import Any, NoReturn
 
 from armlib.cli.compare import add_compare
 from armlib.cli.evaluate import add_evaluate
+from armlib.cli.export import add_export
 from armlib.cli.measure import add_measure
 from armlib.cli.runs import add_runs
 from armlib.cli.score import add_score
 from armlib.cli.search import add_search
 from armlib.cli.train import add_train
+from armlib.cli.tune import add_tune
 from armlib.errors import InputError, one_line
+from armlib.progress import silence
 
 COMMANDS = "armlib.commands"
 """The group of entry points through which a package adds commands: functions of what `options.add_command` takes first."""
+
+
+EPILOG = """\
+examples:
+  armlib train                                       on a collection that needs no download, in about a minute
+  armlib train --help                                every command explains its options, and has examples
+  armlib search "how do I sort an array by several keys"
+
+environment variables:
+  ARMLIB_RUNS        the run store (default: ./runs)
+  ARMLIB_CACHE       where collections, tokens, scores and encoders are kept (default: ~/.cache/armlib)
+  ARMLIB_PROGRESS    progress on stderr: 0 (none), bar or lines (default: bar on a terminal, lines elsewhere)
+  IR_DATASETS_HOME   where ir_datasets keeps what it downloads (default: ~/.ir_datasets)
+  HF_HOME            where Hugging Face keeps what it downloads (default: ~/.cache/huggingface)
+  HF_HUB_OFFLINE     1: take what Hugging Face downloaded before, and ask for nothing
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # letters that the terminal's encoding lacks
     try:
-        options.run(options)
+        with silence() if "quiet" in options else nullcontext():
+            options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,17 +86,29 @@ class _Parser(argparse.ArgumentParser):
         super().error(one_line(message))
 
 
+class _Version(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"armlib {version('armlib')}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="armlib", description="Train dense retrievers with adaptive relevance margins, measure them, and search with them."
-    )
+    about = "Train dense retrievers with adaptive relevance margins, measure them, and search with them."
+    form = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="armlib", description=about, epilog=EPILOG, formatter_class=form)
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_train(commands)
+    add_tune(commands)
     add_score(commands)
     add_evaluate(commands)
     add_measure(commands)
     add_compare(commands)
     add_search(commands)
+    add_export(commands)
     add_runs(commands)
     for entry in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
         entry.load()(commands)

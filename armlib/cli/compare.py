@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from itertools import combinations
 from typing import Any
 
 from armlib.cli.measure import add_run_options, measured_runs
-from armlib.cli.options import add_command
+from armlib.cli.options import add_command, print_json
 from armlib.errors import InputError, one_line
 
 EXAMPLES = """\
@@ -28,8 +27,10 @@ def add_compare(commands: Any) -> None:
     parser = add_command(commands, "compare", _compare, about, EXAMPLES)
     add_run_options(parser)
     parser.add_argument("--all-pairs", action="store_true", help="each run with each (default: each with the first, the baseline)")
-    parser.add_argument("--margin", type=float, default=0.05, help="the largest difference that counts as none (default: 0.05)")
-    parser.add_argument("--alpha", type=float, default=0.05, help="the level of all tests together (default: 0.05)")
+    parser.add_argument(
+        "--margin", type=float, default=0.05, metavar="X", help="the largest difference that counts as none (default: 0.05)"
+    )
+    parser.add_argument("--alpha", type=float, default=0.05, metavar="X", help="the level of all tests together (default: 0.05)")
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -60,7 +61,7 @@ def _compare(options: argparse.Namespace) -> None:
             "tests": len(table),
             "comparisons": table.rename(columns={"system": "run", "corrected p": "corrected_p"}).to_dict("records"),
         }
-        print(json.dumps(about, indent=1, allow_nan=False))
+        print_json(about)
         return
     print(as_text(pd.DataFrame(means).T.rename_axis("run")), end="\n\n")
     shown = table if options.all_pairs else table.drop(columns="baseline")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from armlib.cli.options import add_command
+from armlib.cli.options import add_command, add_json_option, print_json
 from armlib.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,9 +37,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--qrels", required=True, metavar="FILE_OR_COLLECTION", help="judgments: TREC, BEIR, or a collection's name"
     )
     parser.add_argument(
-        "--measure", nargs="+", default=(), help="such as nDCG@10 or ndcg_cut_10 (default: nDCG@10, R@1000, Success@100)"
+        "--measure",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="such as nDCG@10 or ndcg_cut_10 (default: nDCG@10, R@1000, Success@100)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_json_option(parser)
 
 
 def measured_runs(options: argparse.Namespace) -> dict[str, Evaluation]:
@@ -70,7 +73,7 @@ def _measure(options: argparse.Namespace) -> None:
         ]
         first = next(iter(evaluations.values()))
         about = {"qrels": options.qrels, "queries": len(first.per_query), "measures": list(first.per_query), "runs": runs}
-        print(json.dumps(about, indent=1, allow_nan=False))
+        print_json(about)
         return
     if options.per_query:
         print(as_text(pd.concat({name: each.per_query for name, each in evaluations.items()}, names=["run"])), end="\n\n")

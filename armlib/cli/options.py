@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import warnings
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -31,33 +32,39 @@ def add_command(
     parser = commands.add_parser(
         name, help=about, description=about, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help="show no progress on stderr")
     parser.set_defaults(run=run)
     return parser
 
 
-def add_store_options(parser: argparse.ArgumentParser, *, precision: bool = False) -> None:
-    """Add the options that name a run store and the device that it computes on."""
+def add_runs_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option that names a run store."""
     parser.add_argument("--runs", metavar="FOLDER", help="the run store (default: $ARMLIB_RUNS, else ./runs)")
-    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+
+
+def add_store_options(parser: argparse._ActionsContainer, *, precision: bool = False) -> None:
+    """Add the options that name a run store and the device that it computes on."""
+    add_runs_option(parser)
+    add_device_option(parser)
     if precision:
-        parser.add_argument("--precision", default="auto", help="auto (default: bf16 on CUDA, else float32), no or bf16")
+        about = "of training: auto, no (float32) or bf16 (default: auto, bf16 on CUDA and float32 elsewhere)"
+        parser.add_argument("--precision", default="auto", metavar="NAME", help=about)
 
 
-def add_experiment_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name an experiment, which `asked_experiment` looks at."""
-    from armlib.experiments.experiment import Experiment
+def add_device_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option that names the device."""
+    about = "what to compute on: auto, cpu or cuda (default: auto, CUDA where there is a GPU)"
+    parser.add_argument("--device", default="auto", metavar="NAME", help=about)
 
-    parser.add_argument("--profile", default="demo", help="where the defaults come from: demo, small, paper or a TOML file")
-    values = parser.add_argument_group("the experiment (defaults: the profile's)")
-    for each in fields(Experiment):
-        kind: type = type(each.default)
-        flag, about = f"--{each.name.replace('_', '-')}", each.metadata["about"]
-        if kind is bool:
-            values.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=about)
-        elif kind is tuple:
-            values.add_argument(flag, nargs="+", metavar="NAME", help=about)
-        else:
-            values.add_argument(flag, type=kind, metavar=kind.__name__.upper(), help=about)
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option of commands that can say what they found by `print_json`."""
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout, and nothing else")
+
+
+def print_json(value: object) -> None:
+    """Print what a command found, for a program to read; numbers that JSON does not have are refused."""
+    print(json.dumps(value, indent=1, allow_nan=False))
 
 
 def asked_experiment(options: argparse.Namespace) -> Experiment:
@@ -67,15 +74,18 @@ def asked_experiment(options: argparse.Namespace) -> Experiment:
 
     given = {each.name: getattr(options, each.name) for each in fields(Experiment)}
     given = {name: value for name, value in given.items() if value is not None}
-    return replace(load_profile(options.profile, options.collection or "").experiment, **given)
+    profile = load_profile(options.profile, options.collection or "", options.encoder or "")
+    return replace(profile.experiment, **given)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of how a model reads texts, which `trained_model` looks at."""
-    parser.add_argument("--query-length", type=int, help="tokens of a query (default: the model's, else 30)")
-    parser.add_argument("--passage-length", type=int, help="tokens of a passage (default: the model's, else 200)")
-    parser.add_argument("--query-prompt", default="", help="put in front of every query, such as 'query: ' (default: the model's)")
-    parser.add_argument("--passage-prompt", default="", help="put in front of every passage (default: the model's)")
+    length = "tokens that {} are cut at (default: the model's, else {})"
+    parser.add_argument("--query-length", type=int, metavar="N", help=length.format("queries", 30))
+    parser.add_argument("--passage-length", type=int, metavar="N", help=length.format("passages", 200))
+    prompt = "put in front of every {0}, such as '{0}: ' (default: the model's)"
+    parser.add_argument("--query-prompt", default="", metavar="TEXT", help=prompt.format("query"))
+    parser.add_argument("--passage-prompt", default="", metavar="TEXT", help=prompt.format("passage"))
 
 
 def trained_model(options: argparse.Namespace) -> tuple[BiEncoder, dict[str, int], tuple[str, ...]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from armlib.cli.options import add_command
+from armlib.cli.options import add_command, add_json_option, add_runs_option, print_json
 from armlib.errors import InputError, one_line, unknown
 
 if TYPE_CHECKING:
@@ -26,6 +25,22 @@ examples:
 
 Nothing is deleted without --yes, and never what a process is training now.
 """
+LIST_EXAMPLES = """\
+examples:
+  armlib runs list
+  armlib runs list --runs /shared/runs --json > runs.json
+"""
+SHOW_EXAMPLES = """\
+examples:
+  armlib runs show 3f0c9a1b2d4e
+  armlib runs show 3f0c --runs /shared/runs
+"""
+PRUNE_EXAMPLES = """\
+examples:
+  armlib runs prune --unfinished         what would be deleted, and how much that frees
+  armlib runs prune --older-than 30 --yes
+  armlib runs prune 3f0c 77ab --yes
+"""
 MEASURE = "nDCG@10"
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -34,25 +49,28 @@ def add_runs(commands: Any) -> None:
     """Add ``armlib runs``: a run store's results listed, shown and deleted."""
     parser = add_command(commands, "runs", _list, "List, show and delete results of a run store.", EXAMPLES)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    listing = add_command(actions, "list", _list, "List all that is stored, the oldest first.")
-    listing.add_argument("--json", action="store_true", help="as JSON, sizes in bytes")
-    show = add_command(actions, "show", _show, "Show a result: its experiment, provenance, measures and files.")
+    listing = add_command(actions, "list", _list, "List all that is stored, the oldest first.", LIST_EXAMPLES)
+    add_json_option(listing)
+    about = "Show a result: its experiment, provenance, measures and files."
+    show = add_command(actions, "show", _show, about, SHOW_EXAMPLES)
     show.add_argument("key", metavar="KEY", help="its key, or the first digits of it")
-    prune = add_command(actions, "prune", _prune, "Delete results; without --yes only say which, and what that frees.")
-    prune.add_argument("keys", nargs="*", metavar="KEY", help="these")
+    about = "Delete results; without --yes only say which, and what that frees."
+    prune = add_command(actions, "prune", _prune, about, PRUNE_EXAMPLES)
+    prune.add_argument("keys", nargs="*", metavar="KEY", help="these, by their keys or the first digits of them (default: none)")
     prune.add_argument("--unfinished", action="store_true", help="checkpoints and drafts of training runs that were stopped")
     prune.add_argument("--damaged", action="store_true", help="results that are not whole any more")
-    prune.add_argument("--older-than", type=float, metavar="DAYS", help="of those that are chosen, or else of all, the older ones")
+    about = "of those that are chosen, or else of all, the older ones (default: however old)"
+    prune.add_argument("--older-than", type=float, metavar="DAYS", help=about)
     prune.add_argument("--yes", action="store_true", help="delete them")
     for action in (listing, show, prune):
-        action.add_argument("--runs", metavar="FOLDER", help="the run store (default: $ARMLIB_RUNS, else ./runs)")
+        add_runs_option(action)
 
 
 def _list(options: argparse.Namespace) -> None:
     store = _store(options)
     rows = _rows(store)
     if options.json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     for row in rows:
         about = measured = ""

@@ -6,7 +6,8 @@ import argparse
 from contextlib import nullcontext
 from typing import Any
 
-from armlib.cli.options import add_command, add_experiment_options, asked_experiment
+from armlib.cli.experiment_options import add_experiment_options
+from armlib.cli.options import add_command, add_device_option, asked_experiment
 from armlib.errors import InputError
 
 EXAMPLES = """\
@@ -23,10 +24,10 @@ was. The workers of a scheduler need the file system of the cache folder ($ARMLI
 def add_score(commands: Any) -> None:
     """Add ``armlib score``: a teacher's scores ahead of training."""
     parser = add_command(commands, "score", _score, "Compute a teacher's scores of an experiment ahead of training.", EXAMPLES)
-    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda; of this process, where it scores")
-    parser.add_argument("--workers", type=int, metavar="N", help="score by N processes of this machine")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="score by the workers of a Dask scheduler")
-    add_experiment_options(parser)
+    machine = add_experiment_options(parser)
+    add_device_option(machine)
+    machine.add_argument("--workers", type=int, metavar="N", help="score by N processes of this machine (default: by this one)")
+    machine.add_argument("--scheduler", metavar="ADDRESS", help="score by the workers of this Dask scheduler (default: none)")
 
 
 def _score(options: argparse.Namespace) -> None:

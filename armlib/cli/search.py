@@ -22,9 +22,15 @@ def add_search(commands: Any) -> None:
     """Add ``armlib search``: a trained model searches."""
     parser = add_command(commands, "search", _search, "Search a collection with a trained model.", EXAMPLES)
     parser.add_argument("question", help="what to look for")
-    parser.add_argument("--model", help="as for evaluate (default: the newest result of the store on this collection)")
-    parser.add_argument("--collection", default="docstrings", help="what to search (default: docstrings)")
-    parser.add_argument("-k", type=int, default=5, help="passages to show (default: 5)")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a result's key, a folder with a model, or a Hugging Face name (default: the newest result that was trained on this "
+        "collection)",
+    )
+    about = "what to search: a name of ir_datasets, a folder in BEIR layout, a file of triples (default: docstrings)"
+    parser.add_argument("--collection", default="docstrings", metavar="NAME", help=about)
+    parser.add_argument("-k", type=int, default=5, metavar="N", help="passages to show (default: 5)")
     add_model_options(parser)
     add_store_options(parser)
 

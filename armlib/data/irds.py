@@ -21,7 +21,7 @@ from armlib.data.fingerprints import fingerprint_of, judged_parts
 from armlib.data.qrels_file import check_grade
 from armlib.data.types import Document, Qrels, Run, Triple
 from armlib.errors import InputError, unknown
-from armlib.progress import watched
+from armlib.progress import form, watched
 from armlib.storage import disk_errors
 
 SAMPLE = 1000  # so many documents and triples stand for all of them in a fingerprint
@@ -187,7 +187,7 @@ def ir_datasets_module() -> Any:
     import ir_datasets
 
     log = ir_datasets.log.easy().logger()
-    log.addFilter(lambda record: watched() or record.levelno >= logging.ERROR)
+    log.addFilter(lambda record: form() != "nothing" or record.levelno >= logging.ERROR)
 
     class Bar(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:

@@ -27,6 +27,13 @@ def mine_negatives(
 
     Yields:
         (query id, positive id, negative id) in the order of ``qrels``; queries without text are passed over.
+
+    Examples:
+        >>> from armlib.data.bm25 import BM25
+        >>> from armlib.data.negatives import mine_negatives
+        >>> index = BM25.build([("a", "sort a list"), ("b", "sort an array"), ("c", "read a file")])
+        >>> list(mine_negatives(index, {"q": "how to sort a list"}, {"q": {"a": 1}}))
+        [('q', 'a', 'b')]
     """
     judged = {query: queries[query] for query in qrels if query in queries}
     for query, found in index.search(judged, depth).items():

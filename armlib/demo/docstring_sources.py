@@ -23,6 +23,17 @@ PACKAGES = {
     "statsmodels": "statsmodels",
     "networkx": "networkx",
 }
+# As in constraints.txt; and the Python that the book was written with.
+BOOK_VERSIONS = {
+    "numpy": "2.4.6",
+    "scipy": "1.17.1",
+    "pandas": "3.1.1",
+    "matplotlib": "3.11.2",
+    "scikit-learn": "1.9.1",
+    "statsmodels": "0.15.0",
+    "networkx": "3.6.1",
+    "python": "3.11.7",
+}
 # Tests and examples, other projects' code carried along, and parts of the standard library that not every build has.
 SKIPPED_FOLDERS = {
     "tests",
@@ -79,9 +90,22 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError as error:
             raise InputError(
                 f"the collection 'docstrings' is mined from {', '.join(PACKAGES)} and the standard library, "
-                f"but {distribution} is not installed: pip install {distribution}"
+                f"but {distribution} is not installed; install it with: pip install 'armlib[demo]'"
             ) from error
     return found | {"python": platform.python_version()}
+
+
+def other_versions() -> str:
+    """One sentence on the versions that are not those of the book; empty where all are."""
+    here = versions()
+    other = [name for name, version in here.items() if version != BOOK_VERSIONS.get(name)]
+    if not other:
+        return ""
+    found, expected = (", ".join(f"{name} {table.get(name)}" for name in other) for table in (here, BOOK_VERSIONS))
+    return (
+        f"the collection docstrings is mined here from the docstrings of {found}, in place of {expected}: "
+        "scores on it cannot be compared with those of the book, nor with those of other versions"
+    )
 
 
 def source_files() -> list[tuple[Path, str]]:

@@ -13,9 +13,10 @@ another fingerprint: a score on this collection is not a result on a public benc
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from armlib.data.beir import BeirFolder, write_folder
@@ -23,9 +24,9 @@ from armlib.data.bm25 import BM25, BM25_RECIPE
 from armlib.data.negatives import mine_negatives
 from armlib.data.text_files import write_columns
 from armlib.data.types import Document, Qrels
-from armlib.demo.docstring_sources import PACKAGES, DocumentedObject, documented_objects, source_files, versions
+from armlib.demo.docstring_sources import PACKAGES, DocumentedObject, documented_objects, other_versions, source_files, versions
 from armlib.progress import progress
-from armlib.storage import kept, short_digest
+from armlib.storage import kept, short_digest, write_json
 
 VALIDATION_QUERIES = 200
 TEST_QUERIES = 300
@@ -58,11 +59,20 @@ class Docstrings(BeirFolder):
 
     @cached_property
     def folder(self) -> Path:
+        """Where the files are. The first look in a process warns where the versions are not those of the book."""
+        warn_of_other_versions()
         installed = " ".join(f"{name} {version}" for name, version in sorted(versions().items()))
         return kept(f"{self.corpus_name}-{short_digest(VERSION, BM25_RECIPE, installed)}", "collection docstrings", _build)
 
     def _trainable(self) -> bool:
         return False  # the triples of train are among the files
+
+
+@cache
+def warn_of_other_versions() -> None:
+    """Say, once, that the collection is mined from other versions than the book's, if it is."""
+    if other := other_versions():
+        warnings.warn(other, stacklevel=3)
 
 
 def collection_fingerprint() -> str:
@@ -92,6 +102,7 @@ def _build(folder: Path) -> None:
     triples = mine_negatives(BM25.build(documents), queries, by_split["train"], relevant_from=3, exclude=akin)
     write_folder(folder, documents, queries, by_split)
     write_columns(folder / "triples.train.tsv", triples)
+    write_json(folder / "versions.json", versions())  # that it was mined from
 
 
 def mined_objects() -> Iterator[DocumentedObject]:

@@ -152,7 +152,9 @@ class BiEncoder(nn.Module):
     @property
     def packs(self) -> bool:
         """Whether texts are best given to `embed_flat`: it can, and it is faster on the encoder's device."""
-        if self.context is not None or not can_pack(self.backbone) or self.backbone.is_activation_checkpointing:
+        # What transformers 5 calls is_gradient_checkpointing, and from 5.23 on is_activation_checkpointing.
+        checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in self.backbone.modules())
+        if self.context is not None or not can_pack(self.backbone) or checkpointed:
             return False
         # Without special tokens there are texts of no token.
         return packing_pays(self.backbone) and any(self.special_tokens())
@@ -325,6 +327,13 @@ class BiEncoder(nn.Module):
         Raises:
             InputError: there is no such encoder, or it cannot be reached, is damaged, lacks weights, or computes
                 something that a pooling cannot express.
+
+        Examples:
+            >>> from armlib import BiEncoder
+            >>> from armlib.retrieval.encoding import encode_texts
+            >>> encoder = BiEncoder.load("my/encoder")
+            >>> encode_texts(encoder, ["how are lists sorted", "how are files read"], 30).shape
+            (2, 32)
         """
         source = str(name_or_folder)
         if pooling is not None and pooling not in POOLINGS:

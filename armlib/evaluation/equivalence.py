@@ -61,6 +61,12 @@ def equivalence(
 
     Raises:
         InputError: the queries differ, there are fewer than two, a value is not finite, or the margin is not above 0.
+
+    Examples:
+        >>> from armlib.evaluation.equivalence import equivalence
+        >>> test = equivalence([0.50, 0.40, 0.60, 0.55], [0.51, 0.41, 0.59, 0.56])
+        >>> test.equivalent, f"{test.difference:.3f} is between {test.low:.3f} and {test.high:.3f}"
+        (True, '-0.005 is between -0.017 and 0.007')
     """
     check_levels(margin, alpha)
     if isinstance(a, pd.Series) and isinstance(b, pd.Series):
@@ -112,6 +118,18 @@ def compare(
 
     Raises:
         InputError: there are no systems, their queries differ, a measure was not taken, or the reference is unknown.
+
+    Examples:
+        >>> from armlib import compare, evaluate
+        >>> qrels = {f"q{number}": {"d": 1} for number in range(8)}
+        >>> first = {query: {"d": 1.0} for query in qrels}
+        >>> second = {query: {"d": 1.0, "e": 2.0} for query in qrels}  # finds the other document first
+        >>> measured = {name: evaluate(run, qrels, "RR@10") for name, run in {"first": first, "second": second}.items()}
+        >>> compare(measured, "RR@10")[["mean", "difference", "equivalent"]]
+                mean  difference  equivalent
+        system
+        first    1.0         0.0       False
+        second   0.5        -0.5       False
     """
     if not evaluations:
         raise InputError("there are no evaluations to compare")

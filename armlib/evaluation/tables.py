@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -27,6 +28,10 @@ def write_csv(table: pd.DataFrame, path: Path, *, index: bool = True) -> None:
         safe.to_csv(draft, index=index, encoding="utf8")
 
 
+EXACT: dict[str, Any] = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+"""What makes pandas read just the numbers that it wrote: before 3.1 the last digit could be another one by default."""
+
+
 def read_csv(path: Path, texts: str) -> pd.DataFrame:
     """Read what `write_csv` wrote, with exactly the numbers and texts that it got: ids such as ``NA`` or ``007`` stay as they are.
 
@@ -34,7 +39,7 @@ def read_csv(path: Path, texts: str) -> pd.DataFrame:
         path: the file.
         texts: the column that holds texts; all others hold numbers.
     """
-    table = pd.read_csv(path, dtype={texts: str}, keep_default_na=False, encoding="utf8")
+    table = pd.read_csv(path, dtype={texts: str}, keep_default_na=False, encoding="utf8", **EXACT)
     return table.rename(columns=_unquoted).assign(**{texts: table[texts].map(_unquoted)})
 
 

@@ -28,7 +28,7 @@ from armlib.progress import bar
 from armlib.storage import check_writable
 from armlib.training.interrupts import Stopped, stop_training_runs
 
-INSTALL = "install it with: pip install --editable '.[sweep]'"
+INSTALL = "install it with: pip install 'armlib[sweep]'"
 
 try:
     import dask

@@ -17,11 +17,12 @@ from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import file_name
 from armlib.evaluation.measures import Evaluation
-from armlib.evaluation.tables import as_text, read_csv
+from armlib.evaluation.tables import EXACT, as_text, read_csv
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.provenance import machine_line
 from armlib.names import written_here
 from armlib.retrieval.run_files import read_run
+from armlib.training.settings import MEASURE
 
 Content = TypeVar("Content")
 
@@ -60,12 +61,19 @@ class Result:
     @cached_property
     def trace(self) -> pd.DataFrame:
         """One row a step; see `armlib.training.trace.Trace`."""
-        return self._read("trace.csv", pd.read_csv)
+        return self._read("trace.csv", _numbers)
 
     @cached_property
     def validations(self) -> pd.DataFrame:
         """One row a validation."""
-        return self._read("validations.csv", pd.read_csv)
+        return self._read("validations.csv", _numbers)
+
+    @property
+    def kept_validation(self) -> float:
+        """Validation nDCG@10 of the weights that were kept; of the last validation where the kept step was not validated."""
+        rows = self.validations.set_index("step")[MEASURE]
+        kept = self.about["kept_step"]
+        return float(rows[kept] if kept in rows.index else rows.iloc[-1])
 
     @cached_property
     def measures(self) -> pd.DataFrame:
@@ -122,7 +130,13 @@ class Result:
             line = (
                 f"{self.key}, seed {self.experiment.seed}, {machine_line(made)}, {made['time']}, {made['seconds']['total']:.0f} s"
             )
-            return line + (f", step chosen on {made['validated_on']}, a test set" if self.chosen_on_test_set else "")
+            again = [
+                f", {count} queries of {written_here(name)} were trained on"
+                for name, count in made.get("measured_again", {}).items()
+            ]
+            return (
+                line + (f", step chosen on {made['validated_on']}, a test set" if self.chosen_on_test_set else "") + "".join(again)
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.folder} is damaged: its result.json does not say how the result was made") from error
 
@@ -130,6 +144,17 @@ class Result:
     def chosen_on_test_set(self) -> bool:
         """Whether the step was selected by a collection that the result reports on, as the paper did with TREC-DL 2019."""
         return self.experiment.selection == "best" and self.about["validated_on"] in set(self.measures.collection)
+
+
+class Draft(Result):
+    """A result that is being written: its folder is not sealed yet."""
+
+    def _file(self, name: str) -> Path:
+        return self.folder / name
+
+
+def _numbers(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, **EXACT)
 
 
 def _is_time(value: object) -> bool:

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from armlib.data.in_memory import InMemory
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError, unknown
+from armlib.experiments.defaults import own_values
 from armlib.experiments.experiment import HELD_OUT, Experiment
 from armlib.experiments.training_data import TrainingData
 from armlib.losses import Loss
@@ -19,8 +20,6 @@ from armlib.training.loop import TrainingRun, Validate, train
 from armlib.training.processes import default_accelerator
 from armlib.training.settings import MEASURE
 
-LEARNING_RATE = 2e-5
-"""Of encoders that are pre-trained; those that armlib makes from a collection take the default of `Experiment`."""
 DECIDED = frozenset({"collection", "encoder", "loss", "validation", "validation_queries", "evaluation", "full_ranking", "index"})
 """Values of an experiment that cannot be given: the call itself decides them."""
 
@@ -71,12 +70,11 @@ def fine_tune(
         raise InputError("both validate and held_out say how to validate; expected one of them")
     if refused := sorted(values.keys() & DECIDED or values.keys() - Experiment.__dataclass_fields__.keys()):
         raise unknown("value of fine_tune", refused[0], Experiment.__dataclass_fields__.keys() - DECIDED)
-    if str(encoder).partition("/")[0] != "lsa":
-        values = {"learning_rate": LEARNING_RATE, **values}
+    values = own_values({}, encoder=str(encoder)) | values
     collection = InMemory.of_triples(triples)
     values |= {"validation": HELD_OUT, "validation_queries": held_out} if held_out else {}
     values |= {} if steps is None else {"steps": steps}
-    asked = Experiment(collection.name, str(encoder), loss=str(loss), **values)
+    asked = Experiment(collection=collection.name, encoder=str(encoder), loss=str(loss), **values)
     data = TrainingData(asked)
     data.collection = collection
     if not held_out:

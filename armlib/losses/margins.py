@@ -68,6 +68,17 @@ class MarginLoss(Loss):
 
     Raises:
         InputError: an unknown target, error or reading, or a combination that is not defined.
+
+    Examples:
+        One triple: the query is at its positive, and at a right angle to its negative.
+
+        >>> import torch
+        >>> from armlib import MarginLoss
+        >>> queries, positives, negatives = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]])  # (1, 2) each
+        >>> MarginLoss("static(0.3)")(queries, positives, negatives)  # the margin is 1, so this is (1 - 0.3)^2
+        tensor(0.4900)
+        >>> MarginLoss("adaptive")(queries, positives, negatives)  # the target is (1 + 0) / 2
+        tensor(0.2500)
     """
 
     def __init__(

@@ -23,31 +23,45 @@ scheduler of your own (SSH, Slurm, Kubernetes: whatever Dask starts) need this p
 reaches a tcp:// address can run code there, so its network must be one that you trust; a tls:// one takes its certificates from
 Dask's configuration. The workers of this machine listen to nobody else.
 """
+BOOK_EXAMPLES = """\
+examples:
+  armlib book                                          in a checkout of the repository, into book/_build/html
+  armlib book --profile small --jobs 4
+"""
 FIGURE_EXAMPLES = """\
 examples:
   armlib figure 3
   armlib figure 5 -p profile small
-  armlib table 3 -p collection beir/scifact/train -p encoder sentence-transformers/all-MiniLM-L6-v2
   armlib figure 12_ablations -p seeds "[0, 1, 2]"
+"""
+TABLE_EXAMPLES = """\
+examples:
+  armlib table 3
+  armlib table 3 -p collection beir/scifact/train -p encoder sentence-transformers/all-MiniLM-L6-v2
+"""
+WHERE = """
+Figures and tables are written to $ARMLIB_FIGURES (default: figures/generated).
 """
 
 
 def add_commands(commands: Any) -> None:
     """Add the book's commands; see `armlib.cli.options.add_command`."""
     _add_sweep(commands)
-    for kind in ("figure", "table"):
-        _add_figure(commands, kind)
+    _add_figure(commands, "figure", FIGURE_EXAMPLES + WHERE)
+    _add_figure(commands, "table", TABLE_EXAMPLES + WHERE)
     _add_book(commands)
 
 
 def _add_sweep(commands: Any) -> None:
     about = "Train all that a profile compares, with many workers."
     parser = add_command(commands, "sweep", _sweep, about, SWEEP_EXAMPLES)
-    parser.add_argument("--profile", default="demo", help="demo (default), small, paper or a TOML file")
+    parser.add_argument("--profile", default="demo", metavar="NAME", help="demo, small, paper or a TOML file (default: demo)")
     add_store_options(parser, precision=True)
     parser.add_argument("--chapter", nargs="+", metavar="NAME", help="only the training runs of these chapters (default: all)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes of this machine (default: the profile's jobs)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler on a trusted network, whose workers are used")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a Dask scheduler on a trusted network, whose workers are used (default: none)"
+    )
     parser.add_argument("--list", action="store_true", help="train nothing; print the state of each training run")
 
 
@@ -83,10 +97,20 @@ def _sweep(options: argparse.Namespace) -> None:
         raise InputError(f"{failed} of {len(outcomes)} training runs failed, as said above; the same command tries them again")
 
 
-def _add_figure(commands: Any, kind: str) -> None:
-    parser = add_command(commands, kind, _figure, f"Make a {kind} of the book and say where it is.", FIGURE_EXAMPLES)
-    parser.add_argument("name", help=f"the paper's number of the {kind}, or the notebook that makes it, such as 12_ablations")
-    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters")
+def _add_figure(commands: Any, kind: str, examples: str) -> None:
+    parser = add_command(commands, kind, _figure, f"Make a {kind} of the book and say where it is.", examples)
+    about = f"the paper's number of the {kind}, or the notebook that makes it, such as 12_ablations"
+    parser.add_argument("name", metavar="NAME", help=about)
+    parser.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        dest="parameters",
+        help="another value for a parameter of the notebook, such as profile small; can be repeated (default: none)",
+    )
     parser.set_defaults(kind=kind)
     _add_folder(parser)
 
@@ -100,9 +124,9 @@ def _figure(options: argparse.Namespace) -> None:
 
 
 def _add_book(commands: Any) -> None:
-    parser = add_command(commands, "book", _book, "Run all notebooks and build the book.")
-    parser.add_argument("--profile", default="demo", help="demo (default), small or paper")
-    parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time (default: 2)")
+    parser = add_command(commands, "book", _book, "Run all notebooks and build the book.", BOOK_EXAMPLES)
+    parser.add_argument("--profile", default="demo", metavar="NAME", help="demo, small or paper (default: demo)")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="notebooks at a time (default: 2)")
     _add_folder(parser)
 
 
@@ -124,7 +148,7 @@ def _book(options: argparse.Namespace) -> None:
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--folder", default=".", help="the book's folder, with _toc.yml (default: this one)")
+    parser.add_argument("--folder", default=".", metavar="FOLDER", help="the book's folder, with _toc.yml (default: this one)")
 
 
 def _folder(options: argparse.Namespace) -> Path:

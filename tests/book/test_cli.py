@@ -89,4 +89,4 @@ def test_without_dask_it_is_one_sentence(profile: Path, tmp_path: Path, capsys, 
     monkeypatch.setitem(sys.modules, "dask", None)
     monkeypatch.delitem(sys.modules, "armlib.experiments.cluster")
     assert main(["sweep", "--profile", str(profile), "--runs", str(tmp_path / "runs")]) == 2
-    assert capsys.readouterr().err == "armlib: a sweep needs Dask; install it with: pip install --editable '.[sweep]'\n"
+    assert capsys.readouterr().err == "armlib: a sweep needs Dask; install it with: pip install 'armlib[sweep]'\n"

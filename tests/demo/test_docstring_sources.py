@@ -5,12 +5,25 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import warnings
+from pathlib import Path
 
 import pytest
 
 from armlib.demo import docstring_sources
-from armlib.demo.docstring_sources import documented_objects, parse_docstring, source_files, versions
+from armlib.demo.docstring_sources import (
+    BOOK_VERSIONS,
+    PACKAGES,
+    documented_objects,
+    other_versions,
+    parse_docstring,
+    source_files,
+    versions,
+)
+from armlib.demo.docstrings import warn_of_other_versions
 from armlib.errors import InputError
+
+CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
 
 NUMPYDOC = """
 Return the thing, e.g. Some value. Then a second sentence.
@@ -135,5 +148,25 @@ def test_nothing_is_imported():
 
 def test_a_package_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(docstring_sources.PACKAGES, "no-such-distribution", "nothing")
-    with pytest.raises(InputError, match="no-such-distribution is not installed: pip install no-such-distribution"):
+    with pytest.raises(InputError, match=r"no-such-distribution is not installed; install it with: pip install 'armlib\[demo\]'"):
         versions()
+
+
+def test_the_versions_of_the_book_are_the_pinned_ones():
+    pins = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
+    assert BOOK_VERSIONS == {name: pins[name] for name in PACKAGES} | {"python": "3.11.7"}
+
+
+def test_other_versions_than_the_books_are_told(monkeypatch):
+    monkeypatch.setattr(docstring_sources, "versions", lambda: dict(BOOK_VERSIONS))
+    assert other_versions() == ""
+    monkeypatch.setattr(docstring_sources, "versions", lambda: BOOK_VERSIONS | {"numpy": "2.5.5", "python": "3.13.0"})
+    said = "the docstrings of numpy 2.5.5, python 3.13.0, in place of numpy 2.4.6, python 3.11.7: scores on it cannot be compared"
+    assert said in other_versions()
+    warn_of_other_versions.cache_clear()
+    with pytest.warns(UserWarning, match="^the collection docstrings is mined here from .* of numpy 2.5.5, "):
+        warn_of_other_versions()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_other_versions()  # once is enough
+    warn_of_other_versions.cache_clear()

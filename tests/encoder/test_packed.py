@@ -30,6 +30,7 @@ from armlib.encoder.flat_attention import Layout, grouped_attention, nested_atte
 from armlib.encoder.packed import PAYS_FROM, can_pack, check_packs, packed_hidden
 from armlib.encoder.pooling import POOLINGS
 from armlib.errors import InputError
+from recomputing import recompute
 
 LENGTHS = (3, 3, 4, 7, 7, 7, 9, 12, 15, 20)
 SHAPE = {
@@ -248,7 +249,7 @@ def test_narrow_encoders_on_a_cpu_keep_chunks(tiny_encoder: BiEncoder) -> None:
     wide = DistilBertModel(DistilBertConfig(vocab_size=300, dim=PAYS_FROM, n_layers=1, n_heads=4, hidden_dim=64))
     encoder = BiEncoder(wide, tiny_encoder.tokenizer, "cls")
     assert encoder.packs
-    encoder.backbone.activation_checkpointing_enable()
+    recompute(encoder.backbone)
     assert not encoder.packs, "layers that are computed again are called as a whole"
 
 

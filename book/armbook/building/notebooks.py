@@ -250,6 +250,7 @@ def _environment(jobs: int) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONHASHSEED": "0",
         "ARMLIB_PROGRESS": "0",
+        "PYTHONWARNINGS": "ignore:the collection docstrings is mined here:UserWarning",  # each page says it of its results
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }

@@ -26,7 +26,7 @@ try:
     from armbook.building.checks import check_html, check_sources, pages
     from armbook.building.notebooks import Task, announce, changed_parameters, cleaned, execute, known_parameters, read_parameters
 except ImportError as error:
-    raise InputError(f"the book is built with packages that are not installed ({error.name}): pip install -e '.[book]'") from error
+    raise InputError(f"the book is built with packages that are absent ({error.name}): pip install 'armlib[book]'") from error
 
 
 PARAMETERS = Path("book/parameters.yml")
@@ -202,7 +202,7 @@ def _mathjax() -> Path:
     try:
         package = importlib.metadata.distribution("sphinx-mathjax-offline")
     except importlib.metadata.PackageNotFoundError:
-        raise InputError("formulas need the package sphinx-mathjax-offline: pip install -e '.[book]'") from None
+        raise InputError("formulas need the package sphinx-mathjax-offline: pip install 'armlib[book]'") from None
     return Path(str(package.locate_file(f"sphinx-mathjax-offline/static/mathjax/{MATHJAX}")))
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-import traitlets
 from matplotlib.colors import to_hex
 
 from armbook.explorer.circle import BATCH, CircleLoss, check_angles, loss_on_circle
@@ -18,8 +17,9 @@ from armlib.losses import ERRORS, READINGS, Adaptive, Distributed, MarginLoss, M
 
 try:
     import anywidget
+    import traitlets
 except ImportError as error:
-    raise InputError("the explorer needs a package that is not installed (anywidget): pip install -e '.[book]'") from error
+    raise InputError(f"the explorer needs a package that is not installed ({error.name}): pip install 'armlib[book]'") from error
 
 
 _STATIC = resources.files("armbook") / "explorer"
