@@ -46,7 +46,7 @@ def fine_tune(
     """Fine-tune an encoder on triples of texts.
 
     Training is that of an experiment on a file of the same triples, to the same bits; without evaluation, and nothing is written
-    but the cache's token stores. Without ``validate`` and ``held_out`` nothing is validated, and the last step's weights are kept.
+    but what the cache keeps. Without ``validate`` and ``held_out`` nothing is validated, and the last step's weights are kept.
 
     Args:
         triples: what `armlib.data.in_memory.text_triples` reads: a `datasets.Dataset`, a pandas data frame, or rows of a query,

@@ -277,3 +277,6 @@ def test_labels_and_columns_that_do_not_fit_are_refused(model, triples) -> None:
         loss(columns, torch.zeros(3, 4))
     with pytest.raises(InputError, match="expected columns of anchors, positives and negatives, got 1"):
         loss(columns[:1])
+    flat = [{name: part for name, part in column.items() if name != "attention_mask"} for column in columns]
+    with pytest.raises(InputError, match="a mask and a filter need texts with padding"):
+        AdaptiveMarginLoss(model, "infonce(mask=True)")(flat)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
+import armlib
 from armlib import Experiment, load_collection
 from armlib.data.in_memory import InMemory
 from armlib.encoder.bi_encoder import BiEncoder
@@ -123,6 +124,34 @@ def test_a_trained_model_is_an_encoder_that_armlib_loads(kind, name, tiny_folder
     assert evaluate(run, load_collection(f"{beir_folder}/test").qrels(), ["nDCG@10"]).mean["nDCG@10"] == after
     card = (tmp_path / "trained" / "README.md").read_text()
     assert "2407.21515" in card and f'"loss": "{parse_loss(name)}"' in card and "nDCG@10" in card
+
+
+@pytest.mark.parametrize("kind", [AdaptiveMarginLoss, CachedAdaptiveMarginLoss])
+@pytest.mark.parametrize("name", ["distributed", "infonce(20)"])
+def test_its_trainer_and_armlibs_train_the_same_weights(name: str, kind: type, tiny_encoder, triples, tmp_path) -> None:
+    """From the same batches without dropout, with Adam and nothing else that the two do in ways of their own."""
+    tiny_encoder.backbone.config.dropout = tiny_encoder.backbone.config.attention_dropout = 0.0
+    folder = tiny_encoder.save(tmp_path / "before", query_length=24, passage_length=48)
+    same = {"learning_rate": 1e-3, "weight_decay": 0.0, "seed": 3}
+    ours, run = armlib.fine_tune(
+        triples, folder, name, steps=20, batch_size=8, decay=1.0, query_length=24, passage_length=48, **same
+    )
+    model = SentenceTransformer(str(folder), device="cpu")
+    plain = {"lr_scheduler_type": "constant", "max_grad_norm": 0.0, "optim": "adamw_torch"}
+    noted = {"logging_strategy": "steps", "logging_steps": 1}
+    sampler = {"batch_sampler": batch_sampler("random", model)}
+    how = arguments(tmp_path, max_steps=20, **same, **plain, **noted, **sampler, **column_arguments(model))
+    trainer = SentenceTransformerTrainer(model, how, train_dataset=data_set(triples), loss=kind(model, name))
+    trainer.train()
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    assert len(losses) == 20 and losses == pytest.approx(run.trace.loss.tolist(), abs=1e-5)
+    before = BiEncoder.load(folder).backbone.state_dict()
+    trained = model[0].auto_model.state_dict()
+    # As a whole: where a gradient is nothing but rounding, Adam makes whole steps of it.
+    after = ours.backbone.state_dict()
+    moved = sum(float((values - before[key]).square().sum()) for key, values in trained.items()) ** 0.5
+    apart = sum(float((values - after[key]).square().sum()) for key, values in trained.items()) ** 0.5
+    assert moved > 0.5 and apart < 0.01 * moved
 
 
 def test_labels_reach_losses_that_learn_from_a_teacher(model, triples, tmp_path) -> None:

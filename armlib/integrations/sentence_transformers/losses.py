@@ -19,7 +19,7 @@ try:
 except ImportError:  # sentence-transformers 5.4 to 5.6
 
     class CachedLossMixin:  # type: ignore[no-redef]
-        """Stands where that of younger versions would."""
+        """Stands where that of sentence-transformers 5.7 and newer is."""
 
         def __init__(self, *given: object, **named: object) -> None:
             raise InputError("gradient caching needs sentence-transformers 5.7; expected AdaptiveMarginLoss with an older one")
@@ -241,7 +241,12 @@ def text_numbers(columns: Sequence[Features], gather: bool = False) -> Tensor:
     Args:
         columns: tokens of B texts each.
         gather: join the batches of all processes.
+
+    Raises:
+        InputError: the texts lie one after the other, without padding.
     """
+    if not all("attention_mask" in column for column in columns):
+        raise InputError("a mask and a filter need texts with padding; expected a model without flattened inputs (unpad_inputs)")
     ids = [column["input_ids"].masked_fill(column["attention_mask"] == 0, -1) for column in columns]  # (B, L) each
     width = torch.tensor(max(part.shape[1] for part in ids), device=ids[0].device)
     if gather and torch.distributed.is_available() and torch.distributed.is_initialized():
