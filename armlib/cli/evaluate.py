@@ -14,6 +14,7 @@ from armlib.storage import canonical, check_writable
 
 if TYPE_CHECKING:
     from armlib.data.collection import Collection
+    from armlib.encoder.bi_encoder import BiEncoder
     from armlib.experiments.experiment import Experiment
 
 EXAMPLES = """\
@@ -76,7 +77,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     from armlib.experiments.outcome import AFTER, BEFORE, as_text, comparisons, measured_in
     from armlib.experiments.result import measures_as_text
     from armlib.experiments.run_metadata import write_run_metadata
-    from armlib.experiments.training_data import TrainingData
     from armlib.names import load_collection, written_here
     from armlib.training.settings import MEASURE
 
@@ -107,8 +107,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     compared = []
     if options.compared and MEASURE in set(frame.measure):
         systems = {AFTER if trained else "the model": folder}
-        if trained:
-            before = TrainingData(trained).untrained_encoder()
+        if trained and (before := _before_training(trained)):
             untrained, where = Evaluator(before, collections, **shared), folder / "before-training"
             untrained(before, where, tag=f"{tag}-before")
             write_run_metadata(where / "runs", untrained, before, collections, tag=f"{tag}-before", command=command)
@@ -137,6 +136,17 @@ def _command(options: argparse.Namespace, names: Sequence[str], lengths: Mapping
     words += ["--relevant-from", str(options.relevant_from)] if options.relevant_from is not None else []
     words += ["--on-training-queries"] if options.on_training_queries else []
     return words + (["--measure", *options.measure] if options.measure else [])
+
+
+def _before_training(trained: Experiment) -> BiEncoder | None:
+    """The encoder that a model was trained from; None, with a warning, where it is no longer at hand."""
+    from armlib.experiments.training_data import TrainingData
+
+    try:
+        return TrainingData(trained).untrained_encoder()
+    except InputError as error:
+        warnings.warn(f"the encoder before training is not compared: {error}", stacklevel=2)
+        return None
 
 
 def _refuse_training_queries(trained: Experiment, collections: list[Collection]) -> None:
