@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from armlib.experiments.experiment import Experiment
     from armlib.experiments.profile import load_profile
     from armlib.experiments.store import RunStore
+    from armlib.integrations.in_memory import fine_tune
     from armlib.losses import MarginLoss
     from armlib.names import load_collection, load_encoder, read_qrels
     from armlib.retrieval.search import Searcher
@@ -32,6 +33,7 @@ _HOMES = {
     "Settings": "armlib.training.settings",
     "compare": "armlib.evaluation.equivalence",
     "evaluate": "armlib.evaluation.measures",
+    "fine_tune": "armlib.integrations.in_memory",
     "load_collection": "armlib.names",
     "load_encoder": "armlib.names",
     "load_profile": "armlib.experiments.profile",
@@ -47,6 +49,7 @@ __all__ = [
     "Settings",
     "compare",
     "evaluate",
+    "fine_tune",
     "load_collection",
     "load_encoder",
     "load_profile",

@@ -14,6 +14,7 @@ from armlib.data.beir import BeirFolder
 from armlib.data.collection import Collection
 from armlib.data.msmarco_mini import MsmarcoMini
 from armlib.data.qrels_file import read_qrels_file
+from armlib.data.query_split import NAME, QuerySplit
 from armlib.data.triples_file import TriplesFile
 from armlib.data.types import Qrels
 from armlib.demo.docstrings import Docstrings
@@ -41,7 +42,9 @@ def load_collection(name: str | Path) -> Collection:
               ``msmarco-mini/trec-dl-2020``: MS MARCO in miniature;
             - a folder in BEIR layout (its train split, else its only one), or ``folder/SPLIT``;
             - a ``.tsv`` or ``.tsv.gz`` file of text triples;
-            - any name of ir_datasets.
+            - any name of ir_datasets;
+            - one of these with ``#train`` or ``#test`` behind it: four fifths of its queries to train on, the others to measure on
+              (see `armlib.data.query_split`).
 
             A folder or file that exists is preferred to an ir_datasets name. Its collection's name is its path as it is always
             written: absolute, and without links.
@@ -64,6 +67,8 @@ def load_collection(name: str | Path) -> Collection:
     text = str(name)
     if not isinstance(name, Path) and text in OWN.keys() | SHORT.keys():
         return _own(SHORT.get(text, text))
+    if parts := NAME.fullmatch(text):
+        return QuerySplit(load_collection(parts["source"]), parts["part"], int(parts["seed"] or 0))
     path = canonical(name)
     with disk_errors(path, "read"):
         if text.rstrip("/").endswith((".tsv", ".tsv.gz")):

@@ -39,6 +39,36 @@ def ir_measures() -> Any:
     return _module("ir_measures", "measuring needs the package ir-measures", "pip install 'ir-measures>=0.3.6'")
 
 
+@cache
+def onnxscript() -> Any:
+    """The module onnxscript.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    return _module("onnxscript", "exporting ONNX needs the package onnxscript", "pip install onnx onnxscript onnxruntime")
+
+
+@cache
+def onnxruntime() -> Any:
+    """The module of ONNX Runtime.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    return _module("onnxruntime", "exporting ONNX needs the package onnxruntime", "pip install onnx onnxscript onnxruntime")
+
+
+@cache
+def pyterrier() -> Any:
+    """The module pyterrier.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    return _module("pyterrier", "transformers of PyTerrier need the package pyterrier", "pip install pyterrier")
+
+
 def _module(name: str, need: str, install: str) -> Any:
     try:
         return import_module(name)

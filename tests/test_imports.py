@@ -25,6 +25,7 @@ STEPS = (
     ("evaluation",),
     ("experiments",),
     ("cli",),
+    ("integrations",),
     ("__main__",),
 )
 # What chapters share: these know nothing of any chapter, nor of the claims that chapters' numbers are held against.

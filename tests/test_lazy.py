@@ -49,7 +49,8 @@ def test_collections_are_there_without_what_encoders_need() -> None:
     assert not {"torch", "transformers", "faiss"} & set(in_a_fresh_process(code))
 
 
-COMMANDS = ("train", "score", "evaluate", "measure", "compare", "search", "runs", "sweep", "figure", "table", "book")
+COMMANDS = ("train", "tune", "score", "evaluate", "measure", "compare", "search", "export")
+COMMANDS += ("runs", "sweep", "figure", "table", "book")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -108,6 +109,10 @@ def test_modules_are_imported_without_what_only_some_of_them_need() -> None:
     assert len(names) > 60 and set(names) <= set(found) and not set(OPTIONAL) & {name.partition(".")[0] for name in found}
 
 
+# Others look for these two without importing them.
+HALTED = "sys.modules |= dict.fromkeys(('onnxscript', 'onnxruntime'))\n"
+
+
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
@@ -119,6 +124,8 @@ def test_modules_are_imported_without_what_only_some_of_them_need() -> None:
         ),
         ("from armlib.data.bm25 import BM25\nBM25.build([('a', 'words')])", "BM25 needs the package bm25s"),
         ("from armlib.evaluation.measures import evaluate\nevaluate({}, {}, 'nDCG@10')", "measuring needs the package ir-measures"),
+        (f"{HALTED}from armlib.packages import onnxscript\nonnxscript()", "exporting ONNX needs the package onnxscript"),
+        (f"{HALTED}from armlib.packages import onnxruntime\nonnxruntime()", "exporting ONNX needs the package onnxruntime"),
     ],
 )
 def test_what_is_not_installed_is_told_in_one_sentence(code: str, sentence: str) -> None:

@@ -15,11 +15,13 @@ from typing import Any, NoReturn
 
 from armlib.cli.compare import add_compare
 from armlib.cli.evaluate import add_evaluate
+from armlib.cli.export import add_export
 from armlib.cli.measure import add_measure
 from armlib.cli.runs import add_runs
 from armlib.cli.score import add_score
 from armlib.cli.search import add_search
 from armlib.cli.train import add_train
+from armlib.cli.tune import add_tune
 from armlib.errors import InputError, one_line
 from armlib.progress import silence
 
@@ -100,11 +102,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_train(commands)
+    add_tune(commands)
     add_score(commands)
     add_evaluate(commands)
     add_measure(commands)
     add_compare(commands)
     add_search(commands)
+    add_export(commands)
     add_runs(commands)
     for entry in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
         entry.load()(commands)

@@ -8,6 +8,8 @@ from dataclasses import fields
 from importlib import resources
 from typing import Any
 
+from armlib.experiments.defaults import LEARNING_RATE, LENGTHS
+
 PROFILE = "demo"
 """The profile whose defaults are shown and taken."""
 
@@ -45,6 +47,10 @@ KINDS = {str: "TEXT", int: "N", float: "X"}
 """What stands behind a flag, by the type of its value."""
 
 USUAL = {
+    "relevant_from": "the collection's own",
+    "learning_rate": f"0.0005, {LEARNING_RATE['pre-trained']:g} for a pre-trained encoder",
+    "query_length": f"24, {LENGTHS['query_length']} for your own collection or a pre-trained encoder",
+    "passage_length": f"48, {LENGTHS['passage_length']} for your own collection or a pre-trained encoder",
     "pooling": "the encoder's own",
     "query_prompt": "the encoder's own",
     "passage_prompt": "the encoder's own",

@@ -74,7 +74,8 @@ def asked_experiment(options: argparse.Namespace) -> Experiment:
 
     given = {each.name: getattr(options, each.name) for each in fields(Experiment)}
     given = {name: value for name, value in given.items() if value is not None}
-    return replace(load_profile(options.profile, options.collection or "").experiment, **given)
+    profile = load_profile(options.profile, options.collection or "", options.encoder or "")
+    return replace(profile.experiment, **given)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

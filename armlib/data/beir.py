@@ -5,12 +5,14 @@ corpus.jsonl        {"_id": ..., "title": ..., "text": ...}      one document a 
 queries.jsonl       {"_id": ..., "text": ...}
 qrels/SPLIT.tsv     query-id, corpus-id, score (the header line), then one judgment a line; or TREC's four columns
 triples.SPLIT.tsv   query id, positive id, negative id; without it, negatives are mined from BM25
+collection.toml     relevant_from = 2, the lowest grade that counts as relevant (1); license = "CC-BY-4.0"; may be missing
 ```
 """
 
 from __future__ import annotations
 
 import json
+import tomllib
 import warnings
 from collections.abc import Container, Iterator
 from functools import cached_property, partial
@@ -60,6 +62,7 @@ class BeirFolder(Collection):
         self.split = split
         self.name = f"{folder}/{split}"
         self.corpus_name = str(folder)
+        self.relevant_from, self.license = _settings(folder / "collection.toml")
         if split == "train":
             self.validation = next((f"{folder}/{other}" for other in ("dev", "validation") if other in splits), None)
             self.evaluation = tuple(f"{folder}/test" for other in splits if other == "test")
@@ -143,6 +146,25 @@ class BeirFolder(Collection):
                 if document not in self.corpus.ids:
                     raise InputError(f"{path}:{number}: document {document!r} does not exist in {self.folder / 'corpus.jsonl'}")
             yield query, documents[0], documents[1]
+
+
+def _settings(path: Path) -> tuple[int, str]:
+    """``relevant_from`` and ``license`` of a ``collection.toml``, where there is one."""
+    if not path.is_file():
+        return 1, ""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected TOML, but: {error}") from error
+    for name in found:
+        if name not in ("relevant_from", "license"):
+            raise unknown(f"setting in {path}", name, ["relevant_from", "license"])
+    relevant_from, license = found.get("relevant_from", 1), found.get("license", "")
+    if type(relevant_from) is not int or relevant_from < 1:
+        raise InputError(f"{path}: expected relevant_from as a grade of at least 1, not {relevant_from!r}")
+    if not isinstance(license, str):
+        raise InputError(f"{path}: expected license as text, not {license!r}")
+    return relevant_from, license
 
 
 def read_documents(path: Path, checked: bool) -> Iterator[Document]:

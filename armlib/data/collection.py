@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +35,7 @@ class Collection(ABC):
             (see `armlib.data.held_out.hold_out`).
         evaluation: names of the collections that a model trained on this one is measured on by default.
         first_stage_depth: how many documents a query gets from BM25 in `first_stage`.
+        license: under which the data may be used, as far as the collection says; for the cards of what is trained on it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Collection(ABC):
     validation: str | None = None
     evaluation: tuple[str, ...] = ()
     first_stage_depth: int = 1000
+    license: str = ""
 
     def __repr__(self) -> str:
         return f"<collection {self.name}>"
@@ -57,6 +60,21 @@ class Collection(ABC):
     @abstractmethod
     def qrels(self) -> Qrels:
         """Query id -> document id -> grade."""
+
+    def graded(self, relevant_from: int) -> Collection:
+        """The same collection with another lowest grade that counts as relevant, for triples that are mined and binary measures.
+
+        Raises:
+            InputError: the grade is below 1.
+        """
+        if relevant_from < 1:
+            raise InputError(f"relevant_from of {self.name} must be a grade of at least 1, not {relevant_from}")
+        if relevant_from == self.relevant_from:
+            return self
+        other = copy.copy(self)
+        other.__dict__.pop("_fingerprint", None)
+        other.relevant_from = relevant_from
+        return other
 
     def documents(self) -> Iterator[Document]:
         """All documents, one at a time, always in the same order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import warnings
 from collections.abc import Iterable
 
 from armlib.data.collection import Collection
@@ -44,10 +45,13 @@ def hold_out(collection: Collection, count: int) -> HeldOut:
 
     Args:
         collection: what is trained on.
-        count: how many queries to set aside.
+        count: how many queries to set aside; of a collection with less than twice as many, a fifth of its queries.
 
     Raises:
-        InputError: ``count`` is not positive or is more than half of the training queries.
+        InputError: ``count`` is not positive, or there are fewer than two training queries.
+
+    Warns:
+        UserWarning: fewer are set aside; says how many.
     """
     queries = collection.queries()
     usable = [
@@ -55,9 +59,17 @@ def hold_out(collection: Collection, count: int) -> HeldOut:
         for query, grades in collection.qrels().items()
         if query in queries and max(grades.values(), default=0) >= collection.relevant_from
     ]
-    if not 0 < count <= len(usable) // 2:
+    if count < 1 or len(usable) < 2:
         raise InputError(
-            f"cannot hold out {count} queries of {collection.name}: expected 1 to {len(usable) // 2}, "
-            f"half of its {len(usable)} queries with a relevant document"
+            f"cannot hold out {count} queries of {collection.name}, which has {len(usable)} with a relevant document; expected at "
+            "least 1 of at least 2"
         )
+    if count > len(usable) // 2:
+        fewer = max(1, len(usable) // 5)
+        warnings.warn(
+            f"{fewer} of the {len(usable)} queries of {collection.name} with a relevant document are held out to validate on, not "
+            f"{count}, so that enough are left to train on",
+            stacklevel=2,
+        )
+        count = fewer
     return HeldOut(collection, heapq.nsmallest(count, usable, key=lambda query: hashlib.sha1(query.encode()).digest()))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
+from jaxtyping import Integer
+
 from armlib.data.collection import Collection
 from armlib.data.tokenising import STORED_LENGTH, token_store
 from armlib.data.tokens import TokenStore
@@ -32,6 +35,17 @@ def passage_tokens(collection: Collection, encoder: BiEncoder, max_length: int =
     source, prompt = _source("documents", collection.corpus.fingerprint(), encoder.prompts.passage)
     texts = _prompted(collection.documents, prompt)
     return token_store(texts, encoder.tokenizer, source, f"passages of {collection.corpus.name}", max_length=max_length)
+
+
+def without_text(passages: TokenStore, encoder: BiEncoder) -> Integer[np.ndarray, " n"]:
+    """Rows of the passages that have no token of their own: such an embedding is that of the prompt, and near to any query or none.
+
+    Args:
+        passages: made by `passage_tokens` with the same encoder.
+        encoder: whose tokenizer and prompt.
+    """
+    prompt = encoder.tokenizer(encoder.prompts.passage, add_special_tokens=False)["input_ids"]
+    return np.flatnonzero(passages.lengths <= passages.specials + len(prompt))
 
 
 def _source(kind: str, fingerprint: str, prompt: str) -> tuple[str, str]:

@@ -9,18 +9,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Integer
+
 from armlib.data.characters import check_id
 from armlib.data.collection import Collection
 from armlib.data.contexts import Context
 from armlib.data.tokens import TokenStore
 from armlib.data.types import Qrels, Run
 from armlib.encoder.bi_encoder import BiEncoder
-from armlib.encoder.token_stores import passage_tokens, query_tokens
+from armlib.encoder.token_stores import passage_tokens, query_tokens, without_text
 from armlib.errors import InputError, unknown
 from armlib.evaluation.measure_names import parse_measures
 from armlib.evaluation.measures import checked_qrels, default_measures, evaluate
 from armlib.evaluation.tables import write_csv
 from armlib.retrieval.embeddings import DTYPES, encode_collection
+from armlib.retrieval.encoding import text
 from armlib.retrieval.indexes import check_index
 from armlib.retrieval.rankings import full_ranking, known_rows, rerank_first_stage, without_own
 from armlib.retrieval.run_files import write_run
@@ -78,6 +82,11 @@ class Evaluator:
         self._prepared = [_prepare(each, encoder, query_length, passage_length) for each in by_corpus]
         for each in self._prepared if full else ():
             check_index(index, encoder.dim, len(each.passages))
+
+    @property
+    def sizes(self) -> dict[Collection, int]:
+        """The collections, each with its number of documents."""
+        return {each.collection: len(each.passages) for each in self._prepared}
 
     def __call__(
         self, encoder: BiEncoder, folder: Path, *, tag: str = "armlib", work: Path | None = None
@@ -146,6 +155,7 @@ class Evaluator:
             query_length=self.query_length,
             passage_vectors=vectors,
             own=each.own,
+            left_out=each.empty,
         )
         return {RERANKING: reranked, FULL_RANKING: ranked}, index | ({} if self.vectors == DTYPES[0] else {"vectors": self.vectors})
 
@@ -160,6 +170,7 @@ class _Prepared(NamedTuple):
     candidates: Run
     own: frozenset[str]
     context: Context | None
+    empty: Integer[np.ndarray, " n"]
 
 
 def _prepare(collection: Collection, encoder: BiEncoder, query_length: int, passage_length: int) -> _Prepared:
@@ -168,6 +179,12 @@ def _prepare(collection: Collection, encoder: BiEncoder, query_length: int, pass
     known_rows("a judged query is unknown", queries, list(qrels))
     own = collection.queries_in_corpus()
     candidates = without_own({query: found for query, found in collection.first_stage().items() if query in qrels}, own)
+    empty = without_text(passages, encoder)
+    if len(empty):
+        names = {text(passages.ids[row]) for row in empty}
+        candidates = {
+            query: {name: score for name, score in found.items() if name not in names} for query, found in candidates.items()
+        }
     documents = {document for found in candidates.values() for document in found}
     if not documents:
         raise InputError(f"the first stage of {collection.name} found no document for any judged query")
@@ -176,7 +193,7 @@ def _prepare(collection: Collection, encoder: BiEncoder, query_length: int, pass
         said = f"{len(own)} of {len(qrels)} queries of {collection.name} are documents of the collection"
         warnings.warn(f"{said}; each is left out of its own ranking, as in BEIR", stacklevel=3)
     context = encoder.context_of(passages, passage_length)
-    return _Prepared(collection, queries, passages, qrels, candidates, own, context)
+    return _Prepared(collection, queries, passages, qrels, candidates, own, context, empty)
 
 
 def file_name(collection: str, mode: str, among: Iterable[str] = ()) -> str:

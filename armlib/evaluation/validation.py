@@ -7,7 +7,7 @@ from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.errors import InputError
 from armlib.evaluation.measure_names import parse_measures
-from armlib.evaluation.measures import evaluate
+from armlib.evaluation.measures import Evaluation, evaluate
 from armlib.retrieval.rankings import rerank_first_stage, without_own
 from armlib.retrieval.run_files import ranked
 from armlib.storage import digest
@@ -52,7 +52,11 @@ class Validator:
         self.candidates = {query: ranked(first_stage[query], depth) for query in chosen}
 
     def __call__(self, encoder: BiEncoder) -> dict[str, float]:
-        """nDCG@10 and hits of the re-ranked candidates; hits at a tenth of the depth, as the paper's Hits@100 of 1000."""
+        """The means of `per_query`."""
+        return self.per_query(encoder).mean
+
+    def per_query(self, encoder: BiEncoder) -> Evaluation:
+        """nDCG@10 and hits of each query's re-ranked candidates; hits at a tenth of the depth, as the paper's Hits@100 of 1000."""
         encoder.bind(self.context)
         run = rerank_first_stage(
             encoder,
@@ -62,4 +66,4 @@ class Validator:
             query_length=self.query_length,
             passage_length=self.passage_length,
         )
-        return evaluate(run, self.qrels, [MEASURE, self.hits]).mean
+        return evaluate(run, self.qrels, [MEASURE, self.hits])

@@ -50,6 +50,7 @@ class Experiment:
     """
 
     collection: str = _value("docstrings", "what to train on: a name of ir_datasets, a folder in BEIR layout, a file of triples")
+    relevant_from: int = _value(0, "lowest grade that counts as relevant; 0 takes the collection's own")
     encoder: str = _value(
         "lsa/distilbert", "what to start from: lsa/distilbert, lsa/roberta, lsa/mpnet, a Hugging Face name or a folder"
     )
@@ -80,8 +81,12 @@ class Experiment:
     )
     batch_size: int = _value(64, "triples a step, over all processes")
     steps: int = _value(300, "optimiser steps at most")
-    learning_rate: float = _value(5e-4, "learning rate at the first step")
-    decay: float = _value(0.99999, "the learning rate is multiplied by this after every step")
+    learning_rate: float = _value(5e-4, "learning rate at the first step, or after warm-up")
+    warmup_steps: int = _value(0, "steps in which the learning rate rises from 0 to its value")
+    schedule: str = _value(
+        "exponential", "how the learning rate falls: exponential, by decay, or linear, to 0 behind the last step"
+    )
+    decay: float = _value(0.99999, "of the exponential schedule: the learning rate is multiplied by this after every step")
     weight_decay: float = _value(1e-6, "weight decay of matrices; biases and normalisation weights have none")
     clip_norm: float = _value(0.0, "largest norm of the gradient; 0 leaves it as it is")
     optimizer: str = _value("auto", "optimiser: adam, adam8bit (bitsandbytes, CUDA; its weight decay is decoupled) or auto: adam")
@@ -105,6 +110,7 @@ class Experiment:
     patience: int = _value(16, "validations without a better nDCG@10 after which training stops")
     selection: str = _value("best", "keep the weights of the best validation, or of the last step: best or last")
     evaluation: tuple[str, ...] = _value((), "collections to measure on; none for not at all")
+    on_training_queries: bool = _value(False, "measure also on queries that are trained on, which is no test")
     full_ranking: bool = _value(True, "rank the whole collection, too, and not only the first stage's candidates")
     index: str = _value("exact", "index of full ranking: exact, paper, or a FAISS factory string with its parameters")
     seed: int = _value(0, "decides the order of the triples and dropout")
@@ -247,7 +253,8 @@ class Experiment:
         younger = {"full_ranking": True, "loss": "", "query_prompt": "", "passage_prompt": ""}
         younger |= {"sampler": "random", "teacher": "", "pairwise_teacher": "", "lists": "", "filter": False}
         younger |= {"context": 0, "context_dropout": 0.0, "context_stage": "trained"}
-        younger |= {"compiled": False}
+        younger |= {"compiled": False, "relevant_from": 0, "on_training_queries": False}
+        younger |= {"warmup_steps": 0, "schedule": "exponential"}
         younger |= {} if self.context else {"context_from": self.context_from}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 
@@ -262,6 +269,16 @@ class Experiment:
         from armlib.experiments.training_data import TrainingData
 
         return TrainingData(self).evaluation_names
+
+    @classmethod
+    def of_record(cls, record: object) -> Experiment | None:
+        """The experiment that an encoder's record names; None where there is none, or it is of another version of armlib."""
+        if not isinstance(record, dict):
+            return None
+        try:
+            return cls(**{name: value for name, value in record.items() if name != "experiment"})
+        except (TypeError, InputError):
+            return None
 
     def variant(self) -> str:
         """The loss in a few words, such as ``static(0.3), in-batch``: what a legend or a table row calls it."""
@@ -285,7 +302,9 @@ class Experiment:
         return ", ".join(parts)
 
     def __str__(self) -> str:
+        schedule = f" after {self.warmup_steps} steps of warm-up" if self.warmup_steps else ""
+        schedule += f", {self.schedule} schedule" if self.schedule != "exponential" else ""
         return printable(
             f"{self.collection} | {self.encoder} | {self.variant()} | B={self.batch_size}, {self.steps} steps, "
-            f"learning rate {self.learning_rate:g} | seed {self.seed}"
+            f"learning rate {self.learning_rate:g}{schedule} | seed {self.seed}"
         )

@@ -11,6 +11,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from armlib.errors import InputError, unknown
+from armlib.experiments.defaults import LEARNING_RATES, encoder_kind, own_values
 from armlib.experiments.experiment import Experiment
 from armlib.losses import parse_loss, parse_target
 from armlib.storage import canonical, disk_errors
@@ -103,7 +104,17 @@ def profile_names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in _profiles().iterdir() if file.name.endswith(".toml"))
 
 
-def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequence[int] = ()) -> Profile:
+def load_profile(
+    name: str,
+    collection: str = "",
+    encoder: str = "",
+    seeds: Sequence[int] = (),
+    learning_rate: float = 0.0,
+    steps: int = 0,
+    batch_size: int = 0,
+    query_length: int = 0,
+    passage_length: int = 0,
+) -> Profile:
     """A profile by name, or from the path of a TOML file of the same form; with a reader's own data where they are named.
 
     Args:
@@ -111,6 +122,8 @@ def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequ
         collection: what to train on instead of the profile's, as `armlib.names.load_collection` takes it.
         encoder: the only encoder to start from, instead of the profile's.
         seeds: the seeds of all training runs, instead of the profile's.
+        learning_rate, steps, batch_size, query_length, passage_length: of all training runs; 0 takes the profile's or, for one's
+            own collection or encoder, what `armlib.experiments.defaults` says.
 
     Raises:
         InputError: there is no such profile, or a value in it is missing, unknown or of the wrong type.
@@ -148,11 +161,18 @@ def load_profile(name: str, collection: str = "", encoder: str = "", seeds: Sequ
     own: dict[str, Any] = {key: value for key, value in {"collection": collection, "encoder": encoder}.items() if value}
     if collection and collection != values["experiment"].get("collection"):
         own |= {"validation": "", "evaluation": ()}  # the collection's own
+    asked = {"learning_rate": learning_rate, "steps": steps, "batch_size": batch_size}
+    asked |= {"query_length": query_length, "passage_length": passage_length}
+    given = {each: value for each, value in asked.items() if value}
+    own |= own_values(values["experiment"], collection, encoder) | given
     plain = {each: _checked(name, each, values[each]) for each in KINDS if each in values}
     plain |= {"encoders": (encoder,)} if encoder else {}
+    if "learning_rate" in own:
+        plain["learning_rates"] = (own["learning_rate"],) if "learning_rate" in given else LEARNING_RATES[encoder_kind(encoder)]
     plain |= dict.fromkeys(("seeds", "sweep_seeds"), tuple(seeds)) if seeds else {}
     try:
-        experiment, sweep = Experiment(**{**values["experiment"], **own}), values.get("sweep", {})
+        experiment = Experiment(**{**values["experiment"], **own})
+        sweep = {each: value for each, value in values.get("sweep", {}).items() if each not in given}
         # refuse what an experiment refuses now
         replace(experiment, **sweep)
         for seed in (*plain["seeds"], *plain["sweep_seeds"]):

@@ -22,6 +22,7 @@ from armlib.experiments.experiment import Experiment
 from armlib.experiments.provenance import machine_line
 from armlib.names import written_here
 from armlib.retrieval.run_files import read_run
+from armlib.training.settings import MEASURE
 
 Content = TypeVar("Content")
 
@@ -66,6 +67,13 @@ class Result:
     def validations(self) -> pd.DataFrame:
         """One row a validation."""
         return self._read("validations.csv", _numbers)
+
+    @property
+    def kept_validation(self) -> float:
+        """Validation nDCG@10 of the weights that were kept; of the last validation where the kept step was not validated."""
+        rows = self.validations.set_index("step")[MEASURE]
+        kept = self.about["kept_step"]
+        return float(rows[kept] if kept in rows.index else rows.iloc[-1])
 
     @cached_property
     def measures(self) -> pd.DataFrame:
@@ -122,7 +130,13 @@ class Result:
             line = (
                 f"{self.key}, seed {self.experiment.seed}, {machine_line(made)}, {made['time']}, {made['seconds']['total']:.0f} s"
             )
-            return line + (f", step chosen on {made['validated_on']}, a test set" if self.chosen_on_test_set else "")
+            again = [
+                f", {count} queries of {written_here(name)} were trained on"
+                for name, count in made.get("measured_again", {}).items()
+            ]
+            return (
+                line + (f", step chosen on {made['validated_on']}, a test set" if self.chosen_on_test_set else "") + "".join(again)
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.folder} is damaged: its result.json does not say how the result was made") from error
 
@@ -130,6 +144,13 @@ class Result:
     def chosen_on_test_set(self) -> bool:
         """Whether the step was selected by a collection that the result reports on, as the paper did with TREC-DL 2019."""
         return self.experiment.selection == "best" and self.about["validated_on"] in set(self.measures.collection)
+
+
+class Draft(Result):
+    """A result that is being written: its folder is not sealed yet."""
+
+    def _file(self, name: str) -> Path:
+        return self.folder / name
 
 
 def _numbers(file: Path) -> pd.DataFrame:

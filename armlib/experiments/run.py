@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from armlib.data.batches import TripleBatches
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.evaluation.evaluate import Evaluator
 from armlib.evaluation.validation import Validator
+from armlib.experiments.model_card import write_card
 from armlib.experiments.provenance import provenance
+from armlib.experiments.result import Draft
 from armlib.experiments.training_data import TrainingData
 from armlib.training.loop import train
+from armlib.training.tracking import tracking
 
 TRAINED = "trained"
 RECORD = "training.json"
@@ -45,6 +49,7 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
     started = time.perf_counter()
     experiment, encoder = data.experiment, data.encoder
     main = accelerator.is_main_process
+    again = data.measured_again
     evaluator = _evaluator(data) if main else None
     validator = data.validator()
     batches = data.batches(rank=accelerator.process_index, processes=accelerator.num_processes)
@@ -77,11 +82,13 @@ def run_experiment(data: TrainingData, folder: Path, work: Path, accelerator: Ac
             "seconds": {**seconds, "total": sum(seconds.values())},
             **made["about"],
             "validated_on": data.validation.name,
+            **({"measured_again": again} if again else {}),
             "fingerprints": {each.name: each.fingerprint() for each in (data.collection, *data.evaluations)},
             **provenance(),
         }
         storage.write_json(draft / "experiment.json", asdict(experiment))
         storage.write_json(draft / "result.json", about)
+        write_card(Draft(data.key, draft), draft / "encoder")
 
 
 def _evaluator(data: TrainingData) -> Evaluator:
@@ -106,16 +113,17 @@ def _train(
 ) -> dict[str, Any]:
     """Train the encoder and keep it, its trace and its validations; gives what `_whole` gives, in the main process."""
     asked = data.experiment
-    done = train(
-        data.encoder,
-        asked.make_loss(),
-        batches,
-        replace(asked.settings(), checkpoint_seconds=checkpoint_seconds),
-        accelerator=accelerator,
-        validate=validator,
-        checkpoints=work / "checkpoints",
-        name=data.key,
-    )
+    with tracking(accelerator, data.key, asdict(asked)) if asked.steps else nullcontext():
+        done = train(
+            data.encoder,
+            asked.make_loss(),
+            batches,
+            replace(asked.settings(), checkpoint_seconds=checkpoint_seconds),
+            accelerator=accelerator,
+            validate=validator,
+            checkpoints=work / "checkpoints",
+            name=data.key,
+        )
     if not accelerator.is_main_process:
         return {}
     data.encoder.bind(data.context)

@@ -12,10 +12,11 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
 from accelerate.utils import broadcast_object_list
 
 from armlib import storage
-from armlib.errors import InputError
+from armlib.errors import InputError, unknown
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.result import Result
 from armlib.experiments.run import run_experiment
@@ -23,8 +24,9 @@ from armlib.experiments.training_data import TrainingData
 from armlib.experiments.workers import TrainingProcesses
 from armlib.progress import bar
 from armlib.training.processes import default_accelerator
+from armlib.training.tracking import check_trackers
 
-FOLDER, UNFINISHED = "runs", ".unfinished"
+FOLDER, UNFINISHED, TRACKERS = "runs", ".unfinished", "trackers"
 KEY = re.compile(r"([0-9a-f]{12})|\.([0-9a-f]{12})\.[^.]+\.(part|old)")  # also as a part of the name of a draft
 
 
@@ -39,6 +41,7 @@ class RunStore:
         path: the folder; made when something is trained. Default: ``$ARMLIB_RUNS``, else ``runs`` in the working folder.
         device, precision: as `armlib.training.processes.default_accelerator` takes them.
         checkpoint_seconds: time between two checkpoints of a training run.
+        trackers: as `armlib.training.processes.default_accelerator` takes them; their files are in ``trackers`` below the folder.
 
     Examples:
         >>> from armlib import Experiment, RunStore
@@ -50,13 +53,24 @@ class RunStore:
         >>> result = store.result(experiment)  # trains; the next call finds what was trained
         >>> store.state(experiment), len(result.trace), (result.folder / "encoder").is_dir()
         ('finished', 2, True)
+
+    Raises:
+        InputError: a tracker is unknown or not installed.
     """
 
     def __init__(
-        self, path: str | Path | None = None, *, device: str = "auto", precision: str = "auto", checkpoint_seconds: float = 120.0
+        self,
+        path: str | Path | None = None,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        checkpoint_seconds: float = 120.0,
+        trackers: Sequence[str | GeneralTracker] = (),
     ) -> None:
         self.path = storage.canonical(path) if path else storage.configured_folder("ARMLIB_RUNS", FOLDER)
         self.device, self.precision, self.checkpoint_seconds = device, precision, checkpoint_seconds
+        check_trackers(trackers)
+        self.trackers = tuple(trackers)
 
     def result(self, experiment: Experiment) -> Result:
         """The finished result, trained now if nobody has.
@@ -68,7 +82,7 @@ class RunStore:
         """
         data = TrainingData(experiment)
         folder, work = self.path / data.key, self.path / UNFINISHED / data.key
-        accelerator = default_accelerator(self.device, self.precision)
+        accelerator = default_accelerator(self.device, self.precision, self.trackers, self.path / TRACKERS / data.key)
         main = accelerator.is_main_process
         if _agreed(accelerator, lambda: self._is_whole(folder)):
             if main:
@@ -157,6 +171,23 @@ class RunStore:
             which = f"{len(damaged)} folders of {self.path} hold" if len(damaged) > 1 else f"a folder of {self.path} holds"
             warnings.warn(f"{which} no whole result and is passed over, {damaged[0]}", stacklevel=2)
         return [result for _, _, result in sorted(found, key=lambda each: each[0])]
+
+    def find(self, start: str) -> Result:
+        """The finished result whose key begins so.
+
+        Raises:
+            InputError: there is none, there are several, or it is not finished or damaged.
+        """
+        keys = self.keys()
+        found = [key for key in keys if start and key.startswith(start)]
+        if not found:
+            raise unknown(f"key in {self.path}", start, keys)
+        if len(found) > 1:
+            raise InputError(f"{len(found)} keys begin with {start!r}: {', '.join(found[:10])}; expected more digits of one")
+        (key,) = found
+        if (state := self.state_of(key)) != "finished":
+            raise InputError(f"{key} is {'unfinished' if state == 'missing' else state}; expected a finished result")
+        return Result(key, self.path / key)
 
     def keys(self) -> list[str]:
         """The keys of all that is finished, damaged or unfinished; nothing else that is in the folder counts."""

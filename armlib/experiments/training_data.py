@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from armlib.data.fingerprints import fingerprint_of_folder
 from armlib.data.held_out import HeldOut, hold_out
 from armlib.data.samplers import Examples, parse_sampler
 from armlib.data.tokens import TokenStore
+from armlib.data.training_queries import trained_on
 from armlib.data.triple_rows import triple_rows
 from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.export import RECORD
@@ -25,7 +27,7 @@ from armlib.encoder.token_stores import passage_tokens, query_tokens
 from armlib.errors import InputError
 from armlib.evaluation.validation import Validator
 from armlib.experiments.experiment import HELD_OUT, NOTHING, Experiment
-from armlib.names import encoder_folder, load_collection, load_encoder
+from armlib.names import encoder_folder, load_collection, load_encoder, written_here
 from armlib.retrieval.mining import kept_array, kept_candidates, kept_clusters, kept_pair_clusters, kept_similarities
 from armlib.storage import MANIFEST, digest, short_digest
 from armlib.teachers.base import PairwiseTeacher, ScoreSource, Workers
@@ -61,7 +63,14 @@ class TrainingData:
     @cached_property
     def collection(self) -> Collection:
         """What is trained on."""
-        return load_collection(self.experiment.collection)
+        asked = self.experiment
+        found = load_collection(asked.collection)
+        return found.graded(asked.relevant_from) if asked.relevant_from else found
+
+    def _beside(self, name: str) -> Collection:
+        """A collection to validate or to measure on; where it is over the same documents, with the grade that was asked for."""
+        found, grade = load_collection(name), self.experiment.relevant_from
+        return found.graded(grade) if grade and found.corpus.name == self.collection.corpus.name else found
 
     @cached_property
     def evaluation_names(self) -> tuple[str, ...]:
@@ -73,12 +82,35 @@ class TrainingData:
         """The collections to measure on, each once."""
         asked = self.experiment.evaluation
         names = () if asked == NOTHING else asked or self.collection.evaluation
-        return tuple({each.name: each for each in map(load_collection, names)}.values())
+        return tuple({each.name: each for each in map(self._beside, names)}.values())
+
+    @cached_property
+    def measured_again(self) -> dict[str, int]:
+        """How many queries of each collection to measure on are trained on; those with none are left out.
+
+        Raises:
+            InputError: there are any, and the experiment does not ask for it.
+
+        Warns:
+            UserWarning: there is nothing to measure on.
+        """
+        asked, name = self.experiment, written_here(self.collection.name)
+        offer = f"{name}#train trains on four fifths of its queries and measures on the others"
+        if not self.evaluations and asked.evaluation != NOTHING:
+            warnings.warn(f"{name} has no test queries beside it, so nothing is measured; {offer}", stacklevel=2)
+        counted = {each.name: len(trained_on(self.collection, each)) for each in self.evaluations}
+        found = {each: count for each, count in counted.items() if count}
+        for each, count in found.items() if not asked.on_training_queries else ():
+            raise InputError(
+                f"{count} of the queries of {written_here(each)} are trained on, so measures on them would be no test; expected "
+                f"other queries ({offer}), or on_training_queries"
+            )
+        return found
 
     @cached_property
     def _named_validation(self) -> Collection | None:
         name = self.experiment.validation or self.collection.validation or HELD_OUT
-        return None if name == HELD_OUT else load_collection(name)
+        return None if name == HELD_OUT else self._beside(name)
 
     @cached_property
     def validation(self) -> Collection:
@@ -146,14 +178,14 @@ class TrainingData:
         Raises:
             InputError: there is no such encoder, or its folder has changed since the key was made.
         """
-        encoder, asked = self._before_training(), self.experiment
+        encoder, asked = self.untrained_encoder(), self.experiment
         if asked.context:
             encoder.add_context(asked.context, asked.context_dropout)
         elif encoder.context is not None:
             raise InputError(f"the encoder {asked.encoder} reads a context; expected context to be at least 1 passage with it")
         return encoder
 
-    def _before_training(self) -> BiEncoder:
+    def untrained_encoder(self) -> BiEncoder:
         """The encoder that the experiment starts from, one of its own for each call; without the context that is added to it."""
         asked = self.experiment
         before = self._encoder_contents
@@ -198,7 +230,7 @@ class TrainingData:
             return None
         asked, settings = self.experiment, parse_lists(self.experiment.lists)
         rows = settings.drawn(np.unique(self.triples[:, 0]))
-        student, lengths = self._before_training(), (asked.query_length, asked.passage_length)
+        student, lengths = self.untrained_encoder(), (asked.query_length, asked.passage_length)
         candidates = kept_candidates(student, self.queries, rows, self.passages, lengths, settings.depth, teacher_device())
         assert self.source, "Experiment refuses lists without a teacher"
         pairs = np.column_stack([rows, candidates])
@@ -241,14 +273,14 @@ class TrainingData:
     def _clustering_encoder(self, name: str) -> tuple[BiEncoder, bool]:
         """The encoder that a sampler names, and whether it is the one that is trained, which is given as it is before training."""
         own = name in ("", self.experiment.encoder)
-        return (self._before_training() if own else load_encoder(name, self.collection)), own
+        return (self.untrained_encoder() if own else load_encoder(name, self.collection)), own
 
     def _margins(self, by: str) -> np.ndarray:
         """What a query's triples are balanced over; see `armlib.data.samplers.balanced`."""
         triples = self.examples
         if by == "student":
             return kept_similarities(
-                self._before_training(), self.passages, triples[:, 1:], self.experiment.passage_length, teacher_device()
+                self.untrained_encoder(), self.passages, triples[:, 1:], self.experiment.passage_length, teacher_device()
             )
         source, scores = self.source, self.scores
         assert source and scores, "an experiment without a teacher has no such sampler"

@@ -60,3 +60,19 @@ def parse_loss(text: str | Loss) -> Loss:
         armlib.errors.InputError: unknown loss 'adaptiv'; did you mean 'adaptive'? ...
     """
     return text if isinstance(text, Loss) else parse_call(text, "loss", losses())
+
+
+def numbers_of(text: str | Loss) -> int:
+    """How many numbers somebody has chosen for a loss: those that it cannot do without, such as the value of a static target or the
+    scale of a softmax, and others that are not 0. Distributed and adaptive targets have none.
+
+    Raises:
+        InputError: as `parse_loss`.
+    """
+    loss = parse_loss(text)
+    of = loss.target if isinstance(loss, MarginLoss) else loss
+    parameters = inspect.signature(type(of)).parameters
+    return sum(
+        each.default is each.empty or (type(each.default) in (int, float) and bool(getattr(of, name)))
+        for name, each in parameters.items()
+    )

@@ -126,6 +126,7 @@ def full_ranking(
     device: str | torch.device | None = None,
     seed: int = 0,
     own: AbstractSet[str] = frozenset(),
+    left_out: Integer[np.ndarray, " n"] | None = None,
 ) -> tuple[Run, dict[str, Any]]:
     """Rank a whole collection for each query through an index.
 
@@ -140,6 +141,7 @@ def full_ranking(
         query_length, passage_length: maximum lengths in tokens.
         seed: of the index's clusterings.
         own: queries that are documents of the collection under the same id; each is left out of its own ranking.
+        left_out: rows of passages that are not ranked, such as empty ones; so many more are searched for.
 
     Returns:
         run: up to ``k`` passages for each query with their cosine similarities (fewer where an index finds fewer).
@@ -170,10 +172,15 @@ def full_ranking(
             index if not isinstance(index, str) else build_index(passage_vectors, index, device=search_device, seed=seed)
         )
         _as_many(searcher, passages)
+    away = np.empty(0, np.int64) if left_out is None else left_out
     k = min(k, len(passages))
+
+    def found(index: Index, vectors: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+        return without_rows(*index.search(vectors, min(most + len(away), len(passages))), away, most)
+
     with _timed(seconds, "search"):
         # One more, for what is left out of its own ranking.
-        scores, rows = searcher.search(query_vectors, min(k + bool(own), len(passages)))
+        scores, rows = found(searcher, query_vectors, min(k + bool(own), len(passages)))
     run = to_run(scores, rows, query_ids, passages.ids)
     if own:
         run = {query: dict(islice(found.items(), k)) for query, found in without_own(run, own).items()}
@@ -193,7 +200,7 @@ def full_ranking(
 
         with _timed(seconds, "exact search for recall"):
             some = np.unique(np.linspace(0, len(rows) - 1, RECALL_QUERIES).astype(np.int64))
-            _, exact_rows = ExactSearch(passage_vectors, device=search_device).search(query_vectors[some], k)
+            _, exact_rows = found(ExactSearch(passage_vectors, device=search_device), query_vectors[some], k)
         recall = {str(depth): knn_intersection_measure(rows[some, :depth], exact_rows[:, :depth]) for depth in depths}
         about |= {"recall": recall, "recall_queries": len(some)}
     return run, about | {"seconds": seconds}
@@ -219,6 +226,18 @@ def to_run(
         documents = map(names.__getitem__, query_rows[there].tolist())
         run[query] = ranked(dict(zip(documents, query_scores[there].tolist(), strict=True)))
     return run
+
+
+def without_rows(
+    scores: Float[np.ndarray, "Q m"], rows: Integer[np.ndarray, "Q m"], left_out: Integer[np.ndarray, " n"], k: int
+) -> tuple[Float[np.ndarray, "Q k"], Integer[np.ndarray, "Q k"]]:
+    """The best ``k`` results that are none of some rows, in their order; row -1 where there are fewer."""
+    if not len(left_out):
+        return scores, rows
+    away = np.isin(rows, left_out)
+    order = np.argsort(away, axis=1, kind="stable")[:, :k]
+    kept = np.where(np.take_along_axis(away, order, 1), -1, np.take_along_axis(rows, order, 1))
+    return np.take_along_axis(scores, order, 1), kept
 
 
 def without_own(run: Mapping[str, Mapping[str, float]], own: AbstractSet[str]) -> Run:

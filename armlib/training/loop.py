@@ -31,6 +31,7 @@ from armlib.training.optimizer import make_optimizer
 from armlib.training.processes import default_accelerator, sum_gradients
 from armlib.training.settings import MEASURE, Settings
 from armlib.training.trace import Trace
+from armlib.training.tracking import Tracked
 
 STEPS_PER_LOOK = 50  # at the losses of the steps that are done, whether they are finite
 Validate = Callable[[BiEncoder], dict[str, float]]
@@ -84,15 +85,17 @@ def train(
         loss: called with the embeddings of each batch.
         batches: the batches of each step.
         settings: how to train.
-        accelerator: device and precision; made by default: bf16 on CUDA, float32 elsewhere.
+        accelerator: device and precision; made by default: bf16 on CUDA, float32 elsewhere. Its trackers, where some have been
+            started, are given losses, learning rates and validations.
         validate: called with the encoder, returns measures among which is nDCG@10.
         checkpoints: a folder for them, the same for all processes; a training run that was stopped there goes on, on a CPU to
             the same bits.
         name: of the training run, such as the key of its experiment; it is written into checkpoints.
 
     Raises:
-        InputError: the loss is not finite any more, the batches end before the first step, the checkpoints are of another training
-            run (of another name, loss, optimiser or shape of the encoder), or the disk is full.
+        NotFinite: the loss is not finite any more.
+        InputError: the batches end before the first step, the checkpoints are of another training run (of another name, loss,
+            optimiser or shape of the encoder), or the disk is full.
         Stopped: SIGTERM came, to this process or to another one of the training run.
     """
     accelerator = accelerator or default_accelerator()
@@ -117,11 +120,13 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         trace.load(state["trace"])
         validations, best, step = state["validations"], state["best"], state["step"]
+    tracked = Tracked(accelerator, settings, trace)
     saved_at = time.monotonic()
 
     def checkpoint() -> None:
         nonlocal saved_at
         state: dict[str, Any] = {"encoder": encoder.state_dict(), "optimizer": optimizer.state_dict(), "trace": trace.state()}
+        tracked.steps()
         state |= {"validations": validations, "best": best, "step": step}
         if checkpoints and accelerator.is_main_process:
             save_checkpoint(checkpoints, step, state, of)
@@ -143,8 +148,9 @@ def train(
                 break
             waited = time.perf_counter() - asked
             batch = batch.to(device)
+            rate = settings.rate(step)
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * settings.decay**step
+                group["lr"] = rate
             measured = batch_gradients(encoder, loss, batch, accelerator, settings, step)
             sum_gradients(parameters)
             if settings.clip_norm is not None:
@@ -163,10 +169,13 @@ def train(
             shown.update()
             if step % STEPS_PER_LOOK == 0:
                 trace.collect()
+                tracked.steps()
             if validate and (step % settings.validate_every == 0 or step == settings.steps):
                 trace.flush()
+                tracked.steps()
                 row = _validated(encoder, validate, accelerator, step)
                 loss_since, pace = trace.since(validations[-1]["step"] if validations else 0)
+                tracked.validation(row)
                 validations.append(row)
                 shown.tell({"loss": f"{loss_since:.4g}", MEASURE: f"{row[MEASURE]:.4f}", "triples/s": f"{pace:,.0f}"})
                 if row[MEASURE] > best["value"]:
@@ -179,6 +188,8 @@ def train(
             if checkpoints and time.monotonic() - saved_at >= settings.checkpoint_seconds:
                 checkpoint()
 
+    trace.flush()
+    tracked.steps()
     stopped_early = bool(validate) and step < settings.steps and stale()
     kept_step = step
     if settings.selection == "best" and best["weights"] is not None:

@@ -8,28 +8,37 @@ the joined batch would have. On one process `gather_with_local_gradient` and `su
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
 import torch.distributed as processes
 from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
 from torch import Tensor, nn
 
 from armlib.errors import InputError, unknown
+from armlib.training.tracking import check_trackers
 
 DEVICES = ("auto", "cpu", "cuda")
 
 
-def default_accelerator(device: str = "auto", precision: str = "auto") -> Accelerator:
+def default_accelerator(
+    device: str = "auto", precision: str = "auto", trackers: Sequence[str | GeneralTracker] = (), logs: Path | None = None
+) -> Accelerator:
     """Accelerate's device, precision and processes.
 
     Args:
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
         precision: ``"no"`` (float32), ``"bf16"`` or ``"auto"``: bf16 on CUDA, float32 elsewhere.
+        trackers: by Accelerate's names, such as ``"tensorboard"``; started by `armlib.training.tracking.tracking`.
+        logs: a folder for those that write files.
 
     Raises:
-        InputError: CUDA was asked for and is not there, or this process has used another device or precision already.
+        InputError: CUDA was asked for and is not there, this process has used another device or precision already, or a tracker is
+            unknown or not installed.
     """
+    check_trackers(trackers)
     if device not in DEVICES:
         raise unknown("device", device, DEVICES)
     if device == "cuda" and not torch.cuda.is_available():
@@ -40,7 +49,9 @@ def default_accelerator(device: str = "auto", precision: str = "auto") -> Accele
     if precision == "bf16" and not on_gpu:
         warnings.warn("bf16 on a CPU is slower than float32 (three times, where it was measured)", stacklevel=2)
     try:
-        return Accelerator(mixed_precision=precision, cpu=not on_gpu)
+        return Accelerator(
+            mixed_precision=precision, cpu=not on_gpu, log_with=list(trackers) or None, project_dir=logs if trackers else None
+        )
     except ValueError as error:
         said = "Accelerate keeps the first device and precision of a process; start another one to change them"
         raise InputError(said) from error

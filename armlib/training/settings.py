@@ -11,6 +11,8 @@ MEASURE = "nDCG@10"  # decides early stopping and the best step, as in the paper
 OPTIMIZERS = ("auto", "adam", "adam8bit")
 SELECTIONS = ("best", "last")
 CONTEXT_STAGES = ("trained", "frozen", "cached")
+EXPONENTIAL, LINEAR = SCHEDULES = ("exponential", "linear")
+DECAY = 0.99999  # of the exponential schedule, as in paper section 4
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,10 @@ class Settings:
 
     Attributes:
         steps: optimiser steps at most.
-        learning_rate: at the first step.
-        decay: the learning rate is multiplied by this after every step.
+        learning_rate: at the first step, or where it warms up, at the first step after that.
+        warmup_steps: steps in which the learning rate rises from 0, see `rate`.
+        schedule: how it falls then: ``"exponential"``, by ``decay``, or ``"linear"``, to 0 behind the last step.
+        decay: of the exponential schedule: the learning rate is multiplied by this after every step.
         weight_decay: of matrices; biases and normalisation weights have none. See `armlib.training.optimizer.make_optimizer`.
         clip_norm: largest norm of the gradient; None leaves it as it is.
         optimizer: ``"adam"`` (torch's fused Adam), ``"adam8bit"`` (bitsandbytes, CUDA; its weight decay is decoupled) or
@@ -43,7 +47,7 @@ class Settings:
 
     steps: int
     learning_rate: float
-    decay: float = 0.99999
+    decay: float = DECAY
     weight_decay: float = 1e-6
     clip_norm: float | None = None
     optimizer: str = "auto"
@@ -56,8 +60,18 @@ class Settings:
     checkpoint_seconds: float = 120.0
     workers: int = 0
     compiled: bool = False
+    warmup_steps: int = 0
+    schedule: str = EXPONENTIAL
 
     def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise unknown("schedule", self.schedule, SCHEDULES)
+        if self.schedule == LINEAR and self.decay != DECAY:
+            raise InputError(
+                f"decay is of the exponential schedule; expected its default {DECAY} with a linear one, not {self.decay}"
+            )
+        if self.warmup_steps < 0 or 0 < self.steps <= self.warmup_steps:
+            raise InputError(f"training needs warmup_steps from 0 to less than its {self.steps} steps, not {self.warmup_steps}")
         if self.selection not in SELECTIONS:
             raise unknown("selection", self.selection, SELECTIONS)
         if self.context_stage not in CONTEXT_STAGES:
@@ -70,3 +84,17 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not (0 <= value <= most and math.isfinite(value)):
                 raise InputError(f"training needs {name} as a finite number from 0{' to 1' if most == 1 else ''}, not {value}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step; the first step is 0, as in transformers' `get_linear_schedule_with_warmup`.
+
+        While it warms up it is ``learning_rate * step / warmup_steps``; n steps after that, ``learning_rate * decay**n``, or on the
+        linear schedule ``learning_rate * (1 - n / (steps - warmup_steps))``.
+        """
+        if step < self.warmup_steps:
+            return self.learning_rate * (step / self.warmup_steps)
+        after = step - self.warmup_steps
+        if self.schedule == LINEAR:
+            left = self.steps - self.warmup_steps
+            return self.learning_rate * ((left - after) / left)
+        return self.learning_rate * self.decay**after

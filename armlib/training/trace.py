@@ -20,6 +20,10 @@ SIMILARITIES = ("similarity_mean", "similarity_minimum", "similarity_maximum")  
 COUNTED = ("seconds", "waiting_seconds", "triples", "real_tokens", "padded_tokens")
 
 
+class NotFinite(InputError):
+    """Training has run away: its loss is not a finite number any more."""
+
+
 class Trace:
     """Rows of a training run, one a step: what was measured on the batch, and what the step cost.
 
@@ -68,7 +72,7 @@ class Trace:
         """Take in the steps that are done, without waiting for the others.
 
         Raises:
-            InputError: the loss is not a finite number any more.
+            NotFinite: the loss is not a finite number any more.
         """
         self._take(sum(1 for _ in itertools.takewhile(lambda row: passed(row[2]), self._waiting)))
 
@@ -76,7 +80,7 @@ class Trace:
         """Wait until all steps are done, and take them in.
 
         Raises:
-            InputError: the loss is not a finite number any more.
+            NotFinite: the loss is not a finite number any more.
         """
         if self._waiting:
             wait_for(self._waiting[-1][2])
@@ -92,13 +96,17 @@ class Trace:
         self._counted = np.concatenate([self._counted, np.array(counted)])
         bad = np.flatnonzero(~np.isfinite(self._measured[:, 0]))
         if len(bad):
-            raise InputError(f"the loss is not a finite number at step {bad[0] + 1}; a lower learning rate or a clip_norm helps")
+            raise NotFinite(f"the loss is not a finite number at step {bad[0] + 1}; a lower learning rate or a clip_norm helps")
 
     def since(self, step: int) -> tuple[float, float]:
         """Of the steps after ``step`` that are taken in: the mean loss, and the triples a second."""
         triples = self._counted[:, COUNTED.index("triples")]
         seen = triples[-1] - (triples[step - 1] if step else 0)
         return float(self._measured[step:, 0].mean()), float(seen / self._counted[step:, COUNTED.index("seconds")].sum())
+
+    def losses(self) -> np.ndarray:
+        """The losses of the steps that were taken in, in order; nobody waits for the others."""
+        return self._measured[:, self._names.index("loss")]
 
     def frame(self) -> pd.DataFrame:
         """The rows so far."""

@@ -96,17 +96,10 @@ def best_static(results: Mapping[float, Sequence[Result]]) -> float:
         raise InputError("a static target is tuned on seeds that all targets of the sweep have, and there are none")
 
     def score(value: float) -> float:
-        kept = [kept_validation(each) for each in results[value] if each.experiment.seed in seeds]
+        kept = [each.kept_validation for each in results[value] if each.experiment.seed in seeds]
         return sum(kept) / len(kept)
 
     return max(results, key=score)
-
-
-def kept_validation(result: Result) -> float:
-    """Validation nDCG@10 of the weights that were kept; of the last validation where the kept step was not validated."""
-    rows = result.validations.set_index("step")[MEASURE]
-    kept = result.about["kept_step"]
-    return float(rows[kept] if kept in rows.index else rows.iloc[-1])
 
 
 def trained_again(chosen: Iterable[Result], swept: Iterable[Result]) -> bool:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from armbook.baselines import Baseline
-from armbook.results import kept_validation, one_measure
+from armbook.results import one_measure
 from armbook.style import GREY, STYLE, colour, kind
 from armbook.tables import DASH
 from armbook.teacher_costs import line_of
@@ -38,7 +38,7 @@ def settings_found(rows: Sequence[Baseline], tuning: Tuning) -> pd.DataFrame:
     lines = []
     for row in rows:
         if row.cost is not None:
-            own = [kept_validation(result) for result in row.results]
+            own = [result.kept_validation for result in row.results]
             experiment = row.results[0].experiment
             search = len(tuning.searched(row.loss))
             setting, rate = _setting(experiment.make_loss()), f"{experiment.learning_rate:g}"

@@ -14,7 +14,7 @@ from functools import wraps
 from itertools import chain
 from typing import Any, TypeVar, cast
 
-from armbook.results import ADAPTIVE, DISTRIBUTED, kept_validation
+from armbook.results import ADAPTIVE, DISTRIBUTED
 from armlib.data.candidate_lists import StudentLists
 from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
@@ -244,7 +244,7 @@ class Tuning:
 
     def _best(self, tried: Sequence[Sequence[Experiment]]) -> int:
         """The place of the setting whose kept weights validate best by nDCG@10, as a mean over seeds; the first of equals."""
-        scores = [sum(kept_validation(self._result(one)) for one in each) / len(each) for each in tried]
+        scores = [sum(self._result(one).kept_validation for one in each) / len(each) for each in tried]
         return max(range(len(tried)), key=scores.__getitem__)
 
     def _tuning(self, name: str, values: Values) -> list[Experiment]:

@@ -127,7 +127,7 @@ def test_it_is_stripped_and_easy_to_read(notebook: Path) -> None:
     assert cells[0].source.startswith("# ") and sum(bool(re.match("# ", c.source)) for c in cells if c.cell_type == "markdown") == 1
     for cell in code:
         lines = [line for line in cell.source.splitlines() if line.strip() and not re.match("(import|from) ", line)]
-        assert len(lines) <= 9, f"cell {cell.id} is long"
+        assert len(lines) <= 9 or "parameters" in cell.metadata.get("tags", []), f"cell {cell.id} is long"
     assert code[1].source.endswith("\nparameters.check()"), "what papermill sets is not checked"
     parameters = next(cell for cell in code if "parameters" in cell.metadata.get("tags", []))
     assert all(re.match(r"\w+: \w+ = .+  # .+", line) for line in parameters.source.splitlines()), "each has a type and a comment"

@@ -19,7 +19,7 @@ from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import load_profile
 from armlib.losses import ERRORS, READINGS
 from armlib.training.processes import DEVICES
-from armlib.training.settings import CONTEXT_STAGES, OPTIMIZERS, SELECTIONS
+from armlib.training.settings import CONTEXT_STAGES, OPTIMIZERS, SCHEDULES, SELECTIONS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -101,6 +101,7 @@ def test_options_of_training_are_in_groups() -> None:
         ("--reading", READINGS),
         ("--optimizer", OPTIMIZERS),
         ("--selection", SELECTIONS),
+        ("--schedule", SCHEDULES),
         ("--context-stage", CONTEXT_STAGES),
         ("--context-from", CONTEXT_SOURCES),
         ("--device", DEVICES),

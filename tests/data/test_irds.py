@@ -82,9 +82,8 @@ def test_held_out_queries_are_always_the_same_and_leave_training():
     assert validation.triples() is None and validation.corpus is collection.corpus
     assert validation.fingerprint() != collection.fingerprint()
     assert len(list(itertools.islice(validation.documents(), 3))) == 3
-    for count in (0, 405):
-        with pytest.raises(InputError, match=f"cannot hold out {count} queries of beir/scifact/train: expected 1 to 404"):
-            hold_out(collection, count)
+    with pytest.raises(InputError, match="cannot hold out 0 queries of beir/scifact/train"):
+        hold_out(collection, 0)
 
 
 def test_unknown_names_say_what_there_is():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,15 @@ import pandas as pd
 import pytest
 
 from armlib.encoder.bi_encoder import BiEncoder
+from armlib.encoder.token_stores import passage_tokens
 from armlib.errors import InputError
 from armlib.evaluation import evaluate as module
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING, Evaluator, file_name
 from armlib.evaluation.validation import Validator
 from armlib.names import load_collection
+from armlib.retrieval.embeddings import encode_collection
 from armlib.retrieval.run_files import read_run
+from armlib.retrieval.search import Searcher
 
 LENGTHS = {"query_length": 24, "passage_length": 48}
 OWN = "documents of the collection; each is left out of its own ranking"
@@ -116,3 +121,28 @@ def test_queries_named_like_missing_values_keep_their_measures(beir_folder: Path
     Evaluator(tiny_encoder, [load_collection(f"{folder}/test")], full=False, **LENGTHS)(tiny_encoder, tmp_path / "out")
     (file,) = (tmp_path / "out" / "measures").iterdir()
     assert sorted(pd.read_csv(file, dtype=str, keep_default_na=False)["query"]) == sorted(["NA", "null", "nan", "'=1+1", "007"])
+
+
+@pytest.mark.parametrize("prompt", ["", "passage: "])
+def test_empty_documents_never_rank(beir_folder: Path, tiny_encoder: BiEncoder, tmp_path: Path, prompt: str) -> None:
+    folder = tmp_path / "with-empty"
+    shutil.copytree(beir_folder, folder)
+    lines = (folder / "corpus.jsonl").read_text().splitlines()
+    empty = [json.dumps({"_id": f"empty-{number}", "title": "", "text": " " * number}) for number in range(3)]
+    (folder / "corpus.jsonl").write_text("\n".join([*empty[:2], *lines, empty[2]]) + "\n")
+    tiny_encoder.set_prompts(passage=prompt)
+    plain, mixed = load_collection(f"{beir_folder}/test"), load_collection(f"{folder}/test")
+    measured = {}
+    for collection in (plain, mixed):
+        out = tmp_path / collection.corpus.name.replace("/", "-")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there are empty documents is said
+            Evaluator(tiny_encoder, [collection], **LENGTHS)(tiny_encoder, out)
+            measured[collection.name] = read_run(out / "runs" / f"{file_name(collection.name, FULL_RANKING)}.run.gz")
+            found = [hit.id for hit in Searcher(tiny_encoder, collection, **LENGTHS).search("copy a file", 500)]
+        assert len(found) == len(lines) and not any(name.startswith("empty") for name in found)
+    ours, theirs = measured[mixed.name], measured[plain.name]
+    assert ours.keys() == theirs.keys() and all(len(found) == len(lines) for found in ours.values())
+    assert all(ours[query] == pytest.approx(theirs[query], abs=1e-5) for query in theirs)
+    vectors = encode_collection(tiny_encoder, passage_tokens(mixed, tiny_encoder, 48), tmp_path / "vectors", 48)
+    assert len(vectors) == len(lines) + 3, "they keep their places among the vectors"

@@ -160,7 +160,7 @@ def test_younger_values_are_in_the_key_only_where_they_are_not_the_default(monke
         "passage_prompt",
     }
     younger |= {"context", "context_from", "context_dropout", "context_stage"}
-    younger |= {"compiled"}
+    younger |= {"compiled", "relevant_from", "on_training_queries", "warmup_steps", "schedule"}
     assert {each.name for each in fields(Experiment)} - Experiment().values().keys() == younger
     monkeypatch.setitem(SAMPLERS, "in-order", lambda: RandomSampler)
     changed = Experiment(sampler="in-order", full_ranking=False)
@@ -216,6 +216,9 @@ def test_any_loss_of_the_registry_can_be_trained_with(small_experiment: Experime
         ({"target": "distributed", "in_batch": True}, "in_batch"),
         ({"reading": "theirs"}, "reading"),
         ({"selection": "median"}, "unknown selection 'median'"),
+        ({"schedule": "cosine"}, "unknown schedule 'cosine'"),
+        ({"schedule": "linear", "decay": 0.9}, "decay is of the exponential schedule; expected its default 0.99999"),
+        ({"steps": 20, "warmup_steps": 20}, "warmup_steps from 0 to less than its 20 steps, not 20"),
         ({"batch_size": 0}, "batch_size of an experiment must be at least 1, not 0"),
         ({"steps": "many"}, "steps of an experiment must be int, not 'many'"),
         ({"seed": True}, "seed of an experiment must be int, not True"),
@@ -231,3 +234,5 @@ def test_values_that_cannot_be_are_refused_at_once(values: dict, sentence: str) 
 def test_it_prints_as_one_line() -> None:
     line = str(Experiment(target="static(0.3)", in_batch=True, seed=2))
     assert line == "docstrings | lsa/distilbert | static(0.3), in-batch | B=64, 300 steps, learning rate 0.0005 | seed 2"
+    warmed = str(Experiment(schedule="linear", warmup_steps=30))
+    assert "learning rate 0.0005 after 30 steps of warm-up, linear schedule |" in warmed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,47 @@ def test_a_profile_is_read_or_refused(folder: Path, written: bytes) -> None:
     assert all(type(seed) is int and 0 <= seed <= MOST for seed in (*profile.seeds, *profile.sweep_seeds))
     assert profile.batch_sizes and all(-2 <= target <= 2 for target in profile.static)
     assert profile.vary(**profile.sweep).learning_rate >= 0
+
+
+def encoder_files(folder: Path, **files: dict) -> str:
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "passage_length"),
+    [
+        ({"config": {"model_type": "bert", "max_position_embeddings": 512}}, 200),
+        ({"config": {"max_position_embeddings": 512}, "sentence_bert_config": {"max_seq_length": 128}}, 128),
+        ({"config": {"max_position_embeddings": 512}, "sentence_bert_config": {"max_seq_length": 48}, "armlib": {}}, 200),
+        ({"config": {"model_type": "roberta", "max_position_embeddings": 130, "pad_token_id": 1}}, 128),
+        ({"config": {"model_type": "t5"}}, 200),
+    ],
+)
+def test_a_pretrained_encoder_has_defaults_of_its_own(tmp_path: Path, files: dict, passage_length: int) -> None:
+    profile = load_profile("demo", encoder=encoder_files(tmp_path / "encoder", **files))
+    asked = profile.experiment
+    assert (asked.learning_rate, asked.query_length, asked.passage_length) == (2e-5, 30, passage_length)
+    assert profile.learning_rates == (1e-5, 2e-5, 5e-5)
+    assert asked.steps == load_profile("demo").experiment.steps
+
+
+def test_another_collection_is_read_at_the_papers_lengths_and_another_kind_of_encoder_is_trained_at_its_rate() -> None:
+    demo, paper = load_profile("demo").experiment, load_profile("paper").experiment
+    foreign = load_profile("demo", collection="msmarco-mini").experiment
+    assert (foreign.query_length, foreign.passage_length, foreign.learning_rate) == (30, 200, demo.learning_rate)
+    assert load_profile("demo", collection="docstrings", encoder="lsa/roberta").experiment.passage_length == demo.passage_length
+    assert load_profile("paper", encoder="lsa/roberta").experiment.learning_rate == 5e-4
+    assert load_profile("paper", encoder="some/encoder").experiment.learning_rate == paper.learning_rate
+
+
+def test_what_is_asked_for_wins(tmp_path: Path) -> None:
+    folder = encoder_files(tmp_path / "encoder", config={"max_position_embeddings": 512})
+    profile = load_profile("paper", encoder=folder, learning_rate=1e-4, steps=7, batch_size=3, query_length=9, passage_length=11)
+    asked = profile.experiment
+    assert (asked.learning_rate, asked.steps, asked.batch_size, asked.query_length, asked.passage_length) == (1e-4, 7, 3, 9, 11)
+    assert profile.learning_rates == (1e-4,) and profile.vary(**profile.sweep).steps == 7
+    with pytest.raises(InputError, match="learning_rate"):
+        load_profile("demo", learning_rate=-1.0)

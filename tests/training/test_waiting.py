@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from accelerate.tracking import GeneralTracker
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from armlib.data.batches import Shape, TripleBatches
@@ -22,6 +23,7 @@ from armlib.training.loop import train
 from armlib.training.processes import default_accelerator
 from armlib.training.settings import Settings
 from armlib.training.trace import COUNTED, Trace
+from armlib.training.tracking import tracking
 
 SETTINGS = Settings(steps=4, learning_rate=1e-3)
 # What makes a program wait for CUDA: a value that becomes Python's, and results whose size depends on values.
@@ -84,6 +86,35 @@ def test_no_operator_of_a_step_waits_for_the_device(texts, encoder, monkeypatch,
     with Waits() as waits:
         done = train(encoder, loss, batches, replace(SETTINGS, **options), accelerator=default_accelerator("cpu"))
     assert waits.found == [] and len(done.trace) == SETTINGS.steps
+
+
+class Listening(GeneralTracker):
+    """A tracker that keeps the steps that it is told of."""
+
+    name, requires_logging_directory = "listening", False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    @property
+    def tracker(self) -> list[int]:
+        return self.steps
+
+    def store_init_configuration(self, values: dict) -> None:
+        pass
+
+    def log(self, values: dict, step: int | None = None, **unused: object) -> None:
+        self.steps.append(step)
+
+
+def test_no_step_waits_for_a_tracker(texts, encoder, monkeypatch) -> None:
+    monkeypatch.setattr(loop, "STEPS_PER_LOOK", 2)
+    batches, tracker = Prepared(batches_of(texts, encoder)), Listening()
+    accelerator = default_accelerator("cpu", trackers=[tracker])
+    with Waits() as waits, tracking(accelerator, "a training run", {}):
+        train(encoder, MarginLoss("adaptive"), batches, SETTINGS, accelerator=accelerator)
+    assert waits.found == [] and tracker.steps == [2, 4]
 
 
 class Curious(MarginLoss):
