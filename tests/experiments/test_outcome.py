@@ -141,6 +141,17 @@ def test_evaluate_knows_what_a_model_was_trained_on(small_experiment, small_stor
     assert "before training" not in capsys.readouterr().out
 
 
+def test_search_takes_what_was_trained_and_not_what_was_before(small_experiment, tmp_path, capsys) -> None:
+    store = RunStore(tmp_path / "runs")
+    result = store.result(replace(small_experiment, learning_rate=0.01))
+    asked = ["search", "copy a file", "--collection", small_experiment.collection, "--runs", str(store.path)]
+    assert main(asked) == 0
+    shown = capsys.readouterr().out
+    outcome(result, store)
+    assert [each.experiment.steps for each in store.finished()] == [20, 0]
+    assert main(asked) == 0 and capsys.readouterr().out == shown
+
+
 def test_bm25_is_left_out_of_large_collections_and_a_single_query_is_not_tested(small_experiment, small_store) -> None:
     result = small_store.result(small_experiment)
     measured = measured_in(result.folder, result.measures)
