@@ -118,7 +118,6 @@ def test_training_says_one_line_at_each_validation(undecided, small_experiment: 
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-@pytest.mark.filterwarnings("ignore:.*tokens are cut off")
 def test_a_command_can_be_quiet(quiet: bool, undecided, small_experiment: Experiment, beir_folder, tmp_path, capsys) -> None:
     command = ["train", "--collection", beir_folder, "--encoder", small_experiment.encoder, "--evaluation", "none", "--no-compared"]
     command += ["--steps", 4, "--batch-size", 4, "--validate-every", 2, "--runs", tmp_path, *(["--quiet"] if quiet else [])]
