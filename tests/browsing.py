@@ -166,7 +166,9 @@ class Visitor:
         note = lambda text: self.problems.append(f"{name} ({scheme}, {width} px) {text}")  # noqa: E731 - one line a listener
         page.on("console", lambda message: message.type in ("error", "warning") and note(f"prints {message.text}"))
         page.on("pageerror", lambda error: note(f"raises {error}"))
-        page.on("requestfailed", lambda request: note(f"does not get {request.url}"))
+        # What is on its way when a window is left is given up, and is there all the same.
+        aborted = "net::ERR_ABORTED"
+        page.on("requestfailed", lambda request: request.failure != aborted and note(f"does not get {request.url}"))
         page.on("response", lambda response: response.status >= 400 and note(f"gets {response.status} for {response.url}"))
         page.on("request", lambda request: _is_outside(request) and note(f"asks for {request.url}"))
         page.goto(address)

@@ -134,7 +134,7 @@ class _Done:
     def record(self) -> dict[str, Any]:
         """What a later build needs to go on."""
         parts = {name: {"bytes": self.sizes[name], "sha256": self.sums[name].hexdigest()} for name in PARTS}
-        return {"chain": self.chain, "parts": parts}
+        return {"texts": self.texts, "chain": self.chain, "parts": parts}
 
 
 def _resume(texts: Texts, draft: Path, description: str) -> tuple[Iterator[list[tuple[str, str]]], _Done]:
