@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.evaluation.measures import Evaluation
 from armlib.experiments.experiment import Experiment
-from armlib.experiments.result import Result
+from armlib.experiments.result import Result, checked_about
 
 FORMAT = "armlib result 1"
 ENDING = ".json.xz"
@@ -66,7 +67,7 @@ class ShippedResult(Result):
     @cached_property
     def about(self) -> dict:
         """As that of any result; of the machine it says what it is, and not its name."""
-        return self.record["about"]
+        return checked_about(self.record["about"], self.folder)
 
     @cached_property
     def trace(self) -> pd.DataFrame:
@@ -120,13 +121,6 @@ class Shipped:
 
     Args:
         folder: where they are; made when a result is added.
-
-    Examples:
-        >>> from armlib import RunStore
-        >>> from armlib.experiments.shipped import Shipped
-        >>> shipped = Shipped("results/mine")
-        >>> len(shipped.results())
-        0
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -259,7 +253,7 @@ def _rounded(column: pd.Series) -> list[Any]:
 
 
 def _write(file: Path, record: Mapping[str, Any], series: Mapping[str, Any]) -> None:
-    parts = [json.dumps(part, separators=(",", ":"), sort_keys=True) for part in (record, series)]
+    parts = [json.dumps(part, separators=(",", ":")) for part in (record, series)]
     with storage.atomic_file(file) as draft:
         text = "\n".join([*parts, storage.digest(*parts), ""])
         draft.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
@@ -293,7 +287,9 @@ def _result(file: Path) -> ShippedResult:
     record, _ = _read(file, series=False)
     result = ShippedResult(record["key"], file.with_name(record["key"]), record)
     try:
-        _ = result.experiment, result.provenance_line(), result.measures
-    except (TypeError, ValueError, KeyError) as error:
+        _ = result.experiment, result.provenance_line()
+        if not all(math.isfinite(value) for value in result.measures.value):
+            raise ValueError("a measure is no number")
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"{file} is of another version of armlib: {error}") from error
     return result
