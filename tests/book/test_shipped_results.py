@@ -94,7 +94,7 @@ def test_no_file_names_a_machine_or_a_path_or_holds_a_text() -> None:
         assert set(record["about"]["machine"]) == parts and record["about"]["machine"]["system"] in ("Linux", "Darwin", "Windows")
         written = re.findall(r'"((?:[^"\\]|\\.)*)"', json.dumps([record, series]))
         assert not [text for text in written if re.search(r"(^|\W)(/|~|\.\./|[A-Z]:\\)", text)], file.name
-        assert max(map(len, written)) < 100, file.name
+        assert max(map(len, written)) < 160, file.name  # a variant in words; passages are longer
 
 
 def test_chapters_find_all_of_them_without_the_data(found: dict, tmp_path: Path) -> None:
@@ -115,9 +115,8 @@ def test_chapters_show_what_they_show_of_results(found: dict) -> None:
     assert len(scores) == 4 * len(factorial.LOSSES)
     results = list(found["distributed"].values())
     table = learning_curves.learning_curve_table(results)
-    assert len(table) == len({each.experiment.encoder for each in results}) and all(
-        each.key in tables.provenance(results) for each in results
-    )
+    assert set(table.encoder) == {each.experiment.encoder for each in results}
+    assert all(each.key in tables.provenance(results) for each in results)
     with pytest.raises(InputError, match="was shipped without weights"):
         results[0].encoder()
 
