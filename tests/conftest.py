@@ -136,7 +136,7 @@ def small_store(small_experiment: Experiment, tmp_path_factory: pytest.TempPathF
     return store
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def portable_experiment(beir_folder: Path, small_experiment: Experiment) -> Iterator[Experiment]:
     """`small_experiment` with names in place of paths: on ``texts``, and from an encoder that is made of it."""
 
@@ -150,10 +150,9 @@ def portable_experiment(beir_folder: Path, small_experiment: Experiment) -> Iter
             patch.setitem(names.OWN, f"texts/{split}", texts_of)
         patch.setitem(names.SHORT, "texts", "texts/train")
         yield replace(small_experiment, collection="texts", encoder="lsa/distilbert", evaluation=())
-        names._own.cache_clear()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def portable_store(portable_experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     """A run store that holds the result of `portable_experiment`."""
     store = RunStore(tmp_path_factory.mktemp("portable-runs"))
