@@ -1,5 +1,5 @@
-"""Progress of long work: a bar where somebody watches (a terminal, or JupyterLab), lines where stderr goes to a file, nothing where
-pages are built.
+"""Progress of long work: a bar where somebody watches (a terminal, or JupyterLab), lines where stderr goes to a file, nothing in
+notebooks that papermill runs.
 
 ``$ARMLIB_PROGRESS`` decides where it is set: ``0`` for nothing, ``1`` or ``bar``, ``lines``.
 """
@@ -19,6 +19,8 @@ from armlib.errors import one_line
 
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 30.0
+FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")
+"""What Jupyter's server, VS Code and Colab tell the kernels of notebooks that somebody has open, and papermill does not."""
 
 
 def form() -> str:
@@ -31,7 +33,11 @@ def form() -> str:
         return "nothing"
     if configured is not None:
         return "lines" if configured == "lines" else "bar"
-    return "bar" if sys.stderr.isatty() or _in_live_notebook() else "lines"
+    if sys.stderr.isatty():
+        return "bar"
+    if _in_kernel():  # whatever is printed stays in the notebook's file: a bar clears itself where somebody watches
+        return "bar" if any(name in os.environ for name in FRONT_ENDS) else "nothing"
+    return "lines"
 
 
 def watched() -> bool:
@@ -58,8 +64,7 @@ def silence() -> Iterator[None]:
             os.environ["ARMLIB_PROGRESS"] = before
 
 
-def _in_live_notebook() -> bool:
-    # Papermill and other batch runs execute the same kernel as JupyterLab; a batch run sets ARMLIB_PROGRESS=0.
+def _in_kernel() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell is not None and hasattr(shell, "kernel")

@@ -24,7 +24,6 @@ def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
 
 
-@pytest.mark.filterwarnings("ignore:.*tokens are cut off")
 def test_train_evaluate_search(small_store, small_experiment, beir_folder, tmp_path, capsys) -> None:
     key = small_experiment.key()
     places = ["--collection", beir_folder, "--encoder", small_experiment.encoder, "--evaluation", f"{beir_folder}/test"]
@@ -130,7 +129,6 @@ def test_other_packages_add_commands(monkeypatch, capsys) -> None:
     assert "Say hello." in printed and "train" in printed and "figure" not in printed, "the book's are its own"
 
 
-@pytest.mark.filterwarnings("ignore:.*tokens are cut off")
 def test_a_loss_may_be_named_whole(small_store, small_experiment, beir_folder, capsys) -> None:
     """The result is that of the margin loss which the name stands for, so nothing is trained."""
     places = ["--collection", beir_folder, "--encoder", small_experiment.encoder, "--evaluation", f"{beir_folder}/test"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 
 import pytest
@@ -12,7 +13,7 @@ from armlib import progress
 from armlib.cli import main
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.store import RunStore
-from armlib.progress import Lines, bar, form, silence
+from armlib.progress import FRONT_ENDS, Lines, bar, form, silence
 
 
 class Terminal(io.StringIO):
@@ -41,11 +42,29 @@ def test_the_environment_decides(value: str, expected: str, monkeypatch) -> None
         assert form() == expected
 
 
-def test_a_kernel_gets_no_lines(undecided, monkeypatch) -> None:
-    """Whatever is printed there stays in the notebook file."""
+def test_a_kernel_gets_a_bar_where_somebody_watches_and_else_nothing(undecided, monkeypatch) -> None:
+    """Whatever is printed there stays in the notebook's file."""
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    monkeypatch.setattr(progress, "_in_live_notebook", lambda: True)
+    monkeypatch.setattr(progress, "_in_kernel", lambda: True)
+    for name in FRONT_ENDS:
+        monkeypatch.delenv(name, raising=False)
+    assert form() == "nothing"
+    monkeypatch.setenv("JPY_SESSION_NAME", "chapter.ipynb")
     assert form() == "bar"
+
+
+def test_papermill_leaves_nothing_in_the_file(undecided, tmp_path, monkeypatch) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    for name in FRONT_ENDS:
+        monkeypatch.delenv(name, raising=False)
+    source = "from armlib import progress\nprogress.SECONDS_BETWEEN_LINES = 0\n"
+    source += "print(list(progress.progress(range(3), 3, 'counting', 'things')))"
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=kernel), tmp_path / "in.ipynb")
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", tmp_path / "in.ipynb", tmp_path / "out.ipynb"]
+    subprocess.run(command, check=True, capture_output=True)
+    (cell,) = nbformat.read(tmp_path / "out.ipynb", 4).cells
+    assert [(each.name, each.text) for each in cell.outputs] == [("stdout", "[0, 1, 2]\n")]
 
 
 def test_of_several_processes_the_first_one_speaks(undecided, monkeypatch) -> None:
@@ -99,9 +118,8 @@ def test_training_says_one_line_at_each_validation(undecided, small_experiment: 
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-@pytest.mark.filterwarnings("ignore:.*tokens are cut off")
 def test_a_command_can_be_quiet(quiet: bool, undecided, small_experiment: Experiment, beir_folder, tmp_path, capsys) -> None:
-    command = ["train", "--collection", beir_folder, "--encoder", small_experiment.encoder, "--evaluation", "none"]
+    command = ["train", "--collection", beir_folder, "--encoder", small_experiment.encoder, "--evaluation", "none", "--no-compared"]
     command += ["--steps", 4, "--batch-size", 4, "--validate-every", 2, "--runs", tmp_path, *(["--quiet"] if quiet else [])]
     assert main([str(each) for each in command]) == 0
     printed = capsys.readouterr()

@@ -112,7 +112,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             untrained(before, where, tag=f"{tag}-before")
             write_run_metadata(where / "runs", untrained, before, collections, tag=f"{tag}-before", command=command)
             systems = {BEFORE: where, **systems}
-        compared = comparisons(collections, {name: measured_in(where, frame) for name, where in systems.items()})
+        compared = comparisons(evaluator.sizes, {name: measured_in(where, frame) for name, where in systems.items()})
     if options.json:
         files = {"runs": str(folder / "runs"), "per_query": str(folder / "measures")}
         about = {"indexes": indexes, "compared": [each.as_values() for each in compared]}

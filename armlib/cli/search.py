@@ -43,7 +43,9 @@ def _search(options: argparse.Namespace) -> None:
     check_question(options.question, options.k)
     collection = load_collection(options.collection)
     if options.model is None:
-        trained = [each for each in RunStore(options.runs).finished() if _is_on(each.experiment.collection, collection)]
+        # A run of no steps measures an encoder before training.
+        results = [each for each in RunStore(options.runs).finished() if each.experiment.steps]
+        trained = [each for each in results if _is_on(each.experiment.collection, collection)]
         if not trained:
             raise InputError(f"nothing was trained on {options.collection} yet; run 'armlib train' first, or name a --model")
         options.model = trained[-1].key

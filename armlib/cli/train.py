@@ -47,7 +47,8 @@ def add_train(commands: Any) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from armlib.experiments.outcome import as_text, outcome, troubles
+    from armlib.experiments.collapse import troubles
+    from armlib.experiments.outcome import as_text, outcome
     from armlib.experiments.result import measures_as_text
     from armlib.experiments.store import RunStore
 
@@ -77,7 +78,7 @@ def _train(options: argparse.Namespace) -> None:
 
 def _tokens_cut(experiment: Experiment, own: bool) -> str:
     """What the maximum lengths cut off, in a line; a warning where it is much, and not a profile's choice for its collection."""
-    from armlib.experiments.outcome import MUCH, cut_share, length_for
+    from armlib.experiments.cut_tokens import MUCH, cut_share, length_for
     from armlib.experiments.training_data import TrainingData
 
     data = TrainingData(experiment)

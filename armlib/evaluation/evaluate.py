@@ -83,6 +83,11 @@ class Evaluator:
         for each in self._prepared if full else ():
             check_index(index, encoder.dim, len(each.passages))
 
+    @property
+    def sizes(self) -> dict[Collection, int]:
+        """The collections, each with its number of documents."""
+        return {each.collection: len(each.passages) for each in self._prepared}
+
     def __call__(
         self, encoder: BiEncoder, folder: Path, *, tag: str = "armlib", work: Path | None = None
     ) -> tuple[list[dict], dict[str, dict]]:

@@ -1,4 +1,4 @@
-"""What a training run was good for: BM25, the encoder before and after side by side, tested, and signs that training went wrong."""
+"""What a training run was good for: BM25, the encoder before and after side by side, tested."""
 
 from __future__ import annotations
 
@@ -8,33 +8,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 
 from armlib.data.collection import Collection
-from armlib.encoder.bi_encoder import BiEncoder
 from armlib.encoder.token_stores import passage_tokens
 from armlib.evaluation import tables
 from armlib.evaluation.equivalence import compare
 from armlib.evaluation.evaluate import DEPTH, FULL_RANKING, RERANKING, file_name
 from armlib.evaluation.measures import Evaluation, default_measures, evaluate
-from armlib.experiments.defaults import LEARNING_RATE, encoder_kind
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.result import Result
 from armlib.experiments.store import RunStore
 from armlib.experiments.training_data import TrainingData
 from armlib.names import written_here
-from armlib.retrieval.encoding import encode_rows
 from armlib.retrieval.rankings import without_own
 from armlib.training.settings import MEASURE
 
 BM25, BEFORE, AFTER = "BM25", "before training", "trained"
 MARGIN = 0.05  # of nDCG@10, as in paper section 5.4
-SAMPLE = 1000  # passages whose cosines are looked at
-MUCH = 0.05  # of a collection's tokens
-NEARLY_EQUAL = 0.99
-"""Mean cosine of passages above which their embeddings have become one."""
+LARGE = 1_000_000
+"""Documents above which BM25 is left out: its index of MS MARCO would take longer than many a training run."""
 
 # What an encoder is measured by; all other values of an experiment only change how it is trained.
 MEASURED = (
@@ -67,12 +60,17 @@ class Comparison:
     Attributes:
         collection: its name.
         mode: ``full ranking``, or ``re-ranking`` where nothing else was measured; BM25 ranks the whole collection in both.
-        systems: measures by system; the one that the others are compared with comes last.
+        systems: measures by system, two at least; the one that the others are compared with comes last.
     """
 
     collection: str
     mode: str
     systems: Mapping[str, Evaluation]
+
+    @property
+    def queries(self) -> int:
+        """How many queries were measured."""
+        return len(next(iter(self.systems.values())).per_query)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -110,23 +108,24 @@ class Comparison:
         return said
 
 
-def comparisons(
-    collections: Iterable[Collection], systems: Mapping[str, Mapping[str, Mapping[str, Evaluation]]]
-) -> list[Comparison]:
-    """BM25, then other systems, on each collection.
+def comparisons(sized: Mapping[Collection, int], systems: Mapping[str, Mapping[str, Mapping[str, Evaluation]]]) -> list[Comparison]:
+    """BM25, then other systems, on each collection of two queries or more; BM25 is left out of `LARGE` ones.
 
     Args:
-        collections: what was measured on.
+        sized: what was measured on, each with its number of documents.
         systems: evaluations by system, collection's name and mode; the system that the others are compared with comes last.
     """
     found = []
-    for collection in collections:
+    for collection, size in sized.items():
         of_each = {system: by_collection[collection.name] for system, by_collection in systems.items()}
         modes = set.intersection(*map(set, of_each.values()))
         mode = FULL_RANKING if FULL_RANKING in modes else RERANKING
         measured = {system: by_mode[mode] for system, by_mode in of_each.items()}
-        measures = list(next(iter(measured.values())).per_query.columns)
-        found.append(Comparison(collection.name, mode, {BM25: bm25(collection, measures), **measured}))
+        some = next(iter(measured.values())).per_query
+        if size <= LARGE:
+            measured = {BM25: bm25(collection, list(some.columns)), **measured}
+        if len(measured) > 1 and len(some) > 1:
+            found.append(Comparison(collection.name, mode, measured))
     return found
 
 
@@ -155,74 +154,18 @@ def outcome(result: Result, store: RunStore) -> list[Comparison]:
     before = store.result(before_training(result.experiment))
     systems = {BEFORE: before, AFTER: result}
     measured = {system: measured_in(each.folder, result.measures) for system, each in systems.items()}
-    return comparisons(TrainingData(result.experiment).evaluations, measured)
+    return comparisons(sizes(TrainingData(result.experiment)), measured)
 
 
-def cut_share(data: TrainingData) -> dict[str, float]:
-    """The share of the tokens of ``queries`` and ``passages`` that is cut off, of each text's first 512."""
-    asked = data.experiment
-    found = {}
-    for name, store, length in (("queries", data.queries, asked.query_length), ("passages", data.passages, asked.passage_length)):
-        tokens = store.lengths - store.specials
-        found[name] = float(np.maximum(store.lengths - length, 0).sum() / max(1, tokens.sum()))
-    return found
-
-
-def length_for(data: TrainingData, share: float) -> int:
-    """The passage length, a multiple of ten, that cuts at most a share of the tokens off; not more than the encoder takes."""
-    lengths = data.passages.lengths
-    total = max(1, (lengths - data.passages.specials).sum())
-    longest = min(int(lengths.max()), data.encoder.max_length or 1 << 62)
-    fitting = (length for length in range(10, longest, 10) if np.maximum(lengths - length, 0).sum() <= share * total)
-    return next(fitting, longest)
-
-
-def mean_cosine(encoder: BiEncoder, collection: Collection, passage_length: int) -> float:
-    """The mean cosine of two passages, of 1,000 that are drawn from a collection with seed 0."""
-    passages = passage_tokens(collection, encoder, passage_length)
-    encoder.bind(encoder.context_of(passages, passage_length))
-    rows = np.sort(np.random.default_rng(0).permutation(len(passages))[:SAMPLE])
-    vectors = encode_rows(encoder, passages, rows, passage_length, description="passages").astype(np.float64)
-    count = len(vectors)
-    return float((np.square(vectors.sum(0)).sum() - count) / (count * (count - 1))) if count > 1 else 0.0
-
-
-def troubles(result: Result) -> list[str]:
-    """Signs that training made an encoder worse, each a sentence with what to try; none where there are none."""
-    asked, found = result.experiment, []
-    fresh = TrainingData(asked, TrainingData(asked).untrained_encoder())
-    fresh.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
-    kept = result.validations[result.validations.step == result.about["kept_step"]]
-    if len(kept):
-        before, after = fresh.validator()(fresh.encoder)[MEASURE], float(kept[MEASURE].iloc[0])
-        if after < before:
-            found.append(
-                f"on validation queries nDCG@10 was {before:.3f} before training and is {after:.3f} now: training made the encoder "
-                f"worse; {_advice(asked)}"
-            )
-    cosine = mean_cosine(result.encoder(), fresh.collection, asked.passage_length)
-    if cosine > NEARLY_EQUAL:
-        found.append(f"two passages have a mean cosine of {cosine:.3f}: the embeddings have become nearly one; {_advice(asked)}")
-    return found
-
-
-def _advice(asked: Experiment) -> str:
-    usual = LEARNING_RATE[encoder_kind(asked.encoder)]
-    tries = []
-    if asked.learning_rate > usual:
-        tries.append(f"--learning-rate {usual:g} in place of {asked.learning_rate:g}")
-    else:
-        tries.append(f"--learning-rate {asked.learning_rate / 4:.2g} in place of {asked.learning_rate:g}")
-    if asked.selection != "best":
-        tries.append("--selection best, which keeps the weights of the best validation")
-    tries.append("another loss, such as --target distributed or --loss 'infonce(20)'")
-    return f"try {', or '.join(tries)}"
+def sizes(data: TrainingData) -> dict[Collection, int]:
+    """The collections that an experiment measures on, each with its number of documents."""
+    return {each: len(passage_tokens(each, data.encoder, data.experiment.passage_length)) for each in data.evaluations}
 
 
 def as_text(found: Iterable[Comparison]) -> str:
     """Comparisons for a terminal: a table for each collection, four decimals, and what the tests say."""
     return "\n\n".join(
-        f"{written_here(each.collection)}, {each.mode}, {len(next(iter(each.systems.values())).per_query)} queries\n"
+        f"{written_here(each.collection)}, {each.mode}, {each.queries} queries\n"
         + "\n".join([tables.as_text(each.table), *each.sentences()])
         for each in found
     )

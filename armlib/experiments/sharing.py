@@ -18,7 +18,7 @@ from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.evaluation.measures import Evaluation
 from armlib.experiments.model_card import CARD, FOLDER, Baselines, model_card, public_encoder, public_name
-from armlib.experiments.outcome import BEFORE, BM25, before_training, bm25
+from armlib.experiments.outcome import BEFORE, BM25, LARGE, before_training, bm25, sizes
 from armlib.experiments.result import Result
 from armlib.experiments.store import RunStore
 from armlib.experiments.training_data import TrainingData
@@ -78,7 +78,9 @@ def compared(result: Result, store: RunStore) -> Baselines:
     """
     measured = list(dict.fromkeys(zip(result.measures.collection, result.measures["mode"], strict=True)))
     found: dict[str, dict[tuple[str, str], Evaluation]] = {BM25: {}}
-    for collection in TrainingData(result.experiment).evaluations:
+    for collection, size in sizes(TrainingData(result.experiment)).items():
+        if size > LARGE:
+            continue
         modes = [mode for name, mode in measured if name == collection.name]
         mode = FULL_RANKING if FULL_RANKING in modes else RERANKING
         found[BM25][collection.name, mode] = bm25(collection, list(result.per_query(collection.name, mode).mean))

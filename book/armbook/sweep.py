@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-from dask.distributed import Client
+from typing import TYPE_CHECKING
 
 from armbook.chapters import every_round
 from armbook.tuned_losses import Found
@@ -12,6 +11,9 @@ from armlib.experiments.cluster import Outcome, fill
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
 from armlib.experiments.store import RunStore
+
+if TYPE_CHECKING:
+    from dask.distributed import Client
 
 
 def sweep(

@@ -87,6 +87,8 @@ def test_wrong_input_is_refused_before_anything_starts(profile: Path, tmp_path: 
 
 def test_without_dask_it_is_one_sentence(profile: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "dask", None)
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
     monkeypatch.delitem(sys.modules, "armlib.experiments.cluster")
+    monkeypatch.delitem(sys.modules, "armbook.sweep", raising=False)
     assert main(["sweep", "--profile", str(profile), "--runs", str(tmp_path / "runs")]) == 2
     assert capsys.readouterr().err == "armlib: a sweep needs Dask; install it with: pip install 'armlib[sweep]'\n"

@@ -70,7 +70,7 @@ def test_it_is_trained_and_measured_with_passages_beyond_512_tokens(
         "evaluation": f"{beir_folder}/test",
     }
     options = [part for name, value in values.items() for part in (f"--{name}", str(value))]
-    store = ["--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    store = ["--runs", str(tmp_path / "runs"), "--device", "cpu", "--no-compared"]
     assert main(["train", *options, *store]) in (None, 0), capsys.readouterr().err
     (result,) = RunStore(tmp_path / "runs").finished()
     assert result.measures.value.between(0, 1).all() and len(result.trace) == 4

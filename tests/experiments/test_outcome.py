@@ -7,27 +7,18 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from statsmodels.stats.weightstats import DescrStatsW
 
 from armlib.cli import main
 from armlib.encoder.token_stores import passage_tokens
 from armlib.evaluation.measures import Evaluation, evaluate
-from armlib.experiments import outcome as module
+from armlib.experiments import collapse
+from armlib.experiments.collapse import mean_cosine, troubles
+from armlib.experiments.cut_tokens import cut_share, length_for
 from armlib.experiments.experiment import Experiment
-from armlib.experiments.outcome import (
-    AFTER,
-    BEFORE,
-    BM25,
-    Comparison,
-    before_training,
-    bm25,
-    cut_share,
-    length_for,
-    mean_cosine,
-    outcome,
-    troubles,
-)
+from armlib.experiments.outcome import AFTER, BEFORE, BM25, Comparison, before_training, bm25, comparisons, measured_in, outcome
 from armlib.experiments.store import RunStore
 from armlib.experiments.training_data import TrainingData
 from armlib.names import load_collection
@@ -77,7 +68,7 @@ def test_what_is_said_is_what_the_test_found(shift: float, spread: float, said: 
     names = [f"q{number}" for number in range(40)]
     frames = [np.full(40, 0.5), 0.5 + shift + drawn - drawn.mean()]
     systems = {
-        name: Evaluation.from_per_query(module.pd.DataFrame({"nDCG@10": values}, index=names))
+        name: Evaluation.from_per_query(pd.DataFrame({"nDCG@10": values}, index=names))
         for name, values in zip((BM25, AFTER), frames, strict=True)
     }
     [sentence] = Comparison("mine", "full ranking", systems).sentences()
@@ -115,7 +106,7 @@ def test_a_collapse_is_told_with_what_to_try(small_experiment: Experiment, small
         sentence.startswith("on validation queries nDCG@10 was 0.") and "made the encoder worse" in sentence for sentence in said
     )
     assert all("--learning-rate 2e-05 in place of 0.5" in sentence and "--selection best" in sentence for sentence in said)
-    monkeypatch.setattr(module, "mean_cosine", lambda *_: 0.996)
+    monkeypatch.setattr(collapse, "mean_cosine", lambda *_: 0.996)
     assert troubles(small_store.result(small_experiment))[0].startswith("two passages have a mean cosine of 0.996")
 
 
@@ -148,3 +139,25 @@ def test_evaluate_knows_what_a_model_was_trained_on(small_experiment, small_stor
     assert all(f"{value:.4f}" in shown for value in expected.table["nDCG@10"])
     assert main([*asked, small_experiment.collection, "--on-training-queries", "--no-compared"]) == 0
     assert "before training" not in capsys.readouterr().out
+
+
+def test_search_takes_what_was_trained_and_not_what_was_before(small_experiment, tmp_path, capsys) -> None:
+    store = RunStore(tmp_path / "runs")
+    result = store.result(replace(small_experiment, learning_rate=0.01))
+    asked = ["search", "copy a file", "--collection", small_experiment.collection, "--runs", str(store.path)]
+    assert main(asked) == 0
+    shown = capsys.readouterr().out
+    outcome(result, store)
+    assert [each.experiment.steps for each in store.finished()] == [20, 0]
+    assert main(asked) == 0 and capsys.readouterr().out == shown
+
+
+def test_bm25_is_left_out_of_large_collections_and_a_single_query_is_not_tested(small_experiment, small_store) -> None:
+    result = small_store.result(small_experiment)
+    measured = measured_in(result.folder, result.measures)
+    [collection] = TrainingData(small_experiment).evaluations
+    assert comparisons({collection: 1_000_001}, {AFTER: measured}) == []
+    [without] = comparisons({collection: 1_000_001}, {BEFORE: measured, AFTER: measured})
+    assert list(without.systems) == [BEFORE, AFTER]
+    single = {mode: Evaluation(each.per_query.iloc[:1]) for mode, each in measured[collection.name].items()}
+    assert comparisons({collection: 1_000_001}, {BEFORE: {collection.name: single}, AFTER: {collection.name: single}}) == []

@@ -166,7 +166,6 @@ def test_a_trained_encoder_that_is_damaged_is_trained_again(short, tmp_path, mon
     assert_same(result, RunStore(tmp_path / "whole").result(short))
 
 
-@pytest.mark.filterwarnings("ignore:.*tokens are cut off")
 def test_the_shared_case_is_refused_by_the_command(shared: Path, tmp_path, untrained, tiny_folder, capsys) -> None:
     case = shared / "cases" / "training-lost"
     if not case.is_dir():
