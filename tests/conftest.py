@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,8 @@ _HOME = tempfile.TemporaryDirectory(prefix="armlib-ir-datasets-")
 os.environ["IR_DATASETS_HOME"] = _HOME.name
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from armlib import names  # noqa: E402
+from armlib.data.beir import BeirFolder  # noqa: E402
 from armlib.demo.lsa import lsa_encoder  # noqa: E402
 from armlib.encoder.bi_encoder import BiEncoder  # noqa: E402 - reads the environment
 from armlib.experiments.experiment import Experiment  # noqa: E402
@@ -129,6 +133,30 @@ def small_store(small_experiment: Experiment, tmp_path_factory: pytest.TempPathF
     """A run store that holds the result of `small_experiment`."""
     store = RunStore(tmp_path_factory.mktemp("runs"))
     store.result(small_experiment)
+    return store
+
+
+@pytest.fixture(scope="module")
+def portable_experiment(beir_folder: Path, small_experiment: Experiment) -> Iterator[Experiment]:
+    """`small_experiment` with names in place of paths: on ``texts``, and from an encoder that is made of it."""
+
+    def texts_of(split: str) -> BeirFolder:
+        found = BeirFolder(beir_folder, split)
+        found.name, found.evaluation = f"texts/{split}", ("texts/test",)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        for split in ("train", "test"):
+            patch.setitem(names.OWN, f"texts/{split}", texts_of)
+        patch.setitem(names.SHORT, "texts", "texts/train")
+        yield replace(small_experiment, collection="texts", encoder="lsa/distilbert", evaluation=())
+
+
+@pytest.fixture(scope="module")
+def portable_store(portable_experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    """A run store that holds the result of `portable_experiment`."""
+    store = RunStore(tmp_path_factory.mktemp("portable-runs"))
+    store.result(portable_experiment)
     return store
 
 

@@ -52,11 +52,7 @@ class Result:
     @cached_property
     def about(self) -> dict:
         """Provenance, seconds, triples seen, the optimiser, how the step was chosen."""
-        about = storage.read_json(self._file("result.json"), dict)
-        rows = about.get("measures")
-        if not _is_time(about.get("time")) or not isinstance(rows, list) or not all(map(_is_row, rows)):
-            raise InputError(f"{self.folder} is damaged: its result.json lacks the time or the measures of a result")
-        return about
+        return checked_about(storage.read_json(self._file("result.json"), dict), self.folder)
 
     @cached_property
     def trace(self) -> pd.DataFrame:
@@ -155,6 +151,18 @@ class Draft(Result):
 
 def _numbers(file: Path) -> pd.DataFrame:
     return pd.read_csv(file, **EXACT)
+
+
+def checked_about(about: dict, folder: Path) -> dict:
+    """What a result says of itself.
+
+    Raises:
+        InputError: it lacks what every result says.
+    """
+    rows = about.get("measures")
+    if not _is_time(about.get("time")) or not isinstance(rows, list) or not all(map(_is_row, rows)):
+        raise InputError(f"{folder} is damaged: its result.json lacks the time or the measures of a result")
+    return about
 
 
 def _is_time(value: object) -> bool:

@@ -145,6 +145,10 @@ class RunStore:
         """Those of the experiments, each once, that have no whole result; nothing is changed."""
         return [each for each in dict.fromkeys(experiments) if not self._is_whole(self.path / each.key())]
 
+    def known(self, experiment: Experiment, key: str) -> Result | None:
+        """The whole result of an experiment whose key is known, for which none of its data are read; None where there is none."""
+        return self._result(experiment, key) if self._is_whole(self.path / key) else None
+
     def state(self, experiment: Experiment) -> str:
         """``finished``, ``damaged``, ``unfinished`` (begun, and stopped or running now) or ``missing``; nothing is changed."""
         return self.state_of(experiment.key())

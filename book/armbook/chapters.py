@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from armbook import factorial
+from armbook.evidence import Evidence
 from armbook.results import ADAPTIVE, DISTRIBUTED, tuned_targets
 from armbook.tuned_losses import Found, Tuning
 from armlib.errors import InputError, unknown
@@ -188,8 +189,10 @@ def every_round(
 
 
 @contextmanager
-def from_store(store: RunStore, jobs: int) -> Iterator[Callable[[Sequence[Experiment]], Found]]:
+def from_store(store: RunStore | Evidence, jobs: int) -> Iterator[Callable[[Sequence[Experiment]], Found]]:
     """What `every_round` takes as ``get``: results of a store, of which so many processes train those that are missing.
+
+    Results that came with the repository count as an `armbook.evidence.Evidence` has them.
 
     The processes live over all rounds, and end with the block.
     """

@@ -1,4 +1,4 @@
-"""The book's commands, which the command line of armlib takes up: sweep, figure, table and book."""
+"""The book's commands, which the command line of armlib takes up: sweep, ship, figure, table and book."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from armlib.cli.options import add_command, add_store_options
+from armlib.cli.options import add_command, add_runs_option, add_store_options
 from armlib.errors import InputError
 
 SWEEP_EXAMPLES = """\
@@ -22,6 +22,14 @@ trained again; the training run of a worker that was lost goes on, on another wo
 scheduler of your own (SSH, Slurm, Kubernetes: whatever Dask starts) need this package, the data and the folder of the runs. Whoever
 reaches a tcp:// address can run code there, so its network must be one that you trust; a tls:// one takes its certificates from
 Dask's configuration. The workers of this machine listen to nobody else.
+"""
+SHIP_EXAMPLES = """\
+examples:
+  armlib ship results/msmarco-mini --profile small         what is finished of it, for readers without its data
+  armlib ship results/msmarco-mini --profile small --list  each training run that is missing, too
+
+Written are experiment, measures of every query, learning curves and provenance: no weights, rankings, texts, or names and paths of
+this machine. What the folder has already is kept; nothing is trained.
 """
 BOOK_EXAMPLES = """\
 examples:
@@ -47,6 +55,7 @@ Figures and tables are written to $ARMLIB_FIGURES (default: figures/generated).
 def add_commands(commands: Any) -> None:
     """Add the book's commands; see `armlib.cli.options.add_command`."""
     _add_sweep(commands)
+    _add_ship(commands)
     _add_figure(commands, "figure", FIGURE_EXAMPLES + WHERE)
     _add_figure(commands, "table", TABLE_EXAMPLES + WHERE)
     _add_book(commands)
@@ -95,6 +104,33 @@ def _sweep(options: argparse.Namespace) -> None:
     failed = sum(bool(outcome.error) for outcome in outcomes)
     if failed:
         raise InputError(f"{failed} of {len(outcomes)} training runs failed, as said above; the same command tries them again")
+
+
+def _add_ship(commands: Any) -> None:
+    about = "Write the finished results of a profile as small files without weights."
+    parser = add_command(commands, "ship", _ship, about, SHIP_EXAMPLES)
+    parser.add_argument("folder", metavar="FOLDER", help="where to; chapters look in results/ and there in the collection's name")
+    parser.add_argument("--profile", default="small", metavar="NAME", help="demo, small, paper or a TOML file (default: small)")
+    parser.add_argument("--list", action="store_true", help="also print each training run that is missing")
+    add_runs_option(parser)
+
+
+def _ship(options: argparse.Namespace) -> None:
+    from armbook.shipping import ship
+    from armlib.experiments.profile import load_profile
+    from armlib.experiments.shipped import Shipped
+    from armlib.experiments.store import RunStore
+
+    shipped = Shipped(options.folder)
+    done = ship(load_profile(options.profile), RunStore(options.runs), shipped)
+    missing = list(dict.fromkeys(each for some in done.missing.values() for each in some))
+    if options.list:
+        for experiment in missing:
+            print(f"missing {experiment.key()} | {experiment}")
+    size = sum(file.stat().st_size for file in shipped.path.glob("*") if file.is_file())
+    print(f"{done.written + done.kept} results in {shipped.path}: {done.written} written, {done.kept} kept; {size / 1e6:.1f} MB")
+    counts = [f"{name} {len(some)}" for name, some in done.missing.items()]
+    print(f"{len(missing)} training runs are missing: {', '.join(counts)}, and what these tune" if counts else "none is missing")
 
 
 def _add_figure(commands: Any, kind: str, examples: str) -> None:
