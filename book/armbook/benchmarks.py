@@ -77,9 +77,9 @@ def where(found: Sequence[dict]) -> str:
 def training_speed(found: Sequence[dict]) -> pd.DataFrame:
     """How fast training is, a row for each way of each file.
 
-    Columns: ``way``; ``layers`` of the encoder; ``triples per second`` and ``padded tokens per triple``, medians over rounds;
-    ``armlib's rate over it`` (the median of the rounds' ratios; missing where the file has none); ``real tokens per triple``;
-    ``machine``; ``device``.
+    Columns: ``way``; ``layers`` of the encoder; ``batch``, its triples; ``triples per second`` and ``padded tokens per triple``,
+    medians over rounds; ``armlib's rate over it`` and the same ``by processor time`` (medians of the rounds' ratios; missing where
+    the file has none); ``real tokens per triple``; ``machine``; ``device``.
     """
     rows = []
     for each in of(found, TRAINING):
@@ -88,9 +88,11 @@ def training_speed(found: Sequence[dict]) -> pd.DataFrame:
                 {
                     "way": way,
                     "layers": each["settings"]["layers"],
+                    "batch": each["settings"]["batch_size"],
                     "triples per second": figures["triples_per_second"],
                     "padded tokens per triple": figures["padded_tokens_per_triple"],
-                    "armlib's rate over it": 1.0 if way == OURS else _ratio(each, way),
+                    "armlib's rate over it": 1.0 if way == OURS else _ratio(each, way, "median"),
+                    "by processor time": 1.0 if way == OURS else _ratio(each, way, "median_cpu"),
                     "real tokens per triple": each["floor"]["real_tokens_per_triple"],
                     "machine": machine_line(each["made"]),
                     "device": each["device"],
@@ -102,16 +104,19 @@ def training_speed(found: Sequence[dict]) -> pd.DataFrame:
 def encoding_speed(found: Sequence[dict]) -> pd.DataFrame:
     """How fast passages are encoded, a row for each way of each file.
 
-    Columns: ``way``; ``layers`` of the encoder; ``passages per second``, the median over rounds; ``armlib's rate over it`` (the
-    median of the rounds' ratios); ``real tokens per passage``; ``machine``; ``device``.
+    Columns: ``way``; ``layers`` of the encoder; ``passages`` in a round (missing in older files); ``passages per second``, the median over rounds;
+    ``armlib's rate over it`` and the same ``by processor time`` (the medians of the rounds' ratios; the latter is missing where a
+    GPU computes); ``real tokens per passage``; ``machine``; ``device``.
     """
     return pd.DataFrame(
         [
             {
                 "way": way,
                 "layers": each["settings"]["layers"],
+                "passages": each["settings"].get("passages"),
                 "passages per second": figures["passages_per_second"],
                 "armlib's rate over it": 1.0 if way == OURS else each["ratios"][f"{OURS} over {way}"],
+                "by processor time": 1.0 if way == OURS else each.get("ratios_cpu", {}).get(f"{OURS} over {way}"),
                 "real tokens per passage": each["floor"]["real_tokens_per_passage"],
                 "machine": machine_line(each["made"]),
                 "device": each["device"],
@@ -228,9 +233,9 @@ def _written(value: float) -> str:
     return f"{value:,.2f}" if abs(value) >= 0.01 or not value else f"{value:.0e}"
 
 
-def _ratio(each: dict, way: str) -> float | None:
+def _ratio(each: dict, way: str, of_rounds: str) -> float | None:
     ratio = each["ratios"].get(f"{OURS} over {way}")
-    return ratio and ratio["median"]
+    return ratio and ratio.get(of_rounds)
 
 
 def of(found: Sequence[dict], benchmark: str) -> list[dict]:
