@@ -104,9 +104,9 @@ def training_speed(found: Sequence[dict]) -> pd.DataFrame:
 def encoding_speed(found: Sequence[dict]) -> pd.DataFrame:
     """How fast passages are encoded, a row for each way of each file.
 
-    Columns: ``way``; ``layers`` of the encoder; ``passages`` in a round, where the file says it; ``passages per second``, the median
-    over rounds; ``armlib's rate over it`` and the same ``by processor time`` (the medians of the rounds' ratios; the latter is missing where a
-    GPU computes); ``real tokens per passage``; ``machine``; ``device``.
+    Columns: ``way``; ``layers`` of the encoder; ``passages`` in a round, where the file says it; ``passages per second``, the
+    median over rounds; ``armlib's rate over it`` and the same ``by processor time``, medians of the rounds' ratios, the latter
+    only of processors; ``real tokens per passage``; ``machine``; ``device``.
     """
     return pd.DataFrame(
         [
