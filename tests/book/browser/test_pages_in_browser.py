@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,8 @@ def test_every_page_of_a_whole_book(visitor):
     html, faults = Path(os.environ["ARMLIB_BOOK"]).resolve(), []
     names = content_pages(html)
     assert names and (html / "index.html").is_file(), f"there is no built book in {html}"
+    places = (tempfile.gettempdir() + "/", f"{html.parents[2]}/")
+    faults += [f"{name} names {place}" for name in names for place in places if place in (html / name).read_text(encoding="utf8")]
     with web_server(html) as address:
         for name in names:
             for start, width, scheme in ((html.as_uri(), WIDE, "light"), (html.as_uri(), WIDE, "dark"), (address, NARROW, "light")):
