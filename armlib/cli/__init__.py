@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib.metadata import entry_points, version
 from typing import Any, NoReturn
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     both with a checkpoint to go on from; 141 where nobody reads the output any more.
     """
     options = _parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_each_once()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # letters that the terminal's encoding lacks
     try:
@@ -115,5 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show_warning(message: Warning | str, *_: object, **unused: object) -> None:
-    print(one_line(f"armlib: warning: {message}"), file=sys.stderr)
+def _show_each_once() -> Callable[..., None]:
+    """Shows a warning as one line, but none that the command has shown before: its parts read the same data."""
+    seen = set[str]()
+
+    def show(message: Warning | str, *_: object, **unused: object) -> None:
+        if str(message) not in seen:
+            seen.add(str(message))
+            print(one_line(f"armlib: warning: {message}"), file=sys.stderr)
+
+    return show

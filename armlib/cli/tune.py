@@ -6,8 +6,6 @@ import argparse
 import math
 import shlex
 import sys
-import warnings
-from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -70,16 +68,14 @@ def _tune(options: argparse.Namespace) -> None:
     store = RunStore(options.runs, device=options.device, precision=options.precision)
     given = {name: tuple(getattr(options, name)) for name in ("losses", "learning_rates", "seeds") if getattr(options, name)}
     grid, shown_on = Grid(asked_experiment(options), **given), sys.stderr if options.json else sys.stdout
-    with warnings.catch_warnings():
-        warnings.showwarning = _once(warnings.showwarning)  # what every training run warns of
-        found = tune(
-            store,
-            grid,
-            minutes=options.minutes,
-            jobs=options.jobs,
-            margin=options.margin,
-            report=lambda line: print(one_line(line), file=shown_on, flush=True),
-        )
+    found = tune(
+        store,
+        grid,
+        minutes=options.minutes,
+        jobs=options.jobs,
+        margin=options.margin,
+        report=lambda line: print(one_line(line), file=shown_on, flush=True),
+    )
     command = shlex.join(train_command(found.experiment(), options))
     if options.json:
         print_json(found.about() | {"command": command})
@@ -87,18 +83,6 @@ def _tune(options: argparse.Namespace) -> None:
     print("", as_text(_shown(found), index=False), "", sep="\n")
     print(*map(one_line, [found.about_untuned(), *found.about_certainty(), found.about_recommended()]), "", sep="\n")
     print(printable(command))
-
-
-def _once(show: Callable[..., None]) -> Callable[..., None]:
-    """Shows a warning, but none that was shown before."""
-    seen = set[str]()
-
-    def shown(message: Warning | str, *others: Any, **named: Any) -> None:
-        if str(message) not in seen:
-            seen.add(str(message))
-            show(message, *others, **named)
-
-    return shown
 
 
 def _shown(found: Tuning) -> Any:
