@@ -93,7 +93,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     collections = [load_collection(name) for name in dict.fromkeys(names)]
     if options.relevant_from is not None:
         collections = [each.graded(options.relevant_from) for each in collections]
-    trained = Experiment.of_record(encoder.saved.get("provenance"))
+    record = encoder.saved.get("provenance")
+    trained = Experiment.of_record(record)
+    if record and not trained:
+        warnings.warn("whether it was trained on these queries cannot be told: its record names no whole experiment", stacklevel=2)
     if trained and not options.on_training_queries:
         _refuse_training_queries(trained, collections)
     shared = {**lengths, "index": options.index, "measures": options.measure, "vectors": options.vectors}

@@ -36,9 +36,8 @@ def troubles(result: Result) -> list[str]:
     fresh = TrainingData(asked, TrainingData(asked).untrained_encoder())
     if str(result.about["device"]).startswith("cuda") and torch.cuda.is_available():
         fresh.encoder.to("cuda")
-    kept = result.validations[result.validations.step == result.about["kept_step"]]
-    if len(kept):
-        before, after = fresh.validator()(fresh.encoder)[MEASURE], float(kept[MEASURE].iloc[0])
+    if len(result.validations):
+        before, after = fresh.validator()(fresh.encoder)[MEASURE], result.kept_validation
         if after < before:
             found.append(
                 f"on validation queries nDCG@10 was {before:.3f} before training and is {after:.3f} now: training made the encoder "

@@ -152,9 +152,7 @@ def outcome(result: Result, store: RunStore) -> list[Comparison]:
     if result.measures.empty:
         return []
     before = store.result(before_training(result.experiment))
-    systems = {BEFORE: before, AFTER: result}
-    measured = {system: measured_in(each.folder, result.measures) for system, each in systems.items()}
-    return comparisons(sizes(TrainingData(result.experiment)), measured)
+    return comparisons(sizes(TrainingData(result.experiment)), {BEFORE: before.evaluations(), AFTER: result.evaluations()})
 
 
 def sizes(data: TrainingData) -> dict[Collection, int]:

@@ -97,6 +97,13 @@ class Result:
 
         return self._read(f"measures/{self._name(collection, mode)}.csv", read)
 
+    def evaluations(self) -> dict[str, dict[str, Evaluation]]:
+        """By collection and mode, the measures of every query."""
+        found: dict[str, dict[str, Evaluation]] = {}
+        for name, mode in self.measures[["collection", "mode"]].drop_duplicates().itertuples(index=False):
+            found.setdefault(name, {})[mode] = self.per_query(name, mode)
+        return found
+
     def run(self, collection: str, mode: str) -> Run:
         """The TREC run of an evaluation."""
         return read_run(self._file(f"runs/{self._name(collection, mode)}.run.gz"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from armbook.baselines import measure_run
 from armbook.factorial import Factorial, Measured
-from armlib.evaluation.evaluate import DEPTH, FULL_RANKING, Evaluator, file_name
+from armlib.evaluation.evaluate import FULL_RANKING, Evaluator, file_name
 from armlib.evaluation.measures import Evaluation
 from armlib.evaluation.tables import read_csv
+from armlib.experiments.outcome import bm25
 from armlib.experiments.result import Result
 from armlib.names import load_collection
 from armlib.storage import kept, short_digest
@@ -48,8 +48,7 @@ def measured_elsewhere(result: Result, names: Sequence[str]) -> dict[str, Evalua
 
 def bm25_elsewhere(names: Sequence[str]) -> dict[str, Evaluation]:
     """BM25's ranking of all documents, by collection."""
-    collections = [load_collection(name) for name in names]
-    return {each.name: measure_run(each.bm25_run(DEPTH), each) for each in collections}
+    return {each.name: bm25(each) for each in map(load_collection, names)}
 
 
 def crossed_elsewhere(crossed: Factorial, names: Sequence[str]) -> Measured:
