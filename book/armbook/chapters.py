@@ -188,6 +188,19 @@ def every_round(
     return found
 
 
+def wanted(profile: Profile, chapter: str, found: Found) -> list[Experiment]:
+    """The training runs that a chapter has asked for so far.
+
+    Args:
+        profile: the scale.
+        chapter: its name.
+        found: results of it; what these name further counts where all that can start at once is among them.
+    """
+    first = CHAPTERS[chapter](profile)
+    complete = chapter in LATER and found.keys() >= set(first)
+    return list(dict.fromkeys([*first, *(LATER[chapter](profile, found) if complete else [])]))
+
+
 @contextmanager
 def from_store(store: RunStore | Evidence, jobs: int) -> Iterator[Callable[[Sequence[Experiment]], Found]]:
     """What `every_round` takes as ``get``: results of a store, of which so many processes train those that are missing.

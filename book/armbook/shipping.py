@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from armbook.chapters import CHAPTERS, LATER, every_round
+from armbook.chapters import every_round, wanted
 from armbook.tuned_losses import Found
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
@@ -45,7 +45,7 @@ def ship(profile: Profile, store: RunStore, shipped: Shipped) -> Shipment:
         return found
 
     shown = every_round(profile, get)
-    missing = {name: [each for each in _wanted(profile, name, found) if each not in found] for name, found in shown.items()}
+    missing = {name: [each for each in wanted(profile, name, found) if each not in found] for name, found in shown.items()}
     written = sum(shipped.add(result) for result in there.values() if not isinstance(result, ShippedResult))
     return Shipment(written, len(there) - written, {name: experiments for name, experiments in missing.items() if experiments})
 
@@ -56,10 +56,3 @@ def _finished(experiment: Experiment, store: RunStore, shipped: Shipped) -> Resu
         return before  # its key is known to whoever has the weights of the encoder that it starts from
     key = experiment.key()
     return store.known(experiment, key) or (before if before and before.key == key else None)
-
-
-def _wanted(profile: Profile, chapter: str, found: Found) -> list[Experiment]:
-    """What a chapter has asked for so far."""
-    first = CHAPTERS[chapter](profile)
-    complete = chapter in LATER and found.keys() >= set(first)
-    return list(dict.fromkeys([*first, *(LATER[chapter](profile, found) if complete else [])]))

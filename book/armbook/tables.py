@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
+from markdown_it import MarkdownIt
 from pandas.io.formats.style import Styler
 
 from armbook.results import encoder_name, half_range
@@ -140,6 +142,35 @@ def save_marked(table: pd.DataFrame, name: str, caption: str) -> list[Path]:
     with disk_errors(made[1]):
         made[1].write_text(text, encoding="utf8")
     return made
+
+
+def show(table: pd.DataFrame, name: str, caption: str, *, digits: int = 3) -> HTML:
+    """Export a table as `save_marked` does, and show it with its caption.
+
+    Args:
+        table: one row a line; the index is not shown. Cells of text that end in ``best`` lose the word and become bold.
+        name: of the exported files, unlike that of any other table.
+        caption: sentences in Markdown.
+        digits: decimals of numbers that are not whole.
+    """
+    save_marked(table, name, caption)
+    number = f"{{:,.{digits}f}}".format
+    made = as_html(table, text=_bold_best, number=number).replace("<thead>", f"<caption>{_inline(caption)}</caption><thead>", 1)
+    return HTML(made.replace("<table ", f'<table id="table-{html.escape(name)}" ', 1))
+
+
+def _bold_best(text: str) -> str:
+    return f"<b>{_breakable(text.removesuffix(f' {BEST}'))}</b>" if text.endswith(f" {BEST}") else _breakable(text)
+
+
+def _inline(markdown: str) -> str:
+    return MarkdownIt().renderInline(markdown)
+
+
+def made_of(results: Sequence[Result]) -> HTML:
+    """The `provenance` of results in a block that a page shows closed."""
+    text = MarkdownIt().render(provenance(results))
+    return HTML(f'<details class="made"><summary>How the numbers of this page were made</summary>\n{text}</details>')
 
 
 def two_levels(rows: Sequence[Mapping[tuple[str, str], str]]) -> pd.DataFrame:

@@ -1,0 +1,68 @@
+"""What came with the repository at scale ``small``, MS MARCO in miniature, to stand beside what was trained on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from armbook.chapters import CHAPTERS, every_round, first_round, wanted
+from armbook.evidence import Evidence, of_profile
+from armlib.experiments.experiment import Experiment
+from armlib.experiments.profile import Profile, load_profile
+from armlib.experiments.result import Result
+
+NAME = "MS MARCO in miniature"
+HERE = "this copy"
+ABOUT = (
+    "MS MARCO in miniature: 33 thousand passages, the TREC-DL judgments among them, encoders of two layers; measured beforehand "
+    "and part of the repository."
+)
+
+
+def results(*chapters: str, evidence: Evidence | None = None) -> list[Result]:
+    """The results of chapters in miniature, of those encoders of which every training run of the chapter is there.
+
+    Nothing is trained, and no collection is read. An encoder whose training runs are not all there is left out of the chapter, so
+    that no mean is over fewer seeds than another, and no target is tuned on a part of the sweep.
+
+    Args:
+        chapters: names as in `armbook.chapters.CHAPTERS`.
+        evidence: where they are; default: what came with the repository.
+
+    Raises:
+        InputError: there is no chapter of that name, or a shipped file is damaged.
+    """
+    profile = load_profile("small")
+    evidence = evidence or of_profile(profile)
+    found: dict[Experiment, Result] = {}
+    for name in chapters:
+        asked = set(first_round(profile, [name]))
+        for encoder in profile.encoders:
+            alone = replace(profile, encoders=(encoder,))
+            if asked.issuperset(CHAPTERS[name](alone)):  # a chapter of one encoder takes the profile's first
+                there = every_round(alone, evidence.there, [name])[name]
+                found |= there if there.keys() >= set(wanted(alone, name, there)) else {}
+    return list(found.values())
+
+
+def sources(here: Iterable[Result], profile: Profile, *chapters: str) -> dict[str, list[Result]]:
+    """What a chapter shows side by side, by its name: what came with the repository, then what was trained for this copy.
+
+    Args:
+        here: results of this copy.
+        profile: their scale; where it trains on the collection of the miniature, only these are shown.
+        chapters: as in `results`.
+
+    Raises:
+        InputError: as `results`.
+    """
+    shown = {HERE: list(here)}
+    if profile.experiment.collection == load_profile("small").experiment.collection:
+        return shown
+    shipped = results(*chapters)
+    return {NAME: shipped, **shown} if shipped else shown
+
+
+def each(shown: dict[str, list[Result]], make: Callable[[list[Result]], str]) -> str:
+    """A text for every source, each after its name in bold."""
+    return "\n\n".join(f"**{name[0].upper()}{name[1:]}.** {make(found)}" for name, found in shown.items())
