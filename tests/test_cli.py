@@ -57,6 +57,10 @@ def test_train_evaluate_search(small_store, small_experiment, beir_folder, tmp_p
     assert run("search", "shuffle a list in place", "--collection", beir_folder, "--runs", small_store.path, "-k", 3) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("1. ") and "\n3. " in printed
+    asked = ("shuffle a list in place", "--collection", beir_folder, "--runs", small_store.path, "-k", 3, "--json")
+    assert run("search", *asked) == 0
+    found = json.loads(capsys.readouterr().out)["passages"]
+    assert [f"{rank}. {one['score']:.3f}  {one['id']}" for rank, one in enumerate(found, 1)] == printed.splitlines()[::2]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ examples:
 SHOW_EXAMPLES = """\
 examples:
   armlib runs show 3f0c9a1b2d4e
-  armlib runs show 3f0c --runs /shared/runs
+  armlib runs show 3f0c --runs /shared/runs --json > result.json
 """
 PRUNE_EXAMPLES = """\
 examples:
@@ -50,10 +50,11 @@ def add_runs(commands: Any) -> None:
     parser = add_command(commands, "runs", _list, "List, show and delete results of a run store.", EXAMPLES)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     listing = add_command(actions, "list", _list, "List all that is stored, the oldest first.", LIST_EXAMPLES)
-    add_json_option(listing)
     about = "Show a result: its experiment, provenance, measures and files."
     show = add_command(actions, "show", _show, about, SHOW_EXAMPLES)
     show.add_argument("key", metavar="KEY", help="its key, or the first digits of it")
+    for action in (listing, show):
+        add_json_option(action)
     about = "Delete results; without --yes only say which, and what that frees."
     prune = add_command(actions, "prune", _prune, about, PRUNE_EXAMPLES)
     prune.add_argument("keys", nargs="*", metavar="KEY", help="these, by their keys or the first digits of them (default: none)")
@@ -89,15 +90,20 @@ def _show(options: argparse.Namespace) -> None:
     store = _store(options)
     (key,) = _chosen(store, [options.key])
     state = _state(store, key)
+    result = Result(key, store.path / key) if state == "finished" else None
+    files = {str(file.relative_to(store.path)): about.st_size for file, about in store.files(key).items()}
+    if options.json:
+        found = {"experiment": result.experiment.values(), "measures": result.measures.to_dict("records")} if result else {}
+        print_json({"key": key, "state": state} | found | (result.about if result else {}) | {"files": files})
+        return
     print(f"{key}  {state}")
-    if state == "finished":
-        result = Result(key, store.path / key)
+    if result:
         for name, value in result.experiment.values().items():
             print(one_line(f"{name:18} {value}"))
         lines = [result.provenance_line(), *measures_as_text(result.measures).splitlines()]
         print(*map(one_line, lines), sep="\n")
-    for file, about in store.files(key).items():
-        print(one_line(f"{_size(about.st_size):>8}  {file.relative_to(store.path)}"))
+    for file, size in files.items():
+        print(one_line(f"{_size(size):>8}  {file}"))
 
 
 def _prune(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from armlib.cli.options import add_command, add_model_options, add_store_options, trained_model
+from armlib.cli.options import add_command, add_json_option, add_model_options, add_store_options, print_json, trained_model
 from armlib.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ EXAMPLES = """\
 examples:
   armlib search "how do I sort an array by several keys"
   armlib search "effect of vitamin D on bone density" --collection beir/scifact/test --model runs/3f0c9a1b2d4e/encoder
+  armlib search "how do I sort an array by several keys" -k 20 --json > found.json
 """
 
 
@@ -33,6 +34,7 @@ def add_search(commands: Any) -> None:
     parser.add_argument("-k", type=int, default=5, metavar="N", help="passages to show (default: 5)")
     add_model_options(parser)
     add_store_options(parser)
+    add_json_option(parser)
 
 
 def _search(options: argparse.Namespace) -> None:
@@ -50,7 +52,12 @@ def _search(options: argparse.Namespace) -> None:
             raise InputError(f"nothing was trained on {options.collection} yet; run 'armlib train' first, or name a --model")
         options.model = trained[-1].key
     encoder, lengths, _ = trained_model(options)
-    for rank, hit in enumerate(Searcher(encoder, collection, **lengths).search(options.question, options.k), start=1):
+    hits = Searcher(encoder, collection, **lengths).search(options.question, options.k)
+    if options.json:
+        passages = [{"id": hit.id, "score": hit.score, "text": hit.text} for hit in hits]
+        print_json({"model": options.model, "question": options.question, "passages": passages})
+        return
+    for rank, hit in enumerate(hits, start=1):
         print(f"{rank}. {hit.score:.3f}  {printable(hit.id)}\n   {printable(' '.join(hit.text.split()))}")
 
 

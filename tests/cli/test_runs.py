@@ -62,6 +62,18 @@ def test_one_is_shown_by_the_first_digits_of_its_key(store: Path, small_experime
     printed = capsys.readouterr().out
     assert printed.startswith(f"{DAMAGED}  damaged\n") and "learning_rate" not in printed
 
+    assert run("show", small_experiment.key(), "--runs", store, "--json") == 0
+    shown, result = json.loads(capsys.readouterr().out), RunStore(store).result(small_experiment)
+    assert shown["experiment"]["learning_rate"] == 0.001 and shown["state"] == "finished" and shown["time"] == result.about["time"]
+    assert {row["measure"]: row["value"] for row in shown["measures"] if row["mode"] == "full ranking"}["nDCG@10"] == result.value(
+        *small_experiment.evaluation, "full ranking", "nDCG@10"
+    )
+    trace = store / small_experiment.key() / "trace.csv"
+    assert shown["files"][f"{small_experiment.key()}/trace.csv"] == trace.stat().st_size
+    assert run("show", "000000", "--runs", store, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["state"] == "damaged" and "experiment" not in shown
+
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
