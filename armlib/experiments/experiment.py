@@ -107,7 +107,8 @@ class Experiment:
     validation_queries: int = _value(200, "training queries held out, and of a collection at most so many; 0 for all")
     validation_depth: int = _value(50, "first-stage candidates of each that are re-ranked to validate")
     validate_every: int = _value(100, "steps between two validations; the last step is always validated")
-    patience: int = _value(16, "validations without a better nDCG@10 after which training stops")
+    patience: int = _value(16, "how many times validate_every without a better nDCG@10 end training")
+    validation_stride: int = _value(1, "make only every so many validations while half of the patience is left; 1 for all")
     selection: str = _value("best", "keep the weights of the best validation, or of the last step: best or last")
     evaluation: tuple[str, ...] = _value((), "collections to measure on; none for not at all")
     on_training_queries: bool = _value(False, "measure also on queries that are trained on, which is no test")
@@ -254,7 +255,7 @@ class Experiment:
         younger |= {"sampler": "random", "teacher": "", "pairwise_teacher": "", "lists": "", "filter": False}
         younger |= {"context": 0, "context_dropout": 0.0, "context_stage": "trained"}
         younger |= {"compiled": False, "relevant_from": 0, "on_training_queries": False}
-        younger |= {"warmup_steps": 0, "schedule": "exponential"}
+        younger |= {"warmup_steps": 0, "schedule": "exponential", "validation_stride": 1}
         younger |= {} if self.context else {"context_from": self.context_from}
         return {name: value for name, value in asdict(self).items() if younger.get(name, ...) != value}
 

@@ -134,7 +134,7 @@ def train(
 
     def stale() -> bool:
         """Whether patience has run out."""
-        return len([row for row in validations if row["step"] > best["step"]]) >= settings.patience
+        return (step - best["step"]) // settings.validate_every >= settings.patience
 
     with without_cudnn(), stop_request(accelerator) as stopping, bar(settings.steps, "training", "steps", initial=step) as shown:
         options = {"workers": settings.workers, "pinned": device.type == "cuda", "flat": encoder.packs}
@@ -170,7 +170,7 @@ def train(
             if step % STEPS_PER_LOOK == 0:
                 trace.collect()
                 tracked.steps()
-            if validate and (step % settings.validate_every == 0 or step == settings.steps):
+            if validate and settings.validates(step, best["step"]):
                 trace.flush()
                 tracked.steps()
                 row = _validated(encoder, validate, accelerator, step)

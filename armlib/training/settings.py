@@ -30,7 +30,8 @@ class Settings:
         optimizer: ``"adam"`` (torch's fused Adam), ``"adam8bit"`` (bitsandbytes, CUDA; its weight decay is decoupled) or
             ``"auto"``, which is ``"adam"``.
         validate_every: steps between two validations; the last step is always validated.
-        patience: validations without a better nDCG@10 after which training stops.
+        patience: steps without a better nDCG@10 after which training stops, in units of ``validate_every``.
+        validation_stride: far from that, only every so many validations are made, see `validates`; 1 makes all.
         selection: ``"best"`` keeps the weights of the best validation, ``"last"`` those of the last step.
         cached: gradient caching: memory for one chunk instead of the whole batch, for twice the forward passes.
         context_stage: the first stage of an encoder that reads a context: ``"trained"``, ``"frozen"``, or ``"cached"``: trained by
@@ -53,6 +54,7 @@ class Settings:
     optimizer: str = "auto"
     validate_every: int = 500
     patience: int = 16
+    validation_stride: int = 1
     selection: str = "best"
     cached: bool = False
     context_stage: str = "trained"
@@ -76,14 +78,25 @@ class Settings:
             raise unknown("selection", self.selection, SELECTIONS)
         if self.context_stage not in CONTEXT_STAGES:
             raise unknown("context_stage", self.context_stage, CONTEXT_STAGES)
-        if self.steps < 0 or self.validate_every < 1 or self.patience < 1:
-            raise InputError("training needs steps >= 0, validate_every >= 1 and patience >= 1")
+        if self.steps < 0 or min(self.validate_every, self.patience, self.validation_stride) < 1:
+            raise InputError("training needs steps >= 0, validate_every >= 1, patience >= 1 and validation_stride >= 1")
         if self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         for name, most in {"learning_rate": math.inf, "weight_decay": math.inf, "clip_norm": math.inf, "decay": 1.0}.items():
             value = getattr(self, name)
             if value is not None and not (0 <= value <= most and math.isfinite(value)):
                 raise InputError(f"training needs {name} as a finite number from 0{' to 1' if most == 1 else ''}, not {value}")
+
+    def validates(self, step: int, best: int) -> bool:
+        """Whether a validation follows a step, counted from 1, if the best one so far followed step ``best`` (0 before the first).
+
+        Those are left out that cannot end training soon: where less than half of the patience has passed since the best one, all
+        but every ``validation_stride``-th. What is validated is measured as ever, but the best step is known less exactly.
+        """
+        if step == self.steps:
+            return True
+        place, since = step // self.validate_every, (step - best) // self.validate_every
+        return step % self.validate_every == 0 and (2 * since > self.patience or place % self.validation_stride == 0)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step; the first step is 0, as in transformers' `get_linear_schedule_with_warmup`.

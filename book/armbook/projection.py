@@ -18,11 +18,12 @@ from armbook import published
 from armbook.published import MODELS
 from armlib.encoder.pretrained import pooler_options
 from armlib.errors import InputError, unknown
+from armlib.experiments.profile import load_profile
+from armlib.training.settings import Settings
 
 PASSAGES = 8_841_823  # of MS MARCO, each encoded once for every model of Table 3 (section 4)
 SWEEP = 2 * 11 * 2_560_000  # triples of an encoder's sweep: without and with in-batch negatives, 0 to 1 by 0.1 (section 5.1)
 SWEEP_RUNS = 2 * 11
-TRIPLES_PER_VALIDATION = 500 * 128  # every 500 batches of 128 (section 5.4)
 CANDIDATES = 43 * 1000  # re-ranked to validate: at most 1,000 for each judged query of TREC-DL 2019 (section 4)
 EVALUATION_SETS = 2
 # Means of MS MARCO's lengths with special tokens, queries cut at 30 and passages at 200, as benchmarks/gather_speed.py draws them.
@@ -76,14 +77,19 @@ def workload() -> pd.DataFrame:
     """What is trained and evaluated for Table 3, a row for each model and one for all.
 
     Columns: ``sweep runs``, ``sweep triples``, ``variants`` (models that are evaluated), ``variant triples`` (as Table 3 says
-    they were seen), ``validations``, ``passages to validate`` (each candidate of a validation encoded once), ``passages to
-    evaluate`` (the collection once for each variant; both evaluation sets share it).
+    they were seen), ``validations`` (of profile ``paper``, which leaves some out), ``passages to validate`` (each candidate of a
+    validation encoded once), ``passages to evaluate`` (the collection once for each variant; both evaluation sets share it).
     """
+    profile = load_profile("paper")
+    asked, swept = profile.experiment.settings(), profile.vary(**profile.sweep).settings()
+    batch = profile.experiment.batch_size
+    of_sweep = SWEEP_RUNS * _validations(swept, SWEEP // SWEEP_RUNS // batch, patient=True)
     seen = published.table3().groupby("model").triples_millions
     rows = {}
     for model in MODELS:
         triples, variants = round(seen.sum()[model] * 1e6), int(seen.size()[model])
-        validations = (SWEEP + triples) // TRIPLES_PER_VALIDATION
+        steps = [round(millions * 1e6) // batch for millions in seen.get_group(model)]
+        validations = of_sweep + sum(_validations(asked, each, patient=False) for each in steps)
         rows[model] = {
             "sweep runs": SWEEP_RUNS,
             "sweep triples": SWEEP,
@@ -96,6 +102,19 @@ def workload() -> pd.DataFrame:
     table = pd.DataFrame(rows).T
     table.loc["all"] = table.sum()
     return table.rename_axis("model")
+
+
+def _validations(settings: Settings, steps: int, *, patient: bool) -> int:
+    """How many validations a training run makes in so many steps.
+
+    Each is better than those before it: to the end where the run is ``patient``, else up to where its patience begins to run out.
+    """
+    best, made, rises = 0, 0, steps - (0 if patient else settings.patience * settings.validate_every)
+    for step in range(settings.validate_every, steps + 1, settings.validate_every):
+        if settings.validates(step, best):
+            made += 1
+            best = step if step <= rises else best
+    return made
 
 
 def project(rates: Rates) -> pd.DataFrame:

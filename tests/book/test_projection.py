@@ -10,6 +10,7 @@ from armbook import projection
 from armbook.benchmarks import find, load
 from armbook.projection import MODELS, Rates
 from armlib.errors import InputError
+from armlib.training.settings import Settings
 from books import REPOSITORY
 
 SAME = dict.fromkeys(MODELS, 1000.0)
@@ -33,8 +34,17 @@ def test_the_work_of_table_3() -> None:
     every = table.loc["all"]
     assert every["sweep runs"] == 66 and every["sweep triples"] == 66 * 2_560_000 and every["variants"] == 15
     assert table.loc["distilBERT", "variant triples"] == 21_630_000
-    assert table.loc["distilBERT", "validations"] == (22 * 2_560_000 + 21_630_000) // (500 * 128)
     assert every["passages to evaluate"] == 15 * 8_841_823
+
+
+def test_validations_take_less_than_a_twentieth_of_training() -> None:
+    settings = Settings(steps=80, learning_rate=1.0, validate_every=2, patience=4, validation_stride=3)
+    assert projection._validations(settings, 20, patient=False) == 4  # after steps 6, 12, 18 and 20
+    assert projection._validations(settings, 20, patient=True) == 3
+    work = projection.workload()
+    trained = (work["sweep triples"] + work["variant triples"]) * 3 * projection.TOKENS_PER_TRIPLE  # backward is twice forward
+    share = work["passages to validate"] * projection.TOKENS_PER_PASSAGE / trained
+    assert (share > 0.02).all() and (share < 0.05).all()
 
 
 def test_hours_are_work_over_rates() -> None:

@@ -160,7 +160,7 @@ def test_younger_values_are_in_the_key_only_where_they_are_not_the_default(monke
         "passage_prompt",
     }
     younger |= {"context", "context_from", "context_dropout", "context_stage"}
-    younger |= {"compiled", "relevant_from", "on_training_queries", "warmup_steps", "schedule"}
+    younger |= {"compiled", "relevant_from", "on_training_queries", "warmup_steps", "schedule", "validation_stride"}
     assert {each.name for each in fields(Experiment)} - Experiment().values().keys() == younger
     monkeypatch.setitem(SAMPLERS, "in-order", lambda: RandomSampler)
     changed = Experiment(sampler="in-order", full_ranking=False)

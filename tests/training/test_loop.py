@@ -238,6 +238,20 @@ def test_patience_stops_and_the_best_step_is_kept(tiny_encoder, batches) -> None
     assert last.kept_step == len(last.trace) == 8
 
 
+def test_far_from_the_patience_only_some_validations_are_made(tiny_encoder, batches) -> None:
+    settings = replace(SETTINGS, steps=80, validate_every=2, patience=4, validation_stride=3)
+    scores = {6: 0.1, 12: 0.5, 18: 0.4, 20: 0.3}  # after 12, half of the patience is left until step 16
+    training = train(tiny_encoder, MarginLoss("adaptive"), batches, settings, validate=rising([*scores.values(), 0.9]))
+    assert dict(zip(training.validations.step, training.validations["nDCG@10"], strict=True)) == scores
+    assert training.kept_step == 12 and training.stopped_early and len(training.trace) == 20
+
+    every = replace(settings, validation_stride=1)
+    assert [step for step in range(1, 81) if every.validates(step, 12)] == list(range(2, 81, 2))
+    assert [step for step in range(1, 81) if replace(settings, steps=7).validates(step, 6)][:2] == [6, 7], "the last one is made"
+    with pytest.raises(InputError, match="validation_stride >= 1"):
+        replace(settings, validation_stride=0)
+
+
 def test_a_loss_that_is_not_finite_stops(tiny_encoder, batches) -> None:
     with torch.no_grad():
         tiny_encoder.backbone.embeddings.word_embeddings.weight.fill_(float("nan"))
