@@ -1,2 +1,231 @@
 // A page that was opened as a file may not read others, so the search shows titles there, without the lines around what it found.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
+// Tables with many rows: headings sort, a field filters.
+
+// What a cell sorts by: numbers as numbers (1,234; 0.647 ± 0.004 †; 1.98M; 15:07), all else as text, nothing last.
+function sortKey(text) {
+  const found = /^[-−+]?[\d.,]*\d(?::\d\d)*[kM]?/.exec(text);
+  if (!found) return text === "–" ? "" : text.toLowerCase();
+  const [whole, ...parts] = found[0].replaceAll(",", "").replace("−", "-").split(":");
+  const unit = { k: 1e3, M: 1e6 }[whole.at(-1)] ?? 1;
+  return [parseFloat(whole) * unit, ...parts.map(Number)].reduce((sum, part) => sum * 60 + part);
+}
+
+function compareKeys(one, other) {
+  if (one === "" || other === "") return (one === "") - (other === "");
+  if (typeof one === "number" && typeof other === "number") return one - other;
+  return String(one).localeCompare(String(other), "en");
+}
+
+function makeSortable(wrapper) {
+  const table = wrapper.querySelector("table");
+  const body = table.tBodies[0], rows = [...body.rows];
+  if (body.querySelector("[rowspan]")) return;
+  const headings = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
+  headings.forEach((heading, column) => {
+    if (heading.localName !== "th" || heading.colSpan > 1) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...heading.childNodes);
+    heading.append(button);
+    button.addEventListener("click", () => {
+      const next = { ascending: "descending", descending: null }[heading.getAttribute("aria-sort")];
+      const order = next === undefined ? "ascending" : next;
+      headings.forEach((each) => each.removeAttribute("aria-sort"));
+      if (order) heading.setAttribute("aria-sort", order);
+      const keys = new Map(rows.map((row) => [row, sortKey(row.cells[column].textContent.trim())]));
+      const sign = order === "descending" ? -1 : 1;
+      const last = (row) => keys.get(row) === "";
+      const compare = (one, other) => last(one) - last(other) || sign * compareKeys(keys.get(one), keys.get(other));
+      body.append(...(order ? [...rows].sort(compare) : rows));
+    });
+  });
+  const label = document.createElement("label"), field = document.createElement("input"), count = document.createElement("output");
+  label.className = "table-filter";
+  field.type = "search";
+  label.append("Rows that contain", field, count);
+  field.addEventListener("input", () => {
+    const wanted = field.value.trim().toLowerCase();
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    count.textContent = wanted ? `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows` : "";
+  });
+  wrapper.prepend(label);
+}
+
+// Figures: the value of a line under the pointer.
+
+function showValues(svg) {
+  const lines = [];
+  for (const group of svg.querySelectorAll("g.values")) {
+    const { name, x, y } = JSON.parse(group.dataset.values);
+    const numbers = (group.querySelector("path")?.getAttribute("d").match(/-?[\d.]+/g) ?? []).map(Number);
+    if (numbers.length !== 2 * x.length) continue;  // parts of the line are beyond the axes
+    const points = x.map((_, k) => new DOMPoint(numbers[2 * k], numbers[2 * k + 1]));
+    lines.push({ group, points, texts: x.map((value, k) => `${name ? `${name}: ` : ""}${y[k]} at ${value}`) });
+  }
+  if (!lines.length) return;
+  const note = document.createElement("div"), ring = document.createElementNS(svg.namespaceURI, "circle");
+  note.className = "drawing-values";
+  ring.setAttribute("class", "found");
+  ring.setAttribute("r", 5);
+  const hide = () => { note.remove(); ring.remove(); };
+  svg.onpointermove = (event) => {
+    let nearest = { distance: 24 };  // pixels
+    for (const { group, points, texts } of lines) {
+      const matrix = group.getScreenCTM();
+      points.forEach((point, k) => {
+        const { x, y } = point.matrixTransform(matrix);
+        const distance = Math.hypot(x - event.clientX, y - event.clientY);
+        if (distance < nearest.distance) nearest = { distance, group, point, x, y, text: texts[k] };
+      });
+    }
+    if (!nearest.group) return hide();
+    ring.setAttribute("cx", nearest.point.x);
+    ring.setAttribute("cy", nearest.point.y);
+    nearest.group.append(ring);
+    note.textContent = nearest.text;
+    document.body.append(note);
+    const left = Math.min(nearest.x + 12, document.documentElement.clientWidth - note.offsetWidth - 4);
+    note.style.left = `${Math.max(left, 0) + scrollX}px`;
+    note.style.top = `${nearest.y + 12 + scrollY}px`;
+  };
+  svg.onpointerleave = hide;
+}
+
+// Figures on a narrow page: panels below each other, with the axes that they shared with their neighbours.
+
+const union = (boxes) => {
+  const left = Math.min(...boxes.map((box) => box.left)), top = Math.min(...boxes.map((box) => box.top));
+  const right = Math.max(...boxes.map((box) => box.right)), bottom = Math.max(...boxes.map((box) => box.bottom));
+  return { left, top, right, bottom, width: right - left, height: bottom - top };
+};
+
+// Where an element of a drawing is, in the units of the drawing; lines that end at the frame of the axes are left out.
+function boxOf(svg, element) {
+  const scale = svg.viewBox.baseVal.width / svg.getBoundingClientRect().width, origin = svg.getBoundingClientRect();
+  const leaves = [element, ...element.querySelectorAll("*")].filter(
+    (leaf) => /^(text|path|use|image)$/.test(leaf.localName) && !leaf.closest("defs, [clip-path]"),
+  );
+  const rects = leaves.map((leaf) => leaf.getBoundingClientRect()).filter((rect) => rect.width || rect.height);
+  return union(
+    rects.map(({ left, top, right, bottom }) => ({
+      left: (left - origin.left) * scale,
+      top: (top - origin.top) * scale,
+      right: (right - origin.left) * scale,
+      bottom: (bottom - origin.top) * scale,
+    })),
+  );
+}
+
+const near = (one, other) => Math.abs(one - other) < 0.5;
+
+// An axis whose numbers stand at a neighbour alone gets them, if the neighbour's ticks are at the same places.
+function ownAxes(panels) {
+  const ticks = (axis, name) => [...axis.querySelectorAll("use")].map((tick) => Number(tick.getAttribute(name)));
+  const copies = [];
+  for (const panel of panels) {
+    [...panel.axes.querySelectorAll(":scope > .axis")].forEach((axis, which) => {
+      const name = which ? "y" : "x", places = ticks(axis, name);
+      if (axis.querySelector("text") || !places.length) return;
+      const model = panels
+        .map((other) => [other, other.axes.querySelectorAll(":scope > .axis")[which]])
+        .find(([, other]) => {
+          const found = other?.querySelector("text") ? ticks(other, name) : [];
+          return found.length === places.length && found.every((place, k) => near(place, places[k]));
+        });
+      if (model) copies.push({ panel, axis: model[1], x: which ? panel.frame.left - model[0].frame.left : 0, y: which ? 0 : panel.frame.bottom - model[0].frame.bottom });
+    });
+  }
+  for (const { panel, axis, x, y } of copies) {
+    const copy = axis.cloneNode(true);
+    copy.querySelectorAll("[id]").forEach((each) => each.removeAttribute("id"));
+    copy.setAttribute("transform", `translate(${x} ${y})`);
+    panel.axes.append(copy);
+  }
+}
+
+// The entries of a figure's legend, each its marks and its text.
+function entriesOf(legend) {
+  const entries = [[]];
+  for (const part of legend.children) {
+    if (part.localName !== "g") continue;
+    entries.at(-1).push(part);
+    if (part.querySelector("text")) entries.push([]);
+  }
+  return entries.filter((entry) => entry.some((part) => part.querySelector("text")));
+}
+
+function stackPanels(svg) {
+  const figure = svg.querySelector("g"), gap = 12;
+  const parts = [...figure.children];
+  const axes = parts.filter((part) => part.classList.contains("axes") && part.querySelector("g > path"));
+  const panels = axes.map((each) => ({ axes: each, frame: boxOf(svg, each.querySelector("g > path")) }));
+  const groups = [];
+  for (const panel of panels) {
+    const { frame } = panel, level = (other) => frame.top < other.bottom && other.top < frame.bottom;
+    const over = (other) => level(other) && frame.left < other.right - 1 && other.left < frame.right - 1;
+    // Axes on the same place are one panel, and a colour bar belongs to the one before it.
+    const bar = frame.width < 0.1 * svg.viewBox.baseVal.width;
+    const home = groups.find((group) => over(group[0].frame)) ?? (bar && groups.findLast((group) => level(group[0].frame)));
+    if (home) home.push(panel);
+    else groups.push([panel]);
+  }
+  if (groups.length < 2) return;
+  ownAxes(panels);
+  const blocks = groups.map((group) => ({
+    elements: group.map((panel) => panel.axes),
+    frame: group[0].frame,
+    box: union(group.map((panel) => boxOf(svg, panel.axes))),
+  }));
+  const inset = Math.max(...blocks.map(({ frame, box }) => frame.left - box.left));
+  for (const block of blocks) block.x = inset - (block.frame.left - block.box.left);
+  blocks.sort((one, other) => (near(one.frame.top, other.frame.top) ? one.frame.left - other.frame.left : one.frame.top - other.frame.top));
+  const lines = (elements) => ({ elements, box: union(elements.map((each) => boxOf(svg, each))), x: 0 });
+  const above = [], below = [];
+  for (const part of parts) {
+    const text = part.querySelector(":scope > text");
+    if (part.classList.contains("legend")) below.push(...entriesOf(part).map(lines));
+    if (!text) continue;
+    const turned = /rotate\(-90/.test(text.getAttribute("transform") ?? "");
+    if (turned) text.removeAttribute("transform");
+    const before = turned || boxOf(svg, part).bottom <= Math.min(...panels.map((panel) => panel.frame.top));
+    (before ? above : below).push(lines([part]));
+  }
+  // Marks that only the whole figure gives a place, such as arrows between panels, have none here.
+  const placed = [...above, ...blocks, ...below];
+  const kept = new Set(placed.flatMap((block) => block.elements));
+  for (const part of parts) if (!kept.has(part) && !part.classList.contains("legend")) part.remove();
+  let y = 0;
+  for (const { elements, box, x } of placed) {
+    for (const element of elements) element.setAttribute("transform", `translate(${x - box.left} ${y - box.top})`);
+    y += box.height + (blocks.some((block) => block.elements === elements) ? gap : gap / 3);
+  }
+  const width = Math.max(...placed.map(({ box, x }) => x + box.width));
+  svg.setAttribute("viewBox", `0 0 ${width} ${y}`);
+  svg.setAttribute("width", `${width}pt`);
+  svg.setAttribute("height", `${y}pt`);
+  svg.classList.add("stacked");
+}
+
+function fitDrawing(svg, narrow) {
+  const before = { inner: svg.innerHTML, viewBox: svg.getAttribute("viewBox"), width: svg.getAttribute("width"), height: svg.getAttribute("height") };
+  const fit = () => {
+    if (narrow.matches) stackPanels(svg);
+    else if (svg.classList.contains("stacked")) {
+      svg.innerHTML = before.inner;
+      for (const name of ["viewBox", "width", "height"]) svg.setAttribute(name, before[name]);
+      svg.classList.remove("stacked");
+    } else return;
+    showValues(svg);
+  };
+  showValues(svg);
+  narrow.addEventListener("change", fit);
+  if (narrow.matches) fit();
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  const narrow = matchMedia("screen and (max-width: 48rem)");
+  document.querySelectorAll("svg.drawing").forEach((svg) => fitDrawing(svg, narrow));
+  document.querySelectorAll(".table-on-page.sortable").forEach(makeSortable);
+});
