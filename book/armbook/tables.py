@@ -105,6 +105,7 @@ def save(table: pd.DataFrame, name: str) -> list[Path]:
 
 BEST = "best"
 DASH = "–"  # for what there is not
+SHORT = 20  # letters of a cell that are not broken into lines
 COLUMN = 50  # ems of a table's letters that a page's column takes
 MANY = 15  # rows from which on a page offers to sort and filter
 
@@ -132,7 +133,7 @@ def _escaped(table: pd.DataFrame, escape: Callable[[str], str]) -> pd.DataFrame:
 
 
 def _styled(table: pd.DataFrame, name: str, caption: str, number: Callable[[float], str] = str) -> Styler:
-    styler = Styler(table, uuid=name, cell_ids=False, caption=caption).hide(axis="index")
+    styler = Styler(table.reset_index(drop=True), uuid=name, cell_ids=False, caption=caption).hide(axis="index")
     plain = lambda value: (number(value) if isinstance(value, float) else str(value)).removesuffix(f" {BEST}")  # noqa: E731
     styler = styler.format(plain, na_rep=DASH)
     return styler.map(lambda text: "font-weight: bold" if str(text).endswith(f" {BEST}") else "")
@@ -181,7 +182,7 @@ def _width(made: str) -> int:
             if not span:  # the heading of several columns fits where they do
                 words = html.unescape(re.sub(r"<wbr>", " ", re.sub(r"<(?!wbr)[^>]*>", "", inner)))
                 longest = max((len(word) for word in words.split(" ")), default=0)
-                widths[column] = max(widths.get(column, 0), longest, min(len(words), 20))
+                widths[column] = max(widths.get(column, 0), longest, min(len(words), SHORT))
             column += int(span or 1)
     return round(sum(0.52 * letters + 1.2 for letters in widths.values()))
 
@@ -191,8 +192,8 @@ def _bold_best(text: str) -> str:
 
 
 def _unbroken(cell: str) -> str:
-    """What stands in a cell, never broken if it is a number with its marks, such as ``0.647 ± 0.004 †``."""
-    return cell if re.search(r"[A-Za-z]{3}", re.sub(r"<[^>]*>", "", cell)) or not re.search(r"\d", cell) else f"<span>{cell}</span>"
+    """What stands in a cell, never broken if it is short, such as a number with its marks, ``0.647 ± 0.004 †``."""
+    return f"<span>{cell}</span>" if len(html.unescape(re.sub(r"<[^>]*>", "", cell))) <= SHORT else cell
 
 
 def _inline(markdown: str) -> str:
@@ -251,7 +252,8 @@ def as_html(
             return missing
         if isinstance(value, bool | np.bool_):
             return yes_or_no(value)
-        whole = isinstance(value, numbers.Integral) or (value >= 1000 and value == int(value))  # where one is missing, all are floats
+        # Where one of a column is missing, pandas has counts as floats.
+        whole = isinstance(value, numbers.Integral) or (value >= 1000 and float(value).is_integer())
         return _unbroken(f"{int(value):,}" if whole else number(value))
 
     named = table.rename(index=_name, columns=_name)

@@ -145,6 +145,26 @@ function ownAxes(panels) {
   }
 }
 
+// In a grid, a panel without a title gets the one above its column; where no column has one, that of its row.
+function ownTitles(svg, panels) {
+  const titleOf = ({ axes, frame }) =>
+    [...axes.querySelectorAll(":scope > g")].find((part) => part.querySelector(":scope > text") && boxOf(svg, part).bottom <= frame.top + 1);
+  const titles = new Map(panels.map((panel) => [panel, titleOf(panel)]));
+  const column = (one) => panels.filter((other) => near(one.frame.left, other.frame.left) && near(one.frame.right, other.frame.right));
+  const row = (one) => panels.filter((other) => near(one.frame.top, other.frame.top) && near(one.frame.bottom, other.frame.bottom));
+  const copies = [];
+  for (const panel of panels.filter((each) => !titles.get(each) && column(each).length > 1)) {
+    const named = (others) => others.filter((other) => titles.get(other));
+    const [from] = [...named(column(panel)), ...named(row(panel))];
+    const [first, ...more] = named(from ? (near(from.frame.left, panel.frame.left) ? column(panel) : row(panel)) : []);
+    if (!first || more.length) continue;
+    const copy = titles.get(first).cloneNode(true);
+    copy.setAttribute("transform", `translate(${panel.frame.left - first.frame.left} ${panel.frame.top - first.frame.top})`);
+    copies.push([panel.axes, copy]);
+  }
+  for (const [axes, copy] of copies) axes.append(copy);
+}
+
 // The entries of a figure's legend, each its marks and its text.
 function entriesOf(legend) {
   const entries = [[]];
@@ -173,6 +193,7 @@ function stackPanels(svg) {
   }
   if (groups.length < 2) return;
   ownAxes(panels);
+  ownTitles(svg, panels);
   const blocks = groups.map((group) => ({
     elements: group.map((panel) => panel.axes),
     frame: group[0].frame,

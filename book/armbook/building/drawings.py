@@ -39,7 +39,7 @@ def inline(svg: str, prefix: str, alt: str) -> tuple[str, str]:
                 parent.remove(child)
     named = [element.get("id", "") for element in root.iter()]
     name = next((each.removeprefix(EXPORTED) for each in named if each.startswith(EXPORTED)), "")
-    used = {target for element in root.iter() for target in _references(element)}
+    used = {target for element in root.iter() for target in _references(element)} - {""}
     for element in root.iter():
         _tidy(element, prefix, used)
     # What matplotlib says in a style sheet, which would hold for the whole page.

@@ -56,7 +56,7 @@ class Outputs(SphinxTransform):
         for text in re.split(r'(?=<div [^>]*class="table-on-page)', node.astext()):
             found = NAME.search(text)
             if not found:
-                pieces.append(nodes.raw("", text, format="html"))
+                pieces += [nodes.raw("", text, format="html", classes=node["classes"])] if text.strip() else []
                 continue
             name = html.unescape(found[1])
             table = PageTable("", html=text, ids=[f"table-{name}"], names=[nodes.fully_normalize_name(f"table-{name}")])

@@ -26,6 +26,7 @@ try:
     from armbook.building.checks import check_html, check_sources, pages
     from armbook.building.notebooks import Task, announce, changed_parameters, cleaned, execute, known_parameters, read_parameters
     from armbook.building.outputs import DOWNLOADS, STATIC
+    from armbook.building.presentation import BINDING, check_presentation
     from armbook.building.reading import put_under_title
 except ImportError as error:
     raise InputError(f"the book is built with packages that are absent ({error.name}): pip install 'armlib[book]'") from error
@@ -138,6 +139,10 @@ def _build(profile: str, jobs: int, root: Path, timeout: int, train: Callable[[]
         return html
     made = _sphinx(stage, root / BUILD)
     refuse("the built pages have faults", check_html(made))
+    shown = check_presentation(made)
+    if BINDING:
+        refuse("the built pages are not shown as they should be", shown)
+    print(*map(one_line, shown), sep="\n", file=sys.stderr, end="\n" if shown else "")
     record.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)
     made.replace(html)

@@ -55,7 +55,7 @@ def words(notebook: nbformat.NotebookNode) -> int:
 def _texts(notebook: nbformat.NotebookNode) -> Iterator[str]:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            yield re.sub(r"\$\$.*?\$\$|\]\([^)]*\)|\$[^$]*\$", " ", cell.source, flags=re.DOTALL)
+            yield re.sub(r"\$\$.*?\$\$(?: *\([\w-]+\))?|\]\([^)]*\)|\$[^$]*\$", " ", cell.source, flags=re.DOTALL)
         if cell.cell_type != "code":
             continue
         if not HIDDEN_INPUT & _tags(cell):
