@@ -78,7 +78,8 @@ class Outputs(SphinxTransform):
             node.replace_self([made, *links])
         else:
             node.replace_self(made)
-            figure += links
+            place = figure.parent.index(figure) + 1
+            figure.parent[place:place] = links
 
     def _downloads(self, kind: str, name: str) -> Downloads:
         files = {label: f"{name}.{suffix}" for label, suffix in FILES[kind].items()}
