@@ -167,7 +167,7 @@ def show(table: pd.DataFrame, name: str, caption: str, *, digits: int = 3) -> HT
 def _on_page(made: str, table: pd.DataFrame, name: str, caption: str) -> str:
     """A table with its caption, as the build of the book finds it to number it and to link its files."""
     width = _width(made)
-    classes = ["table-on-page", *(["full-width"] if width > COLUMN else []), *(["sortable"] if len(table) > MANY else [])]
+    classes = ["table-on-page", *(["wide"] if width > COLUMN else []), *(["sortable"] if len(table) > MANY else [])]
     made = made.replace("<thead>", f"<caption>{caption}</caption><thead>", 1)
     made = made.replace("<table ", f'<table id="table-{html.escape(name)}" ', 1)
     return made.replace('<div class="', f'<div style="--ems: {width}" class="{" ".join(classes)} ', 1)
@@ -184,7 +184,7 @@ def _width(made: str) -> int:
                 longest = max((len(word) for word in words.split(" ")), default=0)
                 widths[column] = max(widths.get(column, 0), longest, min(len(words), SHORT))
             column += int(span or 1)
-    return round(sum(0.52 * letters + 1.2 for letters in widths.values()))
+    return round(sum(0.57 * letters + 1.2 for letters in widths.values()))
 
 
 def _bold_best(text: str) -> str:

@@ -118,6 +118,18 @@ function boxOf(svg, element) {
   );
 }
 
+// The frame of axes: what its lines are cut at or, where nothing is, its ground; null where it has neither.
+function frameOf(svg, axes) {
+  const cut = axes.querySelector("[clip-path]")?.getAttribute("clip-path").match(/#([^)"]+)/)[1];
+  const rect = cut && svg.getElementById(cut)?.querySelector("rect");
+  if (rect) {
+    const [left, top, width, height] = ["x", "y", "width", "height"].map((name) => Number(rect.getAttribute(name)));
+    return { left, top, right: left + width, bottom: top + height, width, height };
+  }
+  const ground = axes.querySelector(":scope > g:first-child > path");
+  return ground && boxOf(svg, ground);
+}
+
 const near = (one, other) => Math.abs(one - other) < 0.5;
 
 // An axis whose numbers stand at a neighbour alone gets them, if the neighbour's ticks are at the same places.
@@ -179,8 +191,9 @@ function entriesOf(legend) {
 function stackPanels(svg) {
   const figure = svg.querySelector("g"), gap = 12;
   const parts = [...figure.children];
-  const axes = parts.filter((part) => part.classList.contains("axes") && part.querySelector("g > path"));
-  const panels = axes.map((each) => ({ axes: each, frame: boxOf(svg, each.querySelector("g > path")) }));
+  const axes = parts.filter((part) => part.classList.contains("axes"));
+  const panels = axes.map((each) => ({ axes: each, frame: frameOf(svg, each) }));
+  if (panels.some((panel) => !panel.frame)) return;
   const groups = [];
   for (const panel of panels) {
     const { frame } = panel, level = (other) => frame.top < other.bottom && other.top < frame.bottom;
@@ -197,7 +210,7 @@ function stackPanels(svg) {
   const blocks = groups.map((group) => ({
     elements: group.map((panel) => panel.axes),
     frame: group[0].frame,
-    box: union(group.map((panel) => boxOf(svg, panel.axes))),
+    box: union(group.flatMap((panel) => [panel.frame, boxOf(svg, panel.axes)])),
   }));
   const inset = Math.max(...blocks.map(({ frame, box }) => frame.left - box.left));
   for (const block of blocks) block.x = inset - (block.frame.left - block.box.left);
@@ -246,6 +259,9 @@ function fitDrawing(svg, narrow) {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
+  // The theme hides its table of contents while something with this class is beside it, and fails on pages that have none.
+  const contents = document.querySelector("div.bd-sidebar-secondary");
+  if (contents) document.querySelectorAll(".table-on-page.wide").forEach((table) => table.classList.add("full-width"));
   const narrow = matchMedia("screen and (max-width: 48rem)");
   document.querySelectorAll("svg.drawing").forEach((svg) => fitDrawing(svg, narrow));
   document.querySelectorAll(".table-on-page.sortable").forEach(makeSortable);

@@ -105,11 +105,11 @@ def test_a_table_that_needs_the_margin_gets_it(tmp_path, monkeypatch) -> None:
         tables.show_marked(each.set_axis(pd.MultiIndex.from_tuples(each.columns), axis="columns"), "w", "").data
         for each in (narrow, wide)
     ]
-    assert ["full-width" in each for each in shown] == [False, True]
-    assert ["--ems: 27" in shown[0], "--ems: 72" in shown[1]] == [True, True]  # 15 letters and the padding, three and eight times
+    assert [" wide " in each for each in shown] == [False, True]
+    assert ["--ems: 29" in shown[0], "--ems: 78" in shown[1]] == [True, True]  # 15 letters and the padding, three and eight times
     assert shown[1].count("<span>0.647 ± 0.004 †</span>") == 8, "numbers are not broken before their marks"
     texts = pd.DataFrame({"text": ["word " * 50]})
-    assert "full-width" not in tables.show(texts, "texts", "").data, "long texts are broken into lines"
+    assert " wide " not in tables.show(texts, "texts", "").data, "long texts are broken into lines"
 
 
 def test_texts_are_cut_at_words() -> None:
