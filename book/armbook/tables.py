@@ -193,7 +193,8 @@ def _bold_best(text: str) -> str:
 
 def _unbroken(cell: str) -> str:
     """What stands in a cell, never broken if it is short, such as a number with its marks, ``0.647 ± 0.004 †``."""
-    return f"<span>{cell}</span>" if len(html.unescape(re.sub(r"<[^>]*>", "", cell))) <= SHORT else cell
+    short = len(html.unescape(re.sub(r"<[^>]*>", "", cell))) <= SHORT
+    return f"<span>{cell.replace('<wbr>', '')}</span>" if short else cell
 
 
 def _inline(markdown: str) -> str:

@@ -132,18 +132,25 @@ function frameOf(svg, axes) {
 
 const near = (one, other) => Math.abs(one - other) < 0.5;
 
-// An axis whose numbers stand at a neighbour alone gets them, if the neighbour's ticks are at the same places.
+// An axis whose numbers stand at a neighbour alone gets them, if the neighbour's ticks are at the same places; where neither has
+// ticks, names beside the same frame.
 function ownAxes(panels) {
   const ticks = (axis, name) => [...axis.querySelectorAll("use")].map((tick) => Number(tick.getAttribute(name)));
   const copies = [];
   for (const panel of panels) {
     [...panel.axes.querySelectorAll(":scope > .axis")].forEach((axis, which) => {
       const name = which ? "y" : "x", places = ticks(axis, name);
-      if (axis.querySelector("text") || !places.length) return;
+      if (axis.querySelector("text")) return;
+      const beside = ({ frame }) =>
+        which
+          ? near(frame.top, panel.frame.top) && near(frame.bottom, panel.frame.bottom)
+          : near(frame.left, panel.frame.left) && near(frame.right, panel.frame.right);
       const model = panels
         .map((other) => [other, other.axes.querySelectorAll(":scope > .axis")[which]])
-        .find(([, other]) => {
-          const found = other?.querySelector("text") ? ticks(other, name) : [];
+        .find(([neighbour, other]) => {
+          if (!other?.querySelector("text")) return false;
+          const found = ticks(other, name), texts = [...other.querySelectorAll("text")].map((text) => text.textContent);
+          if (!places.length) return !found.length && beside(neighbour) && !texts.some((text) => /\d$/.test(text) && !/[a-z]/i.test(text));
           return found.length === places.length && found.every((place, k) => near(place, places[k]));
         });
       if (model) copies.push({ panel, axis: model[1], x: which ? panel.frame.left - model[0].frame.left : 0, y: which ? 0 : panel.frame.bottom - model[0].frame.bottom });
