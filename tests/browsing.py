@@ -56,16 +56,20 @@ $$
 CELLS = (
     ("count: int = 3  # rows", {"tags": ["parameters"]}),
     ("import matplotlib.pyplot as plt\nimport pandas as pd\nfrom IPython.display import HTML, Markdown", {}),
-    ("from armbook import style", {}),
+    ("from armbook import style, tables", {}),
     (
-        "with plt.rc_context(style.STYLE):\n    figure, axes = plt.subplots(figsize=(8, 3))\n    axes.plot(range(count))",
-        {
-            "tags": ["hide-input"],
-            "mystnb": {"figure": {"caption": "A line.", "name": "fig-line"}, "image": {"alt": "A line that rises."}},
-        },
+        "with plt.rc_context(style.STYLE):\n    figure, panels = plt.subplots(1, 2, figsize=(8, 3), sharey=True)\n"
+        "    lines = [axes.plot([0, 1, 2], [k, 2 * k, 4], label='rising')[0] for k, axes in enumerate(panels, 1)]\n"
+        "    lines[0].axes.set_ylabel('height')\n    figure.legend(handles=lines[:1])\nexported = style.save(figure, 'line')",
+        {"mystnb": {"figure": {"caption": "A line.", "name": "fig-line"}, "image": {"alt": "A line that rises."}}},
     ),
     ("wide = pd.DataFrame({f'a column with a name {k}': [k / 7] * count for k in range(9)})\nwide.rename_axis('row').round(3)", {}),
     ("HTML(wide.to_html(index=False))", {}),
+    ("numbers = [12, 9, 1_980_000, 3, *range(20, 34)]", {}),
+    ("many = pd.DataFrame({'name': [f'row {k}' for k in range(18)], 'count': numbers, 'time': ['15:07'] * 17 + ['2:30']})", {}),
+    ("tables.show(many, 'many', 'Many rows.')", {"tags": ["remove-input"]}),
+    ("scores = {(f'collection {k}', measure): ['0.647 ± 0.004 †'] for k in range(4) for measure in ('nDCG@10', 'R@1000')}", {}),
+    ("tables.show_marked(pd.DataFrame(scores), 'wide', 'Many columns.')", {"tags": ["remove-input"]}),
     ("Markdown(f'*{count} rows*, by `pandas`.')", {}),
     ("print('a long line ' * 20)", {}),
 )

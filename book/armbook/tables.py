@@ -105,6 +105,9 @@ def save(table: pd.DataFrame, name: str) -> list[Path]:
 
 BEST = "best"
 DASH = "–"  # for what there is not
+SHORT = 20  # letters of a cell that are not broken into lines
+COLUMN = 50  # ems of a table's letters that a page's column takes
+MANY = 15  # rows from which on a page offers to sort and filter
 
 
 def cell(mean: float, spread: float | None, mark: str, digits: int = 3) -> str:
@@ -112,32 +115,34 @@ def cell(mean: float, spread: float | None, mark: str, digits: int = 3) -> str:
     return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "") + (f" {mark}" if mark else "")
 
 
-def show_marked(table: pd.DataFrame, name: str, caption: str) -> Styler:
-    """A table of text for a page, with what is marked best in bold.
+def show_marked(table: pd.DataFrame, name: str, caption: str) -> HTML:
+    """Export a table of text as `save_marked` does, and show it, with what is marked best in bold.
 
     Args:
         table: cells of text; those that end in ``best`` lose the word and become bold.
-        name: unlike that of any other table on the page.
-        caption: a sentence above the table.
+        name: of the exported files, unlike that of any other table.
+        caption: a sentence above the table, shown as it is.
     """
-    return _styled(_escaped(table, html.escape), name, html.escape(caption))
+    save_marked(table, name, caption)
+    return HTML(_on_page(as_html(table, text=_bold_best, number=str), table, name, html.escape(caption)))
 
 
 def _escaped(table: pd.DataFrame, escape: Callable[[str], str]) -> pd.DataFrame:
-    return table.map(lambda cell: escape(str(cell)), na_action="ignore").rename(columns=lambda name: escape(str(name)))
+    plain = lambda cell: cell if isinstance(cell, float) else escape(str(cell))  # noqa: E731
+    return table.map(plain, na_action="ignore").rename(columns=lambda name: escape(str(name)))
 
 
-def _styled(table: pd.DataFrame, name: str, caption: str) -> Styler:
-    styler = Styler(table, uuid=name, cell_ids=False, caption=caption).hide(axis="index")
-    styler = styler.set_table_attributes('class="dataframe"')  # as all other tables of a page, whose style it shares
-    styler = styler.format(lambda text: str(text).removesuffix(f" {BEST}"), na_rep=DASH)
+def _styled(table: pd.DataFrame, name: str, caption: str, number: Callable[[float], str] = str) -> Styler:
+    styler = Styler(table.reset_index(drop=True), uuid=name, cell_ids=False, caption=caption).hide(axis="index")
+    plain = lambda value: (number(value) if isinstance(value, float) else str(value)).removesuffix(f" {BEST}")  # noqa: E731
+    styler = styler.format(plain, na_rep=DASH)
     return styler.map(lambda text: "font-weight: bold" if str(text).endswith(f" {BEST}") else "")
 
 
-def save_marked(table: pd.DataFrame, name: str, caption: str) -> list[Path]:
-    """Export a table of text as `save` does, in LaTeX with the caption and in bold what is best."""
+def save_marked(table: pd.DataFrame, name: str, caption: str, *, number: Callable[[float], str] = str) -> list[Path]:
+    """Export a table as `save` does, in LaTeX with the caption, in bold what is best, and numbers as ``number`` writes them."""
     made = save(table, name)
-    styler = _styled(_escaped(table, _for_latex), name, _for_latex(caption))
+    styler = _styled(_escaped(table, _for_latex), name, _for_latex(caption), number)
     text = styler.to_latex(hrules=True, convert_css=True, multicol_align="c")
     with disk_errors(made[1]):
         made[1].write_text(text, encoding="utf8")
@@ -153,14 +158,43 @@ def show(table: pd.DataFrame, name: str, caption: str, *, digits: int = 3) -> HT
         caption: sentences in Markdown.
         digits: decimals of numbers that are not whole.
     """
-    save_marked(table, name, caption)
     number = f"{{:,.{digits}f}}".format
-    made = as_html(table, text=_bold_best, number=number).replace("<thead>", f"<caption>{_inline(caption)}</caption><thead>", 1)
-    return HTML(made.replace("<table ", f'<table id="table-{html.escape(name)}" ', 1))
+    save_marked(table, name, caption, number=number)
+    made = as_html(table, text=_bold_best, number=number)
+    return HTML(_on_page(made, table, name, _inline(caption)))
+
+
+def _on_page(made: str, table: pd.DataFrame, name: str, caption: str) -> str:
+    """A table with its caption, as the build of the book finds it to number it and to link its files."""
+    width = _width(made)
+    classes = ["table-on-page", *(["wide"] if width > COLUMN else []), *(["sortable"] if len(table) > MANY else [])]
+    made = made.replace("<thead>", f"<caption>{caption}</caption><thead>", 1)
+    made = made.replace("<table ", f'<table id="table-{html.escape(name)}" ', 1)
+    return made.replace('<div class="', f'<div style="--ems: {width}" class="{" ".join(classes)} ', 1)
+
+
+def _width(made: str) -> int:
+    """About how wide a table is in ems, with texts broken between words where they are long."""
+    widths: dict[int, float] = {}
+    for row in re.findall(r"<tr[^>]*>(.*?)</tr>", made, flags=re.DOTALL):
+        column = 0
+        for span, inner in re.findall(r"<t[hd](?:[^>]*?colspan=\"(\d+)\")?[^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL):
+            if not span:  # the heading of several columns fits where they do
+                words = html.unescape(re.sub(r"<wbr>", " ", re.sub(r"<(?!wbr)[^>]*>", "", inner)))
+                longest = max((len(word) for word in words.split(" ")), default=0)
+                widths[column] = max(widths.get(column, 0), longest, min(len(words), SHORT))
+            column += int(span or 1)
+    return round(sum(0.57 * letters + 1.2 for letters in widths.values()))
 
 
 def _bold_best(text: str) -> str:
     return f"<b>{_breakable(text.removesuffix(f' {BEST}'))}</b>" if text.endswith(f" {BEST}") else _breakable(text)
+
+
+def _unbroken(cell: str) -> str:
+    """What stands in a cell, never broken if it is short, such as a number with its marks, ``0.647 ± 0.004 †``."""
+    short = len(html.unescape(re.sub(r"<[^>]*>", "", cell))) <= SHORT
+    return f"<span>{cell.replace('<wbr>', '')}</span>" if short else cell
 
 
 def _inline(markdown: str) -> str:
@@ -214,12 +248,14 @@ def as_html(
 
     def cell(value: object) -> str:
         if isinstance(value, str):
-            return (text or _breakable)(value)
+            return _unbroken((text or _breakable)(value))
         if pd.isna(value):
             return missing
         if isinstance(value, bool | np.bool_):
             return yes_or_no(value)
-        return f"{value:,}" if isinstance(value, numbers.Integral) else number(value)
+        # Where one of a column is missing, pandas has counts as floats.
+        whole = isinstance(value, numbers.Integral) or (value >= 1000 and float(value).is_integer())
+        return _unbroken(f"{int(value):,}" if whole else number(value))
 
     named = table.rename(index=_name, columns=_name)
     with pd.option_context("display.max_colwidth", None):

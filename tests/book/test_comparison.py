@@ -151,7 +151,7 @@ def test_what_was_selected_how_is_said() -> None:
 def test_what_is_best_is_bold_on_the_page_and_in_latex(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
     table = table3(five_variants()).replace("mine", "my_own")
-    html = show_marked(table, "shown", "A caption.").to_html()
+    html = show_marked(table, "shown", "A caption.").data
     assert "<caption>A caption.</caption>" in html and "best<" not in html.replace("triples at best", "")
     csv, tex = save_marked(table, "table", "5% of A_B")
     text = tex.read_text()

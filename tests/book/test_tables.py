@@ -45,10 +45,10 @@ def test_names_are_shown_and_never_read_as_markup_or_formulas(tmp_path, monkeypa
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
     name = "<script>alert(1)</script>"
     table = pd.DataFrame([["=1+1 best", name]], columns=pd.MultiIndex.from_tuples([("a", name), ("a", "@b")]))
-    shown = tables.show_marked(table, "t", f"On {name}").to_html()
-    assert "<script" not in shown and shown.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 3
-    assert "font-weight: bold" in shown and "=1+1<" in shown.replace("&amp;", "&")
-    csv, _ = tables.save_marked(table, "t", f"On {name}")
+    shown = tables.show_marked(table, "t", f"On {name}").data
+    assert "<script" not in shown and shown.replace("<wbr>", "").count("&lt;script&gt;alert(1)&lt;/script&gt;") == 3
+    assert "<b>=1+1</b>" in shown
+    csv = tmp_path / "t.csv"
     assert csv.read_text() == f",a,a\n,{name},'@b\n0,'=1+1 best,{name}\n"
     assert "<script" not in tables.as_html(table.set_axis(["x", name], axis="columns").set_axis([name], axis="index"), index=True)
 
@@ -84,6 +84,32 @@ def test_tables_for_pages_are_escaped_and_whole() -> None:
     assert "a &amp; b" in found and "&lt;i&gt;" in found
     assert "1,234,567" in found and "2.50" in found and "–" in found and "tex2jax_ignore" in found
     assert "beir/<wbr>scifact in 1.98 s" in found, "names may be broken, numbers not"
+
+
+def test_a_shown_table_is_exported_and_marked_for_the_build(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
+    few = pd.DataFrame({"target": ["static(0.3)", "none"], "nDCG@10": [0.1234, None], "triples": [1_980_000.0, None]})
+    shown = tables.show(few, "few", "Scores of *two*.", digits=2).data
+    assert '<table id="table-few"' in shown and "<caption>Scores of <em>two</em>.</caption><thead>" in shown
+    assert "<span>0.12</span>" in shown and "<span>1,980,000</span>" in shown and "sortable" not in shown
+    assert pd.read_csv(tmp_path / "few.csv")["nDCG@10"][0] == 0.1234
+    assert "0.12 &" in (tmp_path / "few.tex").read_text() and "Scores of" in (tmp_path / "few.tex").read_text()
+    many = pd.concat([few] * 8)
+    assert 'class="table-on-page sortable ' in tables.show(many, "many", "As above.").data
+
+
+def test_a_table_that_needs_the_margin_gets_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
+    narrow, wide = (pd.DataFrame([{("a", f"nDCG@{k}"): "0.647 ± 0.004 †" for k in range(count)}]) for count in (3, 8))
+    shown = [
+        tables.show_marked(each.set_axis(pd.MultiIndex.from_tuples(each.columns), axis="columns"), "w", "").data
+        for each in (narrow, wide)
+    ]
+    assert [" wide " in each for each in shown] == [False, True]
+    assert ["--ems: 29" in shown[0], "--ems: 78" in shown[1]] == [True, True]  # 15 letters and the padding, three and eight times
+    assert shown[1].count("<span>0.647 ± 0.004 †</span>") == 8, "numbers are not broken before their marks"
+    texts = pd.DataFrame({"text": ["word " * 50]})
+    assert " wide " not in tables.show(texts, "texts", "").data, "long texts are broken into lines"
 
 
 def test_texts_are_cut_at_words() -> None:

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -39,15 +40,18 @@ class Task:
 
     Args:
         notebook: the source, whose name the executed copy keeps.
-        folder: where the executed copy and a note of what it was made from are kept.
+        folder: where the executed copy, its exports and a note of what it was made from are kept.
         parameters: values that differ from the notebook's defaults, as `changed_parameters` gives them.
         fingerprint: stands for everything else that the outputs depend on.
+        keeps_exports: whether figures and tables are exported to `exports` and kept with the executed copy, not where
+            ``$ARMLIB_FIGURES`` says; so that a page never links to files of another run.
     """
 
     notebook: Path
     folder: Path
     parameters: Mapping[str, object] = field(default_factory=dict)
     fingerprint: str = ""
+    keeps_exports: bool = False
 
     @property
     def executed(self) -> Path:
@@ -57,13 +61,18 @@ class Task:
     def note(self) -> Path:
         return self.executed.with_suffix(".json")
 
+    @property
+    def exports(self) -> Path:
+        return self.folder / f"{self.notebook.stem}.exports"
+
     def key(self) -> str:
         """Stands for the notebook, its parameters and the fingerprint."""
         return digest(self.notebook.read_bytes(), json.dumps(self.parameters, sort_keys=True), self.fingerprint)
 
     def is_done(self) -> bool:
         """Whether the executed copy was made from the notebook as it is now."""
-        return self.executed.is_file() and read_record(self.note).get("key") == self.key()
+        whole = self.executed.is_file() and (self.exports.is_dir() or not self.keeps_exports)
+        return whole and read_record(self.note).get("key") == self.key()
 
     def last_seconds(self) -> float | None:
         """How long the last run took, whatever it was made from."""
@@ -225,7 +234,13 @@ def _run(task: Task, jobs: int, timeout: int, root: Path, running: set[subproces
         "--execution-timeout",
         str(timeout),
     ]
-    process = subprocess.Popen(command, env=_environment(jobs), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = _environment(jobs)
+    exports = draft.with_suffix(".exports")
+    if task.keeps_exports:
+        shutil.rmtree(exports, ignore_errors=True)
+        exports.mkdir()
+        environment["ARMLIB_FIGURES"] = str(exports)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     running.add(process)
     printed, _ = process.communicate()
     running.discard(process)
@@ -237,6 +252,9 @@ def _run(task: Task, jobs: int, timeout: int, root: Path, running: set[subproces
     seconds = time.monotonic() - start
     task.note.unlink(missing_ok=True)
     os.replace(draft, task.executed)
+    if task.keeps_exports:
+        shutil.rmtree(task.exports, ignore_errors=True)
+        exports.replace(task.exports)
     write_json(task.note, {"key": key, "seconds": round(seconds, 1)})
     return seconds
 

@@ -25,6 +25,9 @@ try:
 
     from armbook.building.checks import check_html, check_sources, pages
     from armbook.building.notebooks import Task, announce, changed_parameters, cleaned, execute, known_parameters, read_parameters
+    from armbook.building.outputs import DOWNLOADS, STATIC
+    from armbook.building.presentation import BINDING, check_presentation
+    from armbook.building.reading import put_under_title
 except ImportError as error:
     raise InputError(f"the book is built with packages that are absent ({error.name}): pip install 'armlib[book]'") from error
 
@@ -124,6 +127,9 @@ def _build(profile: str, jobs: int, root: Path, timeout: int, train: Callable[[]
     if train and not all(task.is_done() for task in tasks):
         train()
     execute(tasks, jobs=jobs, timeout=timeout, root=root)
+    generated = root / os.environ.get("ARMLIB_FIGURES", "figures/generated")
+    for task in tasks:
+        shutil.copytree(task.exports, generated, dirs_exist_ok=True)
     stage, html, record = (root / BUILD / name for name in ("stage", "html", "built.json"))
     _stage(tasks, root, stage)
     staged = digest(*(f"{file.relative_to(stage)} {file_digest(file)}" for file in sorted(stage.rglob("*")) if file.is_file()))
@@ -133,6 +139,10 @@ def _build(profile: str, jobs: int, root: Path, timeout: int, train: Callable[[]
         return html
     made = _sphinx(stage, root / BUILD)
     refuse("the built pages have faults", check_html(made))
+    shown = check_presentation(made)
+    if BINDING:
+        refuse("the built pages are not shown as they should be", shown)
+    print(*map(one_line, shown), sep="\n", file=sys.stderr, end="\n" if shown else "")
     record.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)
     made.replace(html)
@@ -167,7 +177,7 @@ def _tasks(profile: str, root: Path) -> list[Task]:
         if "profile" in known_parameters(notebook):
             settings.setdefault("profile", profile)
         folder = root / BUILD / "executed" / Path(profile).stem
-        tasks.append(Task(notebook, folder, changed_parameters(notebook, settings), fingerprint))
+        tasks.append(Task(notebook, folder, changed_parameters(notebook, settings), fingerprint, keeps_exports=True))
     return tasks
 
 
@@ -188,13 +198,16 @@ def _stage(tasks: list[Task], root: Path, stage: Path) -> None:
         shutil.copy2(root / name, stage / name)
     for name in ("book", "figures"):
         if (root / name).is_dir():
-            shutil.copytree(root / name, stage / name, ignore=shutil.ignore_patterns("_build", "armbook", ".*"))
+            shutil.copytree(root / name, stage / name, ignore=shutil.ignore_patterns("_build", "armbook", "generated", ".*"))
     for task in tasks:
         target = stage / task.notebook.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(cleaned(task.executed), target)
-    (stage / "book" / "web").mkdir(exist_ok=True)
-    shutil.copyfile(_mathjax(), stage / "book" / "web" / MATHJAX)
+        notebook = cleaned(task.executed)
+        put_under_title(notebook)
+        nbformat.write(notebook, target)
+        shutil.copytree(task.exports, stage / STATIC / DOWNLOADS, dirs_exist_ok=True)
+    (stage / STATIC).mkdir(exist_ok=True)
+    shutil.copyfile(_mathjax(), stage / STATIC / MATHJAX)
 
 
 def _mathjax() -> Path:

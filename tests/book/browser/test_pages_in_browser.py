@@ -54,10 +54,12 @@ def test_mathematics_is_set_without_a_network(visitor, addresses, over):
     assert min(widths) > 8 and max(widths) > 300
 
 
-def test_figures_stand_on_the_page_itself_in_the_dark(visitor, addresses):
-    page = visitor.open(f"{addresses['http']}/{SAMPLE}.html", scheme="dark")
-    script = "node => [getComputedStyle(node).backgroundColor, getComputedStyle(node).filter]"
-    assert page.locator("article figure img").evaluate(script) == ["rgba(0, 0, 0, 0)", "none"]
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_figures_have_the_colour_of_the_text(visitor, addresses, scheme):
+    page = visitor.open(f"{addresses['http']}/{SAMPLE}.html", scheme=scheme)
+    script = "node => [getComputedStyle(node).fill, getComputedStyle(document.body).color]"
+    label, text = page.locator("article figure svg.drawing text").first.evaluate(script)
+    assert label == text
 
 
 @pytest.mark.parametrize("over", OVER)

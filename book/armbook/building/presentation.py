@@ -1,0 +1,58 @@
+"""What a reader should not meet on a built page: folded code, code that is cut, tables and figures without number and caption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bs4 import BeautifulSoup, Tag
+
+LINE = 88  # letters of code that a page's column holds
+BINDING = False  # not yet: chapters are being converted; what is found is printed by the build, and will be an error
+APART = {"armlib-explorer-page", "made"}  # what holds tables that are no exhibits
+
+
+def check_presentation(folder: Path) -> list[str]:
+    """What is wrong with how built pages show things, one phrase each; empty when nothing is.
+
+    Args:
+        folder: the HTML as Sphinx writes it.
+    """
+    problems = []
+    for path in sorted(folder.rglob("*.html")):
+        if "_static" in path.parts or path.stem in ("genindex", "search", "index"):
+            continue
+        page = BeautifulSoup(path.read_text(encoding="utf8"), "html.parser")
+        content = page.find("main") or page
+        if isinstance(content, Tag):
+            problems += [f"{path.relative_to(folder)}: {problem}" for problem in _problems(content)]
+    return problems
+
+
+def _problems(content: Tag) -> Iterator[str]:
+    folded = content.select("details.hide")
+    if folded:
+        yield f"{len(folded)} folded cells; tag them remove-input, or show them"
+    lines = [line.rstrip() for block in content.select("div.highlight pre") for line in block.get_text().splitlines()]
+    long = [line for line in lines if len(line) > LINE]
+    if long:
+        yield f"{len(long)} lines of code have more than {LINE} characters; the first one: {long[0].strip()[:60]}"
+    for table in content.find_all("table"):
+        if not table.find_parent(_is_apart) and not _number(table.find("caption")):
+            yield f"a table has no number and caption: {' '.join(table.get_text(' ', strip=True).split())[:40]}"
+    for drawing in content.select("svg.drawing, div.cell_output img"):
+        figure = drawing.find_parent("figure")
+        if not _number(figure and figure.find("figcaption")):
+            yield f"a figure has no number and caption: {drawing.get('aria-label') or drawing.get('alt')}"
+
+
+def _is_apart(tag: Tag) -> bool:
+    return bool(APART & set(tag.get("class") or []))
+
+
+def _number(caption: object) -> bool:
+    """Whether a caption begins with a number and says more."""
+    if not isinstance(caption, Tag):
+        return False
+    number = caption.find(class_="caption-number")
+    return isinstance(number, Tag) and len(caption.get_text(strip=True)) > len(number.get_text(strip=True)) + 1
