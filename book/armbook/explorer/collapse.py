@@ -43,32 +43,49 @@ def small_margins(ends: Mapping[str, Tensor], small: float = SMALL) -> pd.DataFr
 
 def answer(table: pd.DataFrame, small: float = SMALL) -> str:
     """What the table of `small_margins` says, in Markdown: which targets end with small margins, and at what loss."""
-    first = table.iloc[0]
-    clean, not_clean = table[table.triples == 0], table[table.triples > 0].sort_values("triples", ascending=False)
-    said = [
-        f"A margin loss is satisfied when the margin meets its target, and a target that moves can come down to meet a small margin. "
-        f"We followed {first.starts_counted:,} random starts of {first['size']} triples on the circle downhill."
-    ]
-    if len(not_clean):
-        worst = not_clean.iloc[0]
+    collapsed = table[table.triples > 0].sort_values("triples", ascending=False, kind="stable")
+    clean = table[table.triples == 0]
+    count, size = int(table.starts_counted.iloc[0]), int(table["size"].iloc[0])
+    moving = [_kind(name) for name in collapsed.target if _kind(name) != "static"]
+    first = "A target that depends on the passages can be met by lowering it. " if moving else ""
+    said = [f"{first}We took {count:,} random starts of {size} triples on the circle downhill."]
+    for place, row in enumerate(collapsed.itertuples()):
+        starts = f", at least one in {_percent(row.starts)} of the starts" if place == 0 else ""
         said.append(
-            f"{_named(worst.target)} end with {_percent(worst.triples)} of the margins below {small:g}, at least one in "
-            f"{_percent(worst.starts)} of the starts, at a mean loss of {worst.loss:.4f}."
+            f"{_named(row.target)} end with {_percent(row.triples)} of the margins below {small:g}{starts} ({_loss(row.loss)})."
         )
-        for row in not_clean.iloc[1:].itertuples():
-            said.append(f"{_named(row.target)} end with {_percent(row.triples)} (mean loss {row.loss:.4f}).")
     if len(clean):
-        names = " and ".join([_named(clean.target.iloc[0]), *(_named(name, start=False) for name in clean.target.iloc[1:])])
-        said.append(f"{names} end with none.")
+        names = [_named(name) if place == 0 else _named(name).lower() for place, name in enumerate(clean.target)]
+        said.append(f"{' and '.join(names)} end with no margin below {small:g}.")
     said.append("An encoder does not start at random, so this says what the losses allow, not how often training gets there.")
     return " ".join(said)
 
 
-def _named(target: str, start: bool = True) -> str:
-    kind, _, inside = target.partition("(")
-    words = f"{kind} targets of {inside.rstrip(')')}" if inside else f"{kind} targets"
-    return words[0].upper() + words[1:] if start else words
+def compared(before: pd.DataFrame, after: pd.DataFrame) -> str:
+    """How the shares of triples with small margins differ between two tables of `small_margins` of the same targets."""
+    old, new = (table.set_index("target").triples for table in (before, after))
+    said = []
+    for target in new.index:
+        if new[target] == old[target]:
+            said.append(f"{_named(target)}: {_percent(new[target])}, as before.")
+        else:
+            way = "fewer" if new[target] < old[target] else "more"
+            said.append(f"{_named(target)}: {_percent(new[target])} small margins, {way} than the {_percent(old[target])} before.")
+    return " ".join(said)
+
+
+def _kind(target: str) -> str:
+    return target.partition("(")[0]
+
+
+def _named(target: str) -> str:
+    inside = target.partition("(")[2].rstrip(")")
+    return f"{_kind(target).capitalize()} targets" + (f" of {inside}" if inside else "")
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.005 else "less than 1 %"
+    return f"{100 * share:.0f} %" if share >= 0.005 or share == 0 else "less than 1 %"
+
+
+def _loss(value: float) -> str:
+    return f"mean loss {value:.4f}" if value >= 0.0001 else "mean loss below 0.0001"

@@ -30,8 +30,8 @@ def three_targets(angles: Mapping[str, Sequence[float]] = FAN, *, value: float =
         chosen: the triple, counted from 0, whose targets the panel of distributed targets shows.
 
     Returns:
-        A figure with one axes a variant and one for the key; the arrows of each are one quiver, tangent to the circle, as long as `ARROW`
-        times minus the derivative of the loss by the angle (added up where points coincide).
+        A figure with one axes a variant and one for the key; the arrows of each are one quiver, tangent to the circle, as long as
+        `ARROW` times minus the derivative of the loss by the angle (added up where points coincide).
 
     Raises:
         InputError: angles or a value that are not defined.
@@ -101,10 +101,19 @@ def _neighbours(ordered: Sequence[float], apart: float = 8) -> list[list[float]]
 
 def _draw_key(axes: Axes) -> None:
     """What the signs of the panels stand for, in the place of a fourth one."""
-    signs = [Line2D([], [], color=GREY, marker=shape, markerfacecolor=face, markersize=9, linestyle="none") for shape, face in _SHAPES.values()]
+    signs = [
+        Line2D([], [], color=GREY, marker=shape, markerfacecolor=face, markersize=9, linestyle="none")
+        for shape, face in _SHAPES.values()
+    ]
     signs += [Line2D([], [], color=GREY, marker="|", markersize=14, markeredgewidth=2.5, linestyle="none")]
     signs += [Line2D([], [], color=GREY, marker=r"$\rightarrow$", markersize=18, linestyle="none")]
-    words = ["query", "positive passage", "negative passages 1 to 4", "where the margin meets\nthe target of that negative", "pull of the loss"]
+    words = [
+        "query",
+        "positive passage",
+        "negative passages 1 to 4",
+        "where the margin meets\nthe target of that negative",
+        "pull of the loss",
+    ]
     axes.legend(signs, words, loc="center", labelspacing=1.0)
     axes.axis("off")
 

@@ -20,7 +20,9 @@ PLAIN = {
     "chosen": 0,
 }
 """The settings that a lesson starts from."""
-COLLAPSING = 47  # the seed of a random start in which adaptive targets end with three margins near 0, and distributed ones with none
+COLLAPSING = (
+    47  # the seed of a random start in which adaptive targets end with three margins near 0, and distributed ones with none
+)
 MOST_STEPS = 200  # of gradient descent that the explorer takes
 
 
@@ -71,26 +73,22 @@ class Lesson:
 
 
 TURNS = (0.0, 40.0, 110.0, 200.0)
-RESTING = {
-    "queries": [90 + turn for turn in TURNS],
-    "positives": list(TURNS),
-    "negatives": [(180 + turn) % 360 for turn in TURNS],
-}
+RESTING = {"queries": [90 + turn for turn in TURNS], "positives": list(TURNS), "negatives": [(180 + turn) % 360 for turn in TURNS]}
 """Four triples whose query stands at right angles to two opposite passages: margin and adaptive target are 0."""
 LESSONS = (
     Lesson(
         "one",
         "One triple",
-        "Move the slider. The margin is the distance along the query's axis from d⁻ to d⁺; the adaptive target shrinks as d⁻ leaves d⁺. "
-        "Where the two have the same length, nothing is pulled.",
+        "Move the slider. The margin is the distance along the query's axis from d⁻ to d⁺; the adaptive target shrinks as d⁻ "
+        "leaves d⁺. Where the two have the same length, nothing is pulled.",
         "adaptive",
         {"queries": [90.0], "positives": [50.0], "negatives": [75.0]},
     ),
     Lesson(
         "three",
         "Three targets",
-        "The same four triples under three targets. Static: every margin ends at ε. Adaptive: each triple ends at a margin of its own. "
-        "Distributed: slower, since one margin has to meet four targets, and can do so only once these have become equal.",
+        "The same four triples under three targets. Static: every margin ends at ε. Adaptive: each triple ends at a margin of its "
+        "own. Distributed: slower, since one margin has to meet four targets, and can do so only once these have become equal.",
         "adaptive",
         BATCH,
         {"compare": True},
@@ -99,8 +97,8 @@ LESSONS = (
     Lesson(
         "collapse",
         "A start that collapses",
-        f"Random start {COLLAPSING}. Under adaptive targets the loss falls to 0 while three margins end near 0: the target came down "
-        "to meet the margin. Static targets cannot do that, and here distributed ones do not.",
+        f"Random start {COLLAPSING}. Under adaptive targets the loss falls to 0 while three margins end near 0: the target came "
+        "down to meet the margin. Static targets cannot do that, and here distributed ones do not.",
         "adaptive",
         random_start(COLLAPSING),
         {"compare": True, "seed": COLLAPSING},
@@ -109,8 +107,8 @@ LESSONS = (
     Lesson(
         "rest",
         "Rest without ranking",
-        "Each query is equally near to both of its passages, and they are opposite: margin 0, adaptive target 0, loss 0. No point moves "
-        "under adaptive targets. The other two pull at once.",
+        "Each query is equally near to both of its passages, and they are opposite: margin 0, adaptive target 0, loss 0. No point "
+        "moves under adaptive targets. The other two pull at once.",
         "adaptive",
         RESTING,
         {"compare": True},
@@ -119,8 +117,8 @@ LESSONS = (
     Lesson(
         "constants",
         "Targets as constants",
-        "Distributed targets without gradient: a negative is pulled on account of its own query alone. Untick “Targets as constants” "
-        "under All settings, and every positive pulls it too.",
+        "Distributed targets without gradient: a negative is pulled on account of its own query alone. Untick “Targets as "
+        "constants” under All settings, and every positive pulls it too.",
         "distributed",
         BATCH,
         {"stop_gradient": True},

@@ -1,4 +1,4 @@
-"""Real triples on the circle: a query of a training batch and its negatives of Table 2, as near to their cosines as a circle comes."""
+"""Real triples on the circle: a query of a training batch and its negatives of Table 2, as near to their cosines as it gets."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class RealTriples:
         """The suggestion of the explorer that shows them under three targets."""
         targets = (1 + self.between) / 2
         see = (
-            f"The typical query of a training batch (q₁) and the triples whose negatives have its highest, middle and lowest target, where "
-            f"the encoder before training puts them: within {self.spread:.0f}° of each other, with targets from {targets.min():.2f} to "
-            f"{targets.max():.2f}. Point at a point to read its text. The circle keeps the encoder's cosines with an error of "
-            f"{self.error:.2f} (root mean square)."
+            "The typical query of a training batch (q₁) and the triples whose negatives have its highest, middle and lowest "
+            f"target, where the encoder before training puts them: within {self.spread:.0f}° of each other, with targets from "
+            f"{targets.min():.2f} to {targets.max():.2f}. Point at a point to read its text. The circle keeps the encoder's "
+            f"cosines with an error of {self.error:.2f} (root mean square)."
         )
         return Lesson("passages", "Real passages", see, "distributed", self.angles, {"compare": True}, STEPS, texts=self.texts)
 

@@ -1,4 +1,4 @@
-"""The loss explorer: points on the circle to move and to send downhill under one target or three, in a notebook and on a built page."""
+"""The loss explorer: points on the circle to move and to send downhill under one target or three, in a notebook or on a page."""
 
 from __future__ import annotations
 
