@@ -575,7 +575,7 @@ function render({ model, el }) {
       put(turning.nextElementSibling, `${Math.round(turning.value)}°`);
     }
     one(".seeded").hidden = state.angles.queries.length === 1;
-    one(".walked").hidden = !state.steps && panels(state).length === 1;
+    one(".walked").hidden = state.angles.queries.length === 1 && !state.steps && document.activeElement?.dataset.key !== "steps";
     put(one(".why"), [...new Set(Object.values(why))].join(" "));
   }
 
