@@ -431,7 +431,7 @@ export function skeleton(state, mark) {
 ${turning}
 <div class="panels">${panels(state).map(each => panel(each.target, size, each.target === state.target)).join("")}</div>
 <p class="key"><span><i class="margin"></i> margin</span><span><i class="target"></i> target</span><span><i class="gap narrow"></i> too narrow</span><span><i class="gap wide"></i> too wide</span></p>
-<div class="row">${button("steps", "1", "1 step")}${button("steps", "50", "50 steps")}${button("steps", "0", "Start again")}
+<div class="steering">${button("steps", "1", "1 step")}${button("steps", "50", "50 steps")}${button("steps", "0", "Start again")}
   <div class="field walked"><label for="${mark}-steps">Steps</label><input id="${mark}-steps" data-key="steps" type="range" min="0" max="${MOST_STEPS}" step="1" ${QUIET}/><output for="${mark}-steps" data-value="steps"></output></div>
   <div class="field seeded"><label for="${mark}-seed">Seed of the random start</label><input id="${mark}-seed" data-key="seed" type="number" min="0" max="4294967295" step="1" ${QUIET}/></div></div>
 <div class="charts"></div>
