@@ -19,6 +19,7 @@ from armbook.results import DISTRIBUTED
 from armbook.tables import as_html, shortened
 from armlib.data.collection import Collection
 from armlib.errors import InputError
+from armlib.experiments.experiment import Experiment
 from armlib.experiments.result import Result
 from armlib.experiments.training_data import TrainingData
 from armlib.losses import MarginLoss, similarities
@@ -79,17 +80,26 @@ def see_batch(result: Result, seed: int = SEED, *, trained: bool = True) -> Batc
     Raises:
         InputError: the batch has fewer than `FEWEST` triples, or the collection or the encoder cannot be read.
     """
-    experiment = result.experiment
+    return _seen(TrainingData(result.experiment, result.encoder() if trained else None), result.key, seed, trained)
+
+
+def before_training(experiment: Experiment, seed: int = SEED) -> BatchExample:
+    """`see_batch` of an experiment that need not have been run, by the encoder that its training starts from."""
+    data = TrainingData(experiment)
+    return _seen(data, data.key, seed, trained=False)
+
+
+def _seen(data: TrainingData, key: str, seed: int, trained: bool) -> BatchExample:
+    experiment = data.experiment
     if experiment.batch_size < FEWEST:
         raise InputError(f"an example needs a batch of at least {FEWEST} triples, not {experiment.batch_size}")
-    data = TrainingData(experiment, result.encoder() if trained else None)
     rows = data.batches(seed=seed).rows(0)
     encoded = [embeddings.double() for embeddings in embedded_triples(data, rows)]
     margins, targets = MarginLoss(DISTRIBUTED).terms(*encoded)
     stores = (data.queries, data.passages, data.passages)
     ids = np.stack([np.asarray(store.ids)[rows[:, column]] for column, store in enumerate(stores)], axis=1)
     return BatchExample(
-        key=result.key,
+        key=key,
         relevance=similarities(encoded[0], encoded[2]).numpy(),
         targets=targets.numpy(),
         losses=(margins - targets).square().numpy(),
@@ -143,6 +153,12 @@ def typical_query(example: BatchExample) -> int:
     return int(np.argsort(ranges, kind="stable")[(len(ranges) - 1) // 2])
 
 
+def of_targets(targets: np.ndarray) -> dict[str, int]:
+    """Which of a query's negatives Table 2 shows: with the highest target, with that closest to the mean, and with the lowest."""
+    middle = np.abs(targets - targets.mean()).argmin()
+    return {"d-max": int(targets.argmax()), "d-mid": int(middle), "d-min": int(targets.argmin())}
+
+
 def instance(example: BatchExample, query: int | None = None) -> pd.DataFrame:
     """One query of a batch in the form of Table 2.
 
@@ -164,7 +180,7 @@ def instance(example: BatchExample, query: int | None = None) -> pd.DataFrame:
     if not 0 <= i < size:
         raise InputError(f"the batch has queries 0 to {size - 1}, not {i}")
     targets = example.targets[i]
-    chosen = {"d-max": targets.argmax(), "d-mid": np.abs(targets - targets.mean()).argmin(), "d-min": targets.argmin()}
+    chosen = of_targets(targets)
     passages = [example.ids[i, 1], *(example.ids[j, 2] for j in chosen.values())]
     collection = load_collection(example.collection)
     texts = passage_texts(collection, passages)

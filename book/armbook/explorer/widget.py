@@ -1,4 +1,4 @@
-"""The loss explorer: points on the circle to drag, with margins, targets, losses and pulls, in a notebook and on a built page."""
+"""The loss explorer: points on the circle to move and to send downhill under one target or three, in a notebook or on a page."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 from matplotlib.colors import to_hex
 
-from armbook.explorer.circle import BATCH, CircleLoss, check_angles, loss_on_circle
+from armbook.explorer.circle import BATCH, CircleLoss, check_angles, loss_on_circle, step
+from armbook.explorer.lessons import LESSONS, MOST_STEPS, Lesson
 from armbook.style import COLOURS
-from armlib.errors import InputError
+from armlib.errors import InputError, unknown
 from armlib.losses import ERRORS, READINGS, Adaptive, Distributed, MarginLoss, Mean, Static, Target, Variance
 
 try:
@@ -25,7 +26,7 @@ except ImportError as error:
 _STATIC = resources.files("armbook") / "explorer"
 _KINDS: dict[str, type] = {"adaptive": Adaptive, "distributed": Distributed, "mean": Mean, "variance": Variance}
 _SETTINGS = ("target", "value", "penalty", "in_batch", "error", "reading", "stop_gradient")
-SYNCED = ("angles", *_SETTINGS, "chosen", "colours")
+SYNCED = ("angles", *_SETTINGS, "chosen", "colours", "steps", "compare", "seed", "lesson", "lessons")
 # What a page without a kernel gives the module in place of the notebook's model: the same methods, and no Python behind them.
 _PAGE = """
 const source = new Blob([%s], {type: "text/javascript"});
@@ -57,8 +58,12 @@ class LossExplorer(anywidget.AnyWidget):
 
     Args:
         target, in_batch, error, reading, stop_gradient: as for `armlib.losses.MarginLoss`.
-        angles: degrees, counter-clockwise from the right, for ``queries``, ``positives`` and ``negatives``.
+        angles: degrees, counter-clockwise from the right, for ``queries``, ``positives`` and ``negatives``, from which gradient
+            descent starts.
         chosen: the triple whose targets are marked on the circle, counted from 0.
+        steps: of gradient descent, that the points have come from there, at most `armbook.explorer.lessons.MOST_STEPS`.
+        compare: show static, adaptive and distributed targets side by side; the others of the loss's settings hold for all three.
+        lessons: what is suggested.
 
     Raises:
         InputError: a loss or angles that are not defined; also where a trait is assigned a value that does not go with the
@@ -76,6 +81,11 @@ class LossExplorer(anywidget.AnyWidget):
     reading = traitlets.Enum(list(READINGS), "paper").tag(sync=True)
     stop_gradient = traitlets.Bool(False).tag(sync=True)
     chosen = traitlets.Int(0, min=0).tag(sync=True)
+    steps = traitlets.Int(0, min=0, max=MOST_STEPS).tag(sync=True)
+    compare = traitlets.Bool(False).tag(sync=True)
+    seed = traitlets.Int(0, min=0, max=2**32 - 1).tag(sync=True)
+    lesson = traitlets.Unicode("").tag(sync=True)
+    lessons = traitlets.List().tag(sync=True)
     colours = traitlets.Dict({name: to_hex(colour) for name, colour in COLOURS.items()}, read_only=True).tag(sync=True)
 
     def __init__(
@@ -88,9 +98,34 @@ class LossExplorer(anywidget.AnyWidget):
         *,
         angles: Mapping[str, Sequence[float]] = BATCH,
         chosen: int = 0,
+        steps: int = 0,
+        compare: bool = False,
+        lessons: Sequence[Lesson] = LESSONS,
     ) -> None:
         loss = MarginLoss(target, in_batch, error, reading, stop_gradient)
-        super().__init__(angles=check_angles(angles), chosen=chosen, **_settings(loss))
+        suggested = [lesson.shared() for lesson in lessons]
+        shown = {"chosen": chosen, "steps": steps, "compare": compare, "lessons": suggested}
+        super().__init__(angles=check_angles(angles), **shown, **_settings(loss))
+
+    @classmethod
+    def suggesting(cls, *further: Lesson) -> LossExplorer:
+        """An explorer that opens with the first of `armbook.explorer.lessons.LESSONS` and suggests these lessons after them."""
+        explorer = cls(lessons=[*LESSONS, *further])
+        explorer.take(LESSONS[0].key)
+        return explorer
+
+    def take(self, lesson: str) -> None:
+        """Set what a suggestion sets, before its steps.
+
+        Raises:
+            InputError: there is no such suggestion.
+        """
+        states = {each["key"]: each["state"] for each in self.lessons}
+        if lesson not in states:
+            raise unknown("lesson", lesson, states)
+        with self.hold_trait_notifications():
+            for name, value in states[lesson].items():
+                setattr(self, name, value)
 
     def show(
         self,
@@ -110,9 +145,16 @@ class LossExplorer(anywidget.AnyWidget):
         """The loss that is shown."""
         return _loss({name: getattr(self, name) for name in _SETTINGS})
 
+    def moved(self) -> dict[str, list[float]]:
+        """Where the points are after `steps` steps under `loss`, in degrees, computed here by `armlib.losses.margins`."""
+        angles: dict[str, list[float]] = self.angles
+        for _ in range(self.steps):
+            angles = step(angles, self.loss)
+        return angles
+
     def measured(self) -> CircleLoss:
-        """Loss, margins, targets and pulls of what is shown, computed here by `armlib.losses.margins`."""
-        return loss_on_circle(self.angles, self.loss)
+        """Loss, margins, targets and pulls of what is shown, computed as `moved`."""
+        return loss_on_circle(self.moved(), self.loss)
 
     @traitlets.validate("angles")
     def _angles_are_defined(self, proposal: traitlets.Bunch) -> dict[str, list[float]]:
