@@ -1,4 +1,4 @@
-"""Every claim against fabricated results: a set where it holds, one where it does not, and one where experiments are missing.
+"""Every claim against fabricated results: where it holds, where it does not, where it is too close to call, and where something is missing.
 
 All numbers here are made up to exercise the judges; none was measured.
 """
@@ -6,138 +6,23 @@ All numbers here are made up to exercise the judges; none was measured.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from armbook.claims.evidence import Example, Retriever
+from armbook.claims.evidence import Retriever
 from armbook.claims.groups import groups
-from armbook.claims.ledger import evidence, ledger, save, side_by_side, summary
 from armbook.claims.measured import JUDGES, judge_measured
-from armbook.claims.rules import higher, sooner
+from armbook.claims.rules import sooner
 from armbook.claims.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, claims
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING, file_name
-from armlib.experiments.experiment import Experiment
-from armlib.experiments.profile import Profile
 from armlib.experiments.store import RunStore
 from armlib.storage import seal
-from fabricated import Fabricated, evaluation, fabricated, with_about
-
-BASE = Experiment(steps=600, validate_every=60)
-PROFILE = Profile(
-    "fabricated",
-    BASE,
-    ("lsa/distilbert", "lsa/roberta", "lsa/mpnet"),
-    static=(0.1, 0.3, 1.0),
-    batch_sizes=(16, 64),
-    seeds=(0, 1),
-    sweep_seeds=(0, 1),
-    jobs=1,
-    about="Made up for tests.",
-)
-TEST = "docstrings/test"
-NOISE = np.linspace(-0.02, 0.02, 40)
-STATICS = (0.1, 0.3, 0.5, 1.0)
-LOSSES = [(f"static({value})", batch) for value in STATICS for batch in (False, True)]
-LOSSES += [("adaptive", False), ("adaptive", True), ("distributed", False), ("mean", False)]
-BEST_NDCG = dict(zip(PROFILE.encoders, (0.1, 0.3, 0.5), strict=True))
-BEST_HITS = dict(zip(PROFILE.encoders, (0.3, 0.5, 0.1), strict=True))
-Change = Callable[[str, str, bool], dict]
-
-
-def facts(encoder: str, target: str, in_batch: bool) -> dict:
-    """What is true of one training run where every claim holds but that of the abstract."""
-    base = {"settled": 100, "end": 0.0, "above": 0.6, "below": 0.2, "stopped": True, "seconds": 100.0, "peak": 480}
-    if target.startswith("static"):
-        value = float(target[7:-1])
-        ndcg = 0.5 if value == 1 else 0.65 - 0.1 * abs(value - BEST_NDCG[encoder])
-        hits, recall = 0.85 - 0.1 * abs(value - BEST_HITS[encoder]), 0.60 if value == 1 else 0.78
-        drop = 0.03 * in_batch
-        found = {"ndcg": ndcg - drop, "hits": hits - drop, "recall": recall - drop, "triples": 4000 if in_batch else 6000}
-    elif target == "adaptive":
-        found = {"ndcg": 0.55, "hits": 0.90, "recall": 0.70, "triples": 5000, "seconds": 40.0, "peak": 300}
-        if in_batch:
-            hits = 0.89 if "roberta" in encoder else 0.93
-            found |= {"ndcg": 0.53, "hits": hits, "recall": 0.82, "triples": 1400, "peak": 480}
-    elif target == "distributed":
-        found = {"ndcg": 0.645, "hits": 0.88, "recall": 0.77, "triples": 5000, "peak": 180}
-    else:
-        found = {"ndcg": 0.40, "hits": 0.50, "recall": 0.50, "triples": 5000}
-    return base | found
-
-
-def of_facts(experiment: Experiment, true: dict) -> Fabricated:
-    """A result of which these facts are true; seeds differ by 0.001."""
-    shift = 0.001 * (experiment.seed - 0.5)
-    steps = np.arange(experiment.validate_every, experiment.steps + 1, experiment.validate_every)
-    static = experiment.target.startswith("static")
-    line = np.full(len(steps), true["ndcg"]) if static else true["ndcg"] - 0.05 * np.abs(steps - true["peak"]) / experiment.steps
-    batches = np.arange(1, experiment.steps + 1)
-    start = 0.9 - 0.3 * PROFILE.encoders.index(experiment.encoder)
-    middle = true["end"] + (start - true["end"]) * np.clip(1 - batches / true["settled"], 0, 1)
-    trace = {"similarity_mean": middle, "similarity_minimum": middle - true["below"], "similarity_maximum": middle + true["above"]}
-    ndcg, recall, hits = (true[name] + shift for name in ("ndcg", "recall", "hits"))
-    return fabricated(
-        experiment,
-        f"{experiment.encoder[4:]}-{experiment.variant()}-{experiment.batch_size}-{experiment.seed}".replace(" ", ""),
-        about={
-            "seconds": {"training": true["seconds"]},
-            "triples": true["triples"],
-            "available_triples": 20_000,
-            "kept_step": int(steps[-1]),
-            "stopped_early": true["stopped"],
-        },
-        trace=pd.DataFrame({"step": batches, **trace}),
-        validations=pd.DataFrame({"step": steps, "nDCG@10": line + shift}),
-        evaluations={
-            (TEST, RERANKING): evaluation({"nDCG@10": ndcg, "Success@100": hits, "R@1000": 0.9}, NOISE),
-            (TEST, FULL_RANKING): evaluation({"nDCG@10": ndcg, "R@1000": recall}, NOISE),
-        },
-    )
-
-
-def world(change: Change | None = None, seeds: tuple[int, ...] = (0, 1), base: Experiment = BASE) -> list[Fabricated]:
-    """Results of every encoder, loss and seed, and distributed targets in smaller batches, with some facts changed."""
-    made = []
-    for encoder in PROFILE.encoders:
-        for target, in_batch in LOSSES:
-            true = facts(encoder, target, in_batch) | ((change and change(encoder, target, in_batch)) or {})
-            experiments = [replace(base, encoder=encoder, target=target, in_batch=in_batch, seed=seed) for seed in seeds]
-            made += [of_facts(each, true) for each in experiments]
-            if target == "distributed":
-                # Half the batch size, best after a quarter of the triples, and slightly better for MPNet alone.
-                better = {"peak": 120, "ndcg": true["ndcg"] + (0.002 if "mpnet" in encoder else -0.002)}
-                smaller = true | better | true.get("smaller", {})
-                made += [of_facts(replace(e, batch_size=32, steps=1200), smaller) for e in experiments]
-    return made
-
-
-def example(sign: int) -> Example:
-    """A batch whose relevance and losses rise (1) or fall (-1) with the targets, but for noise."""
-    random = np.random.default_rng(0)
-    targets = random.uniform(0.4, 0.7, (16, 16))
-    return Example("batch", *(array + random.normal(0, 0.01, (16, 16)) for array in (sign * targets, targets, sign * targets)))
-
-
-def teacher(ndcg: float = 0.66, recall: float = 0.85, triples: int = 12_500) -> Retriever:
-    return Retriever("distilled", triples, {TEST: evaluation({"nDCG@10": ndcg, "R@1000": recall}, NOISE)})
-
-
-def of(target: str, in_batch: bool | None = None, encoder: str = "", **values) -> Change:
-    """A change of the training runs of one kind of target."""
-
-    def change(each: str, name: str, batch: bool) -> dict:
-        wanted = name.startswith(target) and in_batch in (None, batch) and encoder in each
-        return values if wanted else {}
-
-    return change
-
+from fabricated import Fabricated, evaluation, with_about
+from fabricated_claims import BASE, BEST_NDCG, NOISE, PROFILE, YEAR, Change, example, facts, of, teacher, world
 
 # Claim: a change of the world in which everything holds, after which the claim does not.
 BROKEN: dict[str, Change] = {
@@ -238,7 +123,7 @@ def tuned(noise: float = 0.0, **changes: dict) -> list[Retriever]:
         true = true | changes.get(name.split(",")[-1].strip(), {})
         random = np.random.default_rng(number).normal(0, noise or 0.01, len(NOISE))
         measured = evaluation({"nDCG@10": true["ndcg"], "R@1000": true["recall"]}, random - random.mean())
-        made.append(Retriever(name, 6000, {TEST: measured}, name == "MarginMSE", true["seconds"], False, (f"key of {name}",)))
+        made.append(Retriever(name, 6000, {YEAR: measured}, name == "MarginMSE", true["seconds"], False, (f"key of {name}",)))
     return made
 
 
@@ -407,23 +292,6 @@ def test_the_claims_own_exceptions_are_exceptions() -> None:
     assert judge_measured("self-distillation-data-efficient", changed, PROFILE).verdict == HOLDS
 
 
-def test_ledger(whole: list[Fabricated], tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
-    table = ledger(whole, PROFILE, [example(1)], [teacher()])
-    assert table.index.tolist() == NAMES and not table.isna().any().any()
-    assert table.loc["static-best-ndcg", "published"] == table.loc["static-best-ndcg", "measured"] == HOLDS
-    counts = summary(table)
-    assert counts.published.to_dict() == {HOLDS: 10, DOES_NOT_HOLD: 9, UNDECIDED: 16} and counts.measured.sum() == len(NAMES)
-    (both,) = pd.read_html(StringIO(side_by_side(table)))
-    assert both.shape == (len(NAMES), 4) and all(both.published.str[2:] == table.published.to_numpy())
-    assert both.measured[table.index.get_loc("static-best-ndcg")] == "✓ holds"
-    (why,) = pd.read_html(StringIO(evidence(table, "measured")))
-    assert why.columns.tolist() == ["claim", "measured", "measured evidence", "scope"] and why.notna().all().all()
-    csv, tex = save(table)
-    assert pd.read_csv(csv, index_col="id", keep_default_na=False).equals(table)
-    assert csv.name == "claims-ledger.csv" and "static-best-ndcg" in tex.read_text()
-
-
 def test_a_run_store_is_judged(whole: list[Fabricated], tmp_path: Path) -> None:
     """The files of results on disk give the verdicts that the same values in memory give."""
     for result in whole:
@@ -436,8 +304,8 @@ def test_a_run_store_is_judged(whole: list[Fabricated], tmp_path: Path) -> None:
         (folder / "result.json").write_text(json.dumps(about))
         result.trace.to_csv(folder / "trace.csv", index=False)
         result.validations.to_csv(folder / "validations.csv", index=False)
-        for (_, mode), each in result.evaluations.items():
-            each.per_query.rename_axis("query").to_csv(folder / "measures" / f"{file_name(TEST, mode)}.csv")
+        for (name, mode), each in result.evaluations.items():
+            each.per_query.rename_axis("query").to_csv(folder / "measures" / f"{file_name(name, mode)}.csv")
         seal(folder)
     finished = RunStore(tmp_path).finished()
     for name in (
