@@ -28,9 +28,9 @@ Variant = tuple[str, bool]
 @judges(JUDGES, "adaptive-peaks-early", "the best validation of adaptive targets with the middle of an epoch")
 def _peaks_early(group: Group) -> Outcome:
     table = group.table((ADAPTIVE, False))
-    epochs = {encoder: _epochs(results) for (encoder, *_), results in table.items()}
-    if min(epochs.values()) < 1:
-        reached = ", ".join(sorted({f"{share:.2g} of an epoch" for share in epochs.values()}))
+    epochs = gather(_epochs, table.values())
+    if min(epochs) < 1:
+        reached = ", ".join(sorted({f"{share:.2g} of an epoch" for share in epochs}))
         raise Missing(f"training over the whole of the data; these training runs see {reached}", reason=NO_PREMISE)
     outcomes, texts = [], []
     for (encoder, *_), results in table.items():
