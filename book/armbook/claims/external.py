@@ -79,7 +79,7 @@ def _thirteen(group: Group) -> Outcome:
         match = f"matches teacher distillation in {matches.count(True)} of {counted(len(cases), 'comparison')}"
         texts.append(f"{SIGNS[outcomes[-1]]} {said(*variant)}: {match} with at most {max(shares):.1%} of its triples")
     outcome = True if True in outcomes else None if None in outcomes else False
-    return Outcome(outcome, sentences(f"nDCG@10 matches where it is higher, or equivalent within {MARGIN}"), tuple(texts))
+    return Outcome(outcome, sentences(f"a match is a higher nDCG@10, or one that is equivalent within {MARGIN}"), tuple(texts))
 
 
 @judges(JUDGES, "teacher-adds-cost", "the time of distillation, teacher included, with that of self-distillation")

@@ -181,7 +181,7 @@ def _cost_adaptive(group: Group) -> Outcome:
 @judges(JUDGES, "in-batch-data-efficient", "the triples until early stopping with and without in-batch negatives")
 def _in_batch_data(group: Group) -> Outcome:
     table = group.table((STATIC, False), (STATIC, True), (ADAPTIVE, False), (ADAPTIVE, True))
-    return _fewer(table, [((target, True), (target, False)) for target in (STATIC, ADAPTIVE)])
+    return _fewer(table, [((target, True), (target, False)) for target in (STATIC, ADAPTIVE)], "in-batch negatives")
 
 
 @judges(JUDGES, "self-distillation-data-efficient", "the triples until early stopping of self-distilled and static targets")
@@ -191,7 +191,7 @@ def _self_data(group: Group) -> Outcome:
     if not others:
         raise Missing("an encoder other than the exception of the claim, distilBERT")
     compared = [((ADAPTIVE, False), (STATIC, False)), ((ADAPTIVE, True), (STATIC, True)), ((DISTRIBUTED, False), (STATIC, False))]
-    return _fewer(others, compared)
+    return _fewer(others, compared, "self-distillation")
 
 
 class _Range(tuple[float, float]):
@@ -254,7 +254,7 @@ def _seconds(results: Sequence[Result]) -> float:
     return mean(result.about["seconds"]["training"] for result in results)
 
 
-def _fewer(table: dict[tuple[str, str, bool], list[Result]], compared: list[tuple[Variant, Variant]]) -> Outcome:
+def _fewer(table: dict[tuple[str, str, bool], list[Result]], compared: list[tuple[Variant, Variant]], subject: str) -> Outcome:
     """Whether the first variant of each pair saw fewer triples until early stopping than the second."""
     encoders = list(dict.fromkeys(encoder for encoder, *_ in table))
     if not all(_stopped(table[encoder, *variant]) for encoder in encoders for pair in compared for variant in pair):
@@ -271,7 +271,7 @@ def _fewer(table: dict[tuple[str, str, bool], list[Result]], compared: list[tupl
         for encoder in encoders
         for ours, theirs in compared
     ]
-    return leads(cases, "the second", "saw fewer triples", "more")
+    return leads(cases, subject, "saw fewer triples", "more")
 
 
 def _compare_peaks(table: dict[tuple[str, str, bool], list[Result]], first: Variant, second: Variant) -> Outcome:

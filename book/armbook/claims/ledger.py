@@ -92,18 +92,23 @@ def counts(rows: Sequence[Row]) -> pd.DataFrame:
 def answer(rows: Sequence[Row]) -> str:
     """What the ledger finds, in a few sentences of Markdown."""
     table = counts(rows).set_index("judged by")
-    told = [_told(name, table.loc[name], len(rows)) for name in table.index]
-    return " ".join([*told, *(_beside(rows, name) for name in table.index[1:])]).strip()
+    told = [_by_tables(rows, table.loc[PUBLISHED]), *(_by_training(name, table.loc[name]) for name in table.index[1:])]
+    told += [_beside(rows, name) for name in table.index[1:]]
+    return " ".join(filter(None, told))
 
 
-def _told(name: str, number: pd.Series, claims_: int) -> str:
-    lacking = int(number[NOT_TRAINED])
+def _by_tables(rows: Sequence[Row], number: pd.Series) -> str:
     holds, fails, undecided = (int(number[each]) for each in VERDICTS)
-    if name == PUBLISHED:
-        return (
-            f"Of {claims_} claims, the paper's own tables bear out **{holds}**, contradict **{fails}** and leave **{undecided}** "
-            "undecided, most of which rest on a figure."
-        )
+    drawn = sum(row.claim.evidence.startswith("Figure") for row in rows if row.verdicts[PUBLISHED].verdict == UNDECIDED)
+    why = f", {'all' if drawn == undecided else drawn} of them because only a figure shows them" if drawn else ""
+    return (
+        f"Of {counted(len(rows), 'claim')}, the paper's own tables bear out **{holds}**, contradict **{fails}** and leave "
+        f"**{undecided}** undecided{why}."
+    )
+
+
+def _by_training(name: str, number: pd.Series) -> str:
+    holds, fails, undecided, lacking = (int(number[each]) for each in (*VERDICTS, NOT_TRAINED))
     subject = "In miniature" if name == miniature.NAME else "In this copy"
     why = f", {'all' if lacking == undecided else lacking} of them for want of training runs" if lacking else ""
     verbs = f"**{holds}** {'holds' if holds == 1 else 'hold'}, **{fails}** {'does' if fails == 1 else 'do'} not"
@@ -118,7 +123,7 @@ def _beside(rows: Sequence[Row], name: str) -> str:
         return ""
     where = "the miniature" if name == miniature.NAME else "this copy"
     agree = len(both) - len(differ)
-    return f"Where tables and {where} both decide, they agree on {agree} of {counted(len(both), 'claim')}."
+    return f"Where the tables and {where} both decide, they agree on {agree} of {counted(len(both), 'claim')}."
 
 
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
