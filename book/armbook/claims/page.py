@@ -39,6 +39,19 @@ def as_html(rows: Sequence[Row]) -> str:
     )
 
 
+def contrasts(rows: Sequence[Row]) -> str:
+    """The claims that more than one column decides, as lists with links: first where these differ, then where they agree."""
+    parts = {"Decided differently": [], "Decided alike": []}
+    for row in rows:
+        by_verdict = {word: [SHORT[name] for name, each in row.verdicts.items() if each.verdict == word] for word in VERDICTS[:2]}
+        if sum(map(len, by_verdict.values())) > 1:
+            told = "; ".join(f"{word} in {', '.join(names)}" for word, names in by_verdict.items() if names)
+            line = f'<li><a href="#claim-{row.claim.id}">{html.escape(row.claim.claim)}</a>: {told}</li>'
+            parts["Decided differently" if all(by_verdict.values()) else "Decided alike"].append(line)
+    shown = [f"<p><strong>{name}</strong></p><ul>{''.join(found)}</ul>" for name, found in parts.items() if found]
+    return "".join(shown) or "<p>No claim is decided by more than one of the columns.</p>"
+
+
 def _filters(columns: int) -> str:
     """The rules that hide what a checked button leaves out."""
     return "".join(

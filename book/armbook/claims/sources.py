@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from armbook import baselines, chapters, miniature
+from armbook import baselines, batch_example, chapters, miniature
 from armbook.claims.evidence import Example, Retriever
 from armbook.evidence import Evidence
 from armbook.tuned_losses import Found, Tuning
 from armlib.experiments.profile import Profile, load_profile
 from armlib.experiments.result import Result
+from armlib.experiments.shipped import ShippedResult
 
 TABLE_4 = ("baselines", "teachers")  # the chapters whose training runs are the rows of Table 4
 
@@ -32,29 +33,46 @@ class Source:
     retrievers: Sequence[Retriever] = ()
 
 
-def in_miniature(evidence: Evidence | None = None) -> Source:
-    """MS MARCO in miniature, as far as it came with the repository; it has no weights, and so no examples.
+def of_copy(profile: Profile, found: Mapping[str, Found], runs: Sequence[str] = (), triples: int = 0) -> Source:
+    """What this copy trained.
 
     Args:
-        evidence: where it is; default: as `armbook.miniature.results` has it.
+        profile: its scale.
+        found: by chapter, as `armbook.chapters.every_round` gives it.
+        runs, triples: of retrievers that were distilled elsewhere, as `armbook.baselines.from_run_files` takes them.
+
+    Raises:
+        InputError: a training run of Table 4 is missing, or a run file cannot be read.
+    """
+    results = list({each.key: each for some in found.values() for each in some.values()}.values())
+    with_weights = [each for each in found["distributed"].values() if not isinstance(each, ShippedResult)]
+    rows = _rows_of_table4(profile, {one: each for name in TABLE_4 for one, each in found[name].items()})
+    rows += baselines.from_run_files(runs, triples, profile.experiment.evaluation_names())
+    return Source(profile, results, batch_example.examples(with_weights), rows)
+
+
+def beside(profile: Profile, evidence: Evidence | None = None) -> Source | None:
+    """MS MARCO in miniature, as far as it came with the repository, to stand beside a copy; it has no weights, and so no examples.
+
+    Args:
+        profile: the copy's scale.
+        evidence: where the miniature is; default: as `armbook.miniature.results` has it.
+
+    Returns:
+        None where the copy trains on the collection of the miniature.
 
     Raises:
         InputError: a shipped file is damaged.
     """
-    profile = load_profile("small")
+    small = load_profile("small")
+    if profile.experiment.collection == small.experiment.collection:
+        return None
     found = {name: miniature.results(name, evidence=evidence) for name in chapters.CHAPTERS}
-    whole = list({each.key: each for some in found.values() for each in some}.values())
-    rows: list[Retriever] = []
-    if all(found[name] for name in TABLE_4):
-        rows = rows_of_table4(profile, [each for name in TABLE_4 for each in found[name]])
-    return Source(profile, whole, retrievers=rows)
+    results = list({each.key: each for some in found.values() for each in some}.values())
+    complete = all(found[name] for name in TABLE_4)
+    table_4 = {each.experiment: each for name in TABLE_4 for each in found[name]}
+    return Source(small, results, retrievers=_rows_of_table4(small, table_4) if complete else [])
 
 
-def rows_of_table4(profile: Profile, results: Iterable[Result]) -> list[Retriever]:
-    """The retrievers that Table 4 compares, of the results of `TABLE_4`.
-
-    Raises:
-        InputError: a training run is missing.
-    """
-    found: Found = {each.experiment: each for each in results}
+def _rows_of_table4(profile: Profile, found: Found) -> list[Retriever]:
     return baselines.retrievers(baselines.trained(Tuning(profile, found)))

@@ -12,8 +12,8 @@ from bs4 import BeautifulSoup
 
 from armbook import miniature
 from armbook.claims.ledger import NAME, PUBLISHED, VERDICTS, Row, answer, counts, disagreements, frame, ledger, save
-from armbook.claims.page import TITLES, as_html
-from armbook.claims.sources import Source, in_miniature
+from armbook.claims.page import TITLES, as_html, contrasts
+from armbook.claims.sources import Source, beside
 from armbook.claims.verdicts import DOES_NOT_HOLD, HOLDS, NO_PREMISE, NOT_TRAINED, TOO_CLOSE, UNDECIDED, Verdict, claims
 from armbook.evidence import Evidence
 from armlib.experiments.profile import load_profile
@@ -163,8 +163,19 @@ def test_reasons_are_told(rows: list[Row]) -> None:
 
 
 def test_nothing_shipped_is_nothing_trained(tmp_path: Path) -> None:
-    source = in_miniature(Evidence(RunStore(tmp_path), None))
-    assert list(source.results) == [] and list(source.retrievers) == []
+    source = beside(PROFILE, Evidence(RunStore(tmp_path), None))
+    assert source and list(source.results) == [] and list(source.retrievers) == []
+    assert beside(load_profile("small")) is None, "a copy on the miniature's collection has nothing beside it"
+
+
+def test_where_columns_agree_and_differ_is_listed() -> None:
+    rows = made_up((HOLDS, HOLDS, UNDECIDED), (HOLDS, "close", DOES_NOT_HOLD), (UNDECIDED, "close", HOLDS))
+    first, second, third = (row.claim for row in rows)
+    page = BeautifulSoup(contrasts(rows), "html.parser")
+    links = {link["href"]: link.text for link in page.select("a")}
+    assert links == {f"#claim-{first.id}": first.claim, f"#claim-{second.id}": second.claim} and third.claim not in page.text
+    assert "holds in tables, miniature" in page.text and "holds in tables; does not hold in this copy" in page.text
+    assert "No claim is decided by more than one" in contrasts(rows[2:])
 
 
 def test_tables_3_and_4_disagree_in_words() -> None:
