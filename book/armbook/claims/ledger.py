@@ -18,6 +18,7 @@ from armbook.tables import yes_or_no
 
 NAME = "claims-ledger"
 PUBLISHED = "the paper's tables"
+LACKING = f"of these {NOT_TRAINED}"
 VERDICTS = (HOLDS, DOES_NOT_HOLD, UNDECIDED)
 CHAPTERS = {
     "3": "12_ablations",
@@ -78,14 +79,14 @@ def counts(rows: Sequence[Row]) -> pd.DataFrame:
     """How many claims have which verdict.
 
     Returns:
-        A row a column of the ledger: ``judged by``, and a column for each of `VERDICTS`; the last, of which undecided because they
-        are ``not trained``.
+        A row a column of the ledger: ``judged by``, a column for each of `VERDICTS`, and how many of the undecided are so because
+        training runs are missing.
     """
     found = []
     for name in rows[0].verdicts:
         verdicts = [row.verdicts[name] for row in rows]
         number = {each: sum(one.verdict == each for one in verdicts) for each in VERDICTS}
-        found.append({"judged by": name, **number, NOT_TRAINED: sum(one.reason == NOT_TRAINED for one in verdicts)})
+        found.append({"judged by": name, **number, LACKING: sum(one.reason == NOT_TRAINED for one in verdicts)})
     return pd.DataFrame(found)
 
 
@@ -108,7 +109,7 @@ def _by_tables(rows: Sequence[Row], number: pd.Series) -> str:
 
 
 def _by_training(name: str, number: pd.Series) -> str:
-    holds, fails, undecided, lacking = (int(number[each]) for each in (*VERDICTS, NOT_TRAINED))
+    holds, fails, undecided, lacking = (int(number[each]) for each in (*VERDICTS, LACKING))
     subject = "In miniature" if name == miniature.NAME else "In this copy"
     why = f", {'all' if lacking == undecided else lacking} of them for want of training runs" if lacking else ""
     verbs = f"**{holds}** {'holds' if holds == 1 else 'hold'}, **{fails}** {'does' if fails == 1 else 'do'} not"

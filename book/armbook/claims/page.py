@@ -40,7 +40,10 @@ def as_html(rows: Sequence[Row]) -> str:
 
 
 def contrasts(rows: Sequence[Row]) -> str:
-    """The claims that more than one column decides, as lists with links: first where these differ, then where they agree."""
+    """The claims that more than one column decides, as lists with links: first where these differ, then where they agree.
+
+    Its style comes with that of `as_html`.
+    """
     parts = {"Decided differently": [], "Decided alike": []}
     for row in rows:
         by_verdict = {word: [SHORT[name] for name, each in row.verdicts.items() if each.verdict == word] for word in VERDICTS[:2]}
@@ -49,13 +52,14 @@ def contrasts(rows: Sequence[Row]) -> str:
             line = f'<li><a href="#claim-{row.claim.id}">{html.escape(row.claim.claim)}</a>: {told}</li>'
             parts["Decided differently" if all(by_verdict.values()) else "Decided alike"].append(line)
     shown = [f"<p><strong>{name}</strong></p><ul>{''.join(found)}</ul>" for name, found in parts.items() if found]
-    return "".join(shown) or "<p>No claim is decided by more than one of the columns.</p>"
+    lists = "".join(shown) or "<p>No claim is decided by more than one of the columns.</p>"
+    return f'<div class="claims-contrasts tex2jax_ignore mathjax_ignore">{lists}</div>'
 
 
 def _filters(columns: int) -> str:
     """The rules that hide what a checked button leaves out."""
     return "".join(
-        f".claims-ledger:has(#ledger-{column}-{verdict}:checked) li:not(.by-{column}-{verdict}){{display:none}}"
+        f".claims-ledger:has(#ledger-{column}-{verdict}:checked) ol>li:not(.by-{column}-{verdict}){{display:none}}"
         for column in range(columns)
         for verdict in range(len(VERDICTS))
     )

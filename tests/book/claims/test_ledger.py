@@ -131,8 +131,9 @@ def test_links_lead_to_chapters(rows: list[Row]) -> None:
 def test_each_button_leaves_the_rows_of_its_verdict(rows: list[Row]) -> None:
     """The rules of the style sheet, obeyed by hand: a browser has :has, this test reads what it would hide."""
     page = BeautifulSoup(as_html(rows), "html.parser")
-    rules = re.findall(r"\.claims-ledger:has\(#(\S+):checked\) li:not\(\.(\S+?)\)\{display:none\}", page.style.text)
+    rules = re.findall(r"\.claims-ledger:has\(#(\S+):checked\) ol>li:not\(\.(\S+?)\)\{display:none\}", page.style.text)
     assert len(rules) == 9
+    assert not page.select("ol ol"), "lines of evidence are no rows, and are not filtered"
     for button, kept in rules:
         label = page.select_one(f'label[for="{button}"]').text
         assert int(label.rsplit(" ", 1)[1]) == len(page.select(f"ol > li.{kept}"))
