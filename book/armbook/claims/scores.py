@@ -67,8 +67,9 @@ def _optimum_model(group: Group) -> Outcome:
 @judges(JUDGES, "optimum-depends-on-measure", "the best static target by nDCG@10 with the best by hits")
 def _optimum_measure(group: Group) -> Outcome:
     outcomes, texts = [], []
-    for encoder, in_batch, sweep in _sweeps(group):
-        for first, second in zip(ndcg(group, RERANKING), hits(group), strict=True):
+    sweeps, scorers = _sweeps(group), list(zip(ndcg(group, RERANKING), hits(group), strict=True))
+    for encoder, in_batch, sweep in sweeps:
+        for first, second in scorers:
             found = [_best(sweep, scorer) for scorer in (first, second)]
             outcomes.append(_differ(found))
             name = f"{encoder}{', in-batch' if in_batch else ''}"
