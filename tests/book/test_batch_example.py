@@ -129,8 +129,8 @@ def test_agreement_averages_over_queries_as_the_judge_of_claims_does(seen, small
         assert row[name] == pytest.approx(expected)
     profile = Profile("made up", small_experiment, (seen.encoder,), (0.5,), (16,), (0,), (0,), 1, "For tests.")
     for claim, name in (("relevance-follows-target", "relevance"), ("loss-follows-target", "loss")):
-        evidence = judge_measured(claim, [], profile, [seen]).evidence
-        assert f"is {row[name]:.2f} to {row[name]:.2f} in 1 batches (16 queries)" in evidence
+        (case,) = judge_measured(claim, [], profile, [seen]).cases
+        assert f"{seen.encoder}: {row[name]:.2f} (" in case and "16 queries)" in case
 
 
 def test_a_loss_rises_with_the_target_where_the_margin_is_below_all(seen) -> None:

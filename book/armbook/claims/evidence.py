@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from armbook.claims.verdicts import NOT_TRAINED
+from armbook.claims.wording import listed
 from armlib.evaluation.measures import Evaluation
 
 
@@ -52,22 +54,43 @@ class Retriever:
 
 
 class Missing(Exception):
-    """Raised by a judge when results that it needs are not there; the message names them."""
+    """Raised by a judge when results that it needs are not there.
+
+    Args:
+        what: is missing, or, where a premise of the claim is absent, a sentence without its full stop.
+        of: what it is missing of, such as an encoder; empty where that goes without saying.
+        reason: one of `armbook.claims.verdicts.REASONS`.
+    """
+
+    def __init__(self, what: str, of: str = "", reason: str = NOT_TRAINED) -> None:
+        super().__init__(what)
+        self.parts: dict[str, list[str]] = {what: [of] if of else []}
+        self.reason = reason
+
+    def __str__(self) -> str:
+        together: dict[tuple[str, ...], list[str]] = {}
+        for what, of in self.parts.items():
+            together.setdefault(tuple(of), []).append(what)
+        return "; ".join(f"{listed(what)} ({listed(of)})" if of else listed(what) for of, what in together.items())
 
 
 def gather(get: Callable, wanted: Iterable) -> list:
     """What ``get`` gives for each of the wanted.
 
     Raises:
-        Missing: one error that names everything missing (five at most, and how many more).
+        Missing: one error that names everything missing; what several lack is named once.
     """
     found, missing = [], []
     for each in wanted:
         try:
             found.append(get(each))
         except Missing as lacking:
-            missing.append(str(lacking))
+            missing.append(lacking)
     if missing:
-        rest = f"; and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise Missing("; ".join(missing[:5]) + rest)
+        first, *others = missing
+        for other in others:
+            for what, of in other.parts.items():
+                known = first.parts.setdefault(what, [])
+                known += [one for one in of if one not in known]
+        raise first
     return found

@@ -9,137 +9,139 @@ from scipy.stats import spearmanr
 
 from armbook.claims.evidence import Missing, Retriever
 from armbook.claims.groups import Group
-from armbook.claims.rules import every, mean
-from armbook.claims.verdicts import MARGIN, Judges, Outcome, judges
-from armbook.results import ADAPTIVE, DISTRIBUTED, RECALL, over_seeds, variant_name
-from armlib.evaluation.equivalence import equivalence
+from armbook.claims.rules import Case, beyond, every, lines, mean, mean_interval, tally
+from armbook.claims.verdicts import MARGIN, NO_PREMISE, NOT_MEASURED, Judges, Outcome, judges
+from armbook.claims.wording import SIGNS, counted, listed, place, said, sentences, with_trec
+from armbook.results import ADAPTIVE, DISTRIBUTED, RECALL, variant_name
 from armlib.evaluation.evaluate import FULL_RANKING
 from armlib.evaluation.measures import Evaluation
 from armlib.training.settings import MEASURE
 
 FOLLOWS = 0.5  # a mean rank correlation from which on one order is said to follow another
+CLOCK = 0.1  # shares of a time within which two are not told apart
+OURS = {"relevance": "relevance", "losses": "loss"}  # what is said for a quantity of a batch
 JUDGES: Judges = {}
 
 
-@judges(JUDGES, "relevance-follows-target")
+@judges(JUDGES, "relevance-follows-target", "the order of a query's negatives by relevance with that by target")
 def _relevance(group: Group) -> Outcome:
     return _follows(group, "relevance")
 
 
-@judges(JUDGES, "loss-follows-target")
+@judges(JUDGES, "loss-follows-target", "the order of a query's negatives by loss with that by target")
 def _loss(group: Group) -> Outcome:
     return _follows(group, "losses")
 
 
-@judges(JUDGES, "distributed-gap-to-teacher")
+@judges(JUDGES, "distributed-gap-to-teacher", "distributed targets with the best teacher distillation, by nDCG@10")
 def _gap(group: Group) -> Outcome:
-    return _behind(group, (DISTRIBUTED, False), MEASURE, 0.07, "nDCG@10")
+    return _behind(group, (DISTRIBUTED, False), MEASURE, 0.07)
 
 
-@judges(JUDGES, "recall-gap-to-teacher")
+@judges(JUDGES, "recall-gap-to-teacher", "adaptive in-batch targets with the best teacher distillation, by Recall@1000")
 def _recall_gap(group: Group) -> Outcome:
-    return _behind(group, (ADAPTIVE, True), RECALL, 0.06, "Recall@1000")
+    return _behind(group, (ADAPTIVE, True), RECALL, 0.06)
 
 
-@judges(JUDGES, "distributed-equivalent-to-reproduced-tasb")
+@judges(JUDGES, "distributed-equivalent-to-reproduced-tasb", "distributed targets with the best teacher distillation, by a test")
 def _equivalent(group: Group) -> Outcome:
-    outcomes, texts = [], []
-    for encoder, collection, ours, teacher in _beside(group, (DISTRIBUTED, False)):
-        measure = MEASURE
-        theirs = teacher.evaluations[collection]
-        test = equivalence(ours.scores(measure), theirs.scores(measure), MARGIN)
-        near = test.difference >= -0.04
-        outcomes.append(False if not near else True if test.equivalent else None)
-        texts.append(f"{encoder} on {collection} {test.difference:+.3f} from {teacher.name}, p {test.p:.2g}")
-    tests = len(outcomes)
-    return every(outcomes), f"nDCG@10, paired TOST within {MARGIN}, {tests} tests, not corrected: {'; '.join(texts)}."
+    cases = _beside(group, (DISTRIBUTED, False), MEASURE)
+    outcomes = []
+    for case in cases:
+        near = case.above(-0.04, len(cases))
+        shown = case.alike() and case.difference >= -0.04
+        outcomes.append(True if shown else False if near is False else None)
+    text = tally(outcomes, "distributed targets", "are equivalent and at most 0.04 nDCG@10 behind", "further behind")
+    return Outcome(every(outcomes), sentences(f"{text} (paired TOST, not corrected)"), lines(cases, outcomes))
 
 
-@judges(JUDGES, "data-efficiency-over-teacher")
+@judges(JUDGES, "data-efficiency-over-teacher", "the triples that teacher distillation and self-distillation need")
 def _data(group: Group) -> Outcome:
     teachers = _stopped(_distilled(group))
-    ratios = {}
-    for variant in ((DISTRIBUTED, False), (ADAPTIVE, True)):
-        every_ratio = [teacher.triples / one for teacher in teachers for one in _triples(group, variant)]
-        ratios[variant[0]] = (min(every_ratio), max(every_ratio))
-    (low, high), (least, most) = ratios[DISTRIBUTED], ratios[ADAPTIVE]
-    return round(low) >= 2 and round(high) <= 3 and round(least) >= 7 and round(most) <= 11, (
-        f"Triples of {', '.join(teacher.name for teacher in teachers)} over those of distributed targets {low:.1f} to "
-        f"{high:.1f}, over those of "
-        f"adaptive targets in batch {least:.1f} to {most:.1f}."
-    )
+    ratios, texts = {}, []
+    for variant, low, high in (((DISTRIBUTED, False), 2, 3), ((ADAPTIVE, True), 7, 11)):
+        found = [teacher.triples / one for teacher in teachers for one in _triples(group, variant)]
+        ratios[variant] = round(min(found)) >= low and round(max(found)) <= high
+        texts.append(f"{SIGNS[ratios[variant]]} {min(found):.1f} to {max(found):.1f} times those of {said(*variant)} targets")
+    names = listed(teacher.name for teacher in teachers)
+    return Outcome(all(ratios.values()), sentences(f"the triples of {names}, divided by ours"), tuple(texts))
 
 
-@judges(JUDGES, "thirteen-percent-of-data")
+@judges(JUDGES, "thirteen-percent-of-data", "the triples and the nDCG@10 of self-distillation and of teacher distillation")
 def _thirteen(group: Group) -> Outcome:
-    _stopped(_distilled(group))
+    teachers = _stopped(_distilled(group))
     outcomes, texts = [], []
     for variant in ((DISTRIBUTED, False), (ADAPTIVE, True)):
-        matches, shares = [], []
-        for _, collection, ours, teacher in _beside(group, variant):
-            test = equivalence(ours.scores(MEASURE), teacher.evaluations[collection].scores(MEASURE), MARGIN)
-            matches.append(test.equivalent or test.difference >= 0)
-            shares += [seen / teacher.triples for seen in _triples(group, variant)]
-        outcomes.append(all(matches) and max(shares) <= 0.1355)
-        texts.append(
-            f"{variant[0]} matches in {sum(matches)} of {len(matches)} cases with at most {max(shares):.1%} of the triples"
-        )
-    return any(outcomes), f"nDCG@10 by paired TOST within {MARGIN}: {'; '.join(texts)}."
-
-
-@judges(JUDGES, "teacher-adds-cost")
-def _cost(group: Group) -> Outcome:
-    taught = [each.seconds for each in _distilled(group) if each.seconds is not None]
-    if not taught:
-        raise Missing("distilled retrievers that were trained here, with the seconds of their teachers")
-    names = (DISTRIBUTED, ADAPTIVE, variant_name(ADAPTIVE, True))
-    slowest = max(seconds for name in names if (seconds := _tuned(group, name).seconds) is not None)
-    ratios = [seconds / slowest for seconds in taught]
-    return min(ratios) > 1, (
-        f"With the teacher's training and scoring, distillation takes {min(ratios):.1f} to {max(ratios):.1f} times the "
-        f"{slowest:.0f} s of the slowest self-distilled training run."
-    )
-
-
-@judges(JUDGES, "implicit-mining")
-def _mining(group: Group) -> Outcome:
-    return _at_least(group, _tuned(group, DISTRIBUTED), _tuned(group, "static, tuned, balanced"))
-
-
-@judges(JUDGES, "default-loss")
-def _default(group: Group) -> Outcome:
-    names = (DISTRIBUTED, ADAPTIVE, variant_name(ADAPTIVE, True))
-    one = _tuned(group, "InfoNCE")
-    found = [_at_least(group, _tuned(group, name), one) for name in names]
-    outcomes = [outcome for outcome, _ in found]
+        cases = _beside(group, variant, MEASURE)
+        matches = [_no_worse(case, len(cases)) for case in cases]
+        shares = [seen / teacher.triples for teacher in teachers for seen in _triples(group, variant)]
+        outcomes.append(False if max(shares) > 0.1355 else every(matches))
+        match = f"matches teacher distillation in {matches.count(True)} of {counted(len(cases), 'comparison')}"
+        texts.append(f"{SIGNS[outcomes[-1]]} {said(*variant)}: {match} with at most {max(shares):.1%} of its triples")
     outcome = True if True in outcomes else None if None in outcomes else False
-    return outcome, " ".join(text for _, text in found)
+    return Outcome(outcome, sentences(f"a match is a higher nDCG@10, or one that is equivalent within {MARGIN}"), tuple(texts))
+
+
+@judges(JUDGES, "teacher-adds-cost", "the time of distillation, teacher included, with that of self-distillation")
+def _cost(group: Group) -> Outcome:
+    taught = [each for each in _distilled(group) if each.seconds is not None]
+    if not taught:
+        raise Missing("teacher distillation that was trained here, with the time of its teacher")
+    names = (DISTRIBUTED, ADAPTIVE, variant_name(ADAPTIVE, True))
+    own = [_tuned(group, name) for name in names]
+    slowest = max(each.seconds for each in own if each.seconds is not None)
+    ratios = {each.name: each.seconds / slowest for each in taught if each.seconds is not None}
+    outcomes = [True if ratio > 1 + CLOCK else False if ratio < 1 - CLOCK else None for ratio in ratios.values()]
+    texts = tuple(f"{SIGNS[one]} {name}: {ratio:.1f} times" for one, (name, ratio) in zip(outcomes, ratios.items(), strict=True))
+    text = (
+        f"distillation with its teacher's training and scoring, beside the slowest self-distilled training run of {slowest:.0f} s"
+    )
+    return Outcome(every(outcomes), sentences(text), texts)
+
+
+@judges(JUDGES, "implicit-mining", "distributed targets with static targets in balanced batches, by nDCG@10")
+def _mining(group: Group) -> Outcome:
+    outcomes, cases = _no_worse_than(group, (DISTRIBUTED,), "static, tuned, balanced")
+    text = tally(outcomes, "distributed targets", "are equivalent or better", "worse")
+    return Outcome(every(outcomes), sentences(text), lines(cases, outcomes))
+
+
+@judges(JUDGES, "default-loss", "self-distillation with InfoNCE, by nDCG@10")
+def _default(group: Group) -> Outcome:
+    found = [_no_worse_than(group, (name,), "InfoNCE") for name in (DISTRIBUTED, ADAPTIVE, variant_name(ADAPTIVE, True))]
+    losses = [every(outcomes) for outcomes, _ in found]
+    outcome = True if True in losses else None if None in losses else False
+    told = tally(losses, "a loss of the paper", "is equivalent to InfoNCE or better everywhere", "worse", "loss")
+    return Outcome(outcome, sentences(told), tuple(line for outcomes, cases in found for line in lines(cases, outcomes)))
 
 
 def _follows(group: Group, quantity: str) -> Outcome:
     """Whether a quantity of the negatives is ordered as their targets are, by Spearman's correlation within each query."""
     if not group.examples:
-        raise Missing("a batch as a fine-tuned encoder sees it, as in Table 2")
-    correlations, queries = [], 0
-    for example in group.examples:
+        raise Missing("a batch as a trained encoder sees it, for which results without weights are not enough", "", NOT_MEASURED)
+    outcomes, texts = [], []
+    for number, example in enumerate(group.examples, 1):
         group.used[example.key] = None
-        pairs = zip(example.targets, getattr(example, quantity), strict=True)
-        found = [spearmanr(targets, values).statistic for targets, values in pairs if np.ptp(targets) > 0 and np.ptp(values) > 0]
-        correlations.append(float(np.mean(found)))
-        queries += len(found)
-    low, high = min(correlations), max(correlations)
-    outcome = True if low >= FOLLOWS else False if high < FOLLOWS else None
-    return outcome, (
-        f"Spearman's correlation of {quantity} with targets over a query's negatives is {low:.2f} to {high:.2f} in "
-        f"{len(correlations)} "
-        f"batches ({queries} queries); from {FOLLOWS} on it is said to follow."
+        rows = zip(example.targets, getattr(example, quantity), strict=True)
+        found = [spearmanr(targets, values).statistic for targets, values in rows if np.ptp(targets) > 0 and np.ptp(values) > 0]
+        low, high = mean_interval(np.array(found))
+        outcomes.append(beyond(low, high, FOLLOWS))
+        told = f"{mean(found):.2f} ({low:.2f} to {high:.2f}, {len(found)} queries)"
+        texts.append(f"{SIGNS[outcomes[-1]]} {getattr(example, 'encoder', f'batch {number}')}: {told}")
+    # The paper shows a batch of one encoder: where encoders differ, nothing is decided.
+    outcome = outcomes[0] if len(set(outcomes)) == 1 else None
+    return Outcome(
+        outcome,
+        f"Spearman's correlation of {OURS[quantity]} and target over the negatives of a query: its mean and the 95 % bootstrap "
+        f"interval over queries; {FOLLOWS} and more counts as following.",
+        tuple(texts),
     )
 
 
 def _distilled(group: Group) -> list[Retriever]:
     found = [each for each in group.retrievers if each.distilled]
     if not found:
-        raise Missing("retrievers trained by teacher distillation (MarginMSE, TAS-B), or their run files")
+        raise Missing("teacher distillation (MarginMSE, TAS-Balanced), or run files of it")
     return found
 
 
@@ -147,7 +149,7 @@ def _stopped(retrievers: list[Retriever]) -> list[Retriever]:
     """Those whose triples say how many they needed."""
     found = [each for each in retrievers if each.stopped]
     if not found:
-        raise Missing("distilled retrievers whose training was stopped by validation; here all see equally many triples")
+        raise Missing("training that validation stops; here teacher and self-distillation see equally many triples", "", NO_PREMISE)
     return found
 
 
@@ -155,7 +157,7 @@ def _tuned(group: Group, name: str) -> Retriever:
     """A retriever of Table 4 that was trained here, by its name."""
     found = next((each for each in group.retrievers if each.name == name and each.keys), None)
     if found is None:
-        raise Missing(f"{name} with tuned settings")
+        raise Missing(f"{name} with a tuned learning rate")
     group.used |= dict.fromkeys(found.keys)
     return found
 
@@ -166,59 +168,67 @@ def _triples(group: Group, variant: tuple[str, bool]) -> list[float]:
     return [mean(result.about["triples"] for result in table[encoder, *variant]) for encoder in group.encoders]
 
 
-def _at_least(group: Group, one: Retriever, other: Retriever) -> Outcome:
-    """Whether a retriever is better than another, or equivalent to it, in nDCG@10 on every collection."""
-    outcomes, texts = [], []
-    for collection in one.evaluations.keys() & other.evaluations.keys():
-        test = equivalence(one.evaluations[collection].scores(MEASURE), other.evaluations[collection].scores(MEASURE), MARGIN)
-        # Worse for certain where the whole confidence interval lies below 0, and not equivalent.
-        outcomes.append(True if test.equivalent or test.low > 0 else False if test.high < 0 else None)
-        texts.append(f"{collection} {test.difference:+.3f} ({test.low:+.3f} to {test.high:+.3f})")
-    return every(outcomes), f"{MEASURE} of {one.name} less that of {other.name}: {'; '.join(sorted(texts))}."
+def _no_worse(case: Case, tests: int) -> bool | None:
+    """Whether the first is higher or equivalent; false where it is shown to be further behind than counts as a difference."""
+    if case.alike() or case.above():
+        return True
+    return False if case.above(-MARGIN, tests) is False else None
 
 
-def _beside(group: Group, variant: tuple[str, bool]) -> list[tuple[str, str, Evaluation, Retriever]]:
-    """(encoder, collection, our evaluation over seeds, the best distilled retriever) wherever one was measured.
+def _no_worse_than(group: Group, names: tuple[str, ...], other: str) -> tuple[list[bool | None], list[Case]]:
+    """Retrievers of Table 4 beside another, by nDCG@10 on every collection."""
+    cases, second = [], _tuned(group, other)
+    for name in names:
+        first = _tuned(group, name)
+        both = with_trec(each for each in first.evaluations if each in second.evaluations)
+        cases += [_case(place(each), (name, other), first.evaluations[each], second.evaluations[each], MEASURE) for each in both]
+    return [_no_worse(case, len(cases)) for case in cases], cases
+
+
+def _case(name: str, sides: tuple[str, str], first: Evaluation, second: Evaluation, measure: str) -> Case:
+    queries = (first.scores(measure) - second.scores(measure)).to_numpy()
+    said_ = tuple(each.replace(",", "") for each in sides)
+    return Case(name, (said_[0], said_[1]), [first.mean[measure]], [second.mean[measure]], queries)
+
+
+def _beside(group: Group, variant: tuple[str, bool], pattern: str) -> list[Case]:
+    """A variant beside the best distilled retriever by a measure, wherever one was measured.
 
     Where the variant was tuned as the distilled retrievers were, this is what is compared; else every encoder of the group is.
+
+    Args:
+        group, variant: what is compared.
+        pattern: a regular expression for the measure, whose name carries a grade.
     """
     teachers, name = _distilled(group), variant_name(*variant)
     if any(each.name == name and each.keys for each in group.retrievers):
-        one = _tuned(group, name)
-        ours = {(name, collection): evaluation for collection, evaluation in one.evaluations.items()}
+        tuned = _tuned(group, name).evaluations
+        ours = {("", collection): tuned[collection] for collection in with_trec(tuned)}
     else:
         table = group.table(variant)
         ours = {
-            (encoder, collection): over_seeds(table[encoder, *variant], collection, FULL_RANKING)
+            (encoder, collection): group.over_seeds(table[encoder, *variant], collection, FULL_RANKING)
             for encoder in group.encoders
             for collection in group.collections()
         }
     found = []
     for (encoder, collection), evaluation in ours.items():
-        measured = [teacher for teacher in teachers if collection in teacher.evaluations]
+        (measure,) = [each for each in evaluation.mean if re.fullmatch(pattern, each)]
+        measured = [each for each in teachers if measure in getattr(each.evaluations.get(collection), "mean", ())]
         if measured:
-            best = max(measured, key=lambda teacher: teacher.evaluations[collection].mean[MEASURE])
+            best = max(measured, key=lambda teacher: teacher.evaluations[collection].mean[measure])
             group.used |= dict.fromkeys(best.keys)
-            found.append((encoder, collection, evaluation, best))
+            where = f"{encoder}, {place(collection)}" if encoder else place(collection)
+            found.append(_case(where, (name, best.name), evaluation, best.evaluations[collection], measure))
     if not found:
-        raise Missing(f"runs of a distilled retriever on {', '.join(dict.fromkeys(collection for _, collection in ours))}")
+        places = listed(dict.fromkeys(place(collection) for _, collection in ours))
+        raise Missing(f"teacher distillation measured on {places}", reason=NOT_MEASURED)
     return found
 
 
-def _behind(group: Group, variant: tuple[str, bool], pattern: str, limit: float, called: str) -> Outcome:
+def _behind(group: Group, variant: tuple[str, bool], pattern: str, limit: float) -> Outcome:
     """Whether a variant is at most so far below the best teacher, by the measure that a regular expression names."""
-    outcomes, texts = [], []
-    for encoder, collection, ours, _ in _beside(group, variant):
-        (measure,) = [each for each in ours.mean if re.fullmatch(pattern, each)]
-        scores = {
-            teacher.name: teacher.evaluations[collection].mean[measure]
-            for teacher in _distilled(group)
-            if collection in teacher.evaluations and measure in teacher.evaluations[collection].mean
-        }
-        if not scores:
-            raise Missing(f"{measure} of a distilled retriever on {collection}")
-        best = max(scores, key=scores.__getitem__)
-        gap = scores[best] - ours.mean[measure]
-        outcomes.append(round(gap, 3) <= limit)
-        texts.append(f"{encoder} on {collection} {gap:.3f} ({best} {scores[best]:.3f})")
-    return every(outcomes), f"{called} of full ranking below the best distilled retriever: {'; '.join(texts)}."
+    cases = _beside(group, variant, pattern)
+    outcomes = [case.above(-limit, len(cases)) for case in cases]
+    text = tally(outcomes, f"{said(*variant)} targets", f"are at most {limit} behind", "further behind")
+    return Outcome(every(outcomes), sentences(text), lines(cases, outcomes))

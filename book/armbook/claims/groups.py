@@ -6,9 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
+import pandas as pd
+
 from armbook.claims.evidence import Example, Missing, Retriever, gather
-from armbook.results import RECALL, SEEDS, STATIC, best_static, hits_measure, in_full, is_static, named, of_sweep
+from armbook.claims.rules import Case
+from armbook.claims.verdicts import NOT_MEASURED
+from armbook.claims.wording import measure_in_words, said, targets, with_trec
+from armbook.results import RECALL, SEEDS, STATIC, best_static, hits_measure, in_full, is_static, of_sweep, over_seeds
 from armlib.evaluation.evaluate import FULL_RANKING
+from armlib.evaluation.measures import Evaluation
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
 from armlib.experiments.result import Result
@@ -55,6 +61,19 @@ class Group:
         self.examples, self.retrievers = list(examples), list(retrievers)
         self.used: dict[str, None] = {}
         self._collections: list[str] = []
+        self._evaluations: dict[tuple[str, ...], Evaluation] = {}
+
+    @property
+    def shares_word_vectors(self) -> bool:
+        """Whether all encoders start from the same word vectors, so that they are no choice of pre-trained encoders."""
+        return all(encoder.startswith("lsa/") for encoder in self.encoders)
+
+    def over_seeds(self, results: Sequence[Result], collection: str, mode: str) -> Evaluation:
+        """As `armbook.results.over_seeds`, computed once."""
+        asked = (collection, mode, *(result.key for result in results))
+        if asked not in self._evaluations:
+            self._evaluations[asked] = over_seeds(results, collection, mode)
+        return self._evaluations[asked]
 
     def seeds(self, encoder: str, target: str, in_batch: bool = False) -> list[Result]:
         """Results of one loss by seed, perhaps none."""
@@ -80,7 +99,8 @@ class Group:
         found = {value: self._by_seed(self._of_loss(swept, encoder, str(Static(value)), in_batch)) for value in values}
         found = {value: results for value, results in found.items() if len(results) >= seeds}
         if len(found) < SWEEP or 1.0 not in found:
-            raise Missing(f"a sweep of {named(encoder, STATIC, in_batch)} ({SWEEP} targets with {seeds} seeds, 1 among them)")
+            each = "a seed" if seeds == 1 else f"{seeds} seeds"
+            raise Missing(f"{each} of every target in the sweep of {targets(STATIC, in_batch)}", encoder)
         return found
 
     def tuned(self, encoder: str, in_batch: bool) -> list[Result]:
@@ -101,7 +121,7 @@ class Group:
             return self.tuned(encoder, in_batch)
         results = self.seeds(encoder, target, in_batch)
         if len(results) < SEEDS:
-            raise Missing(f"{SEEDS} seeds of {named(encoder, target, in_batch)} ({len(results)} there)")
+            raise Missing(f"{SEEDS} seeds of {targets(target, in_batch)}", encoder)
         return results
 
     def table(self, *variants: tuple[str, bool]) -> dict[tuple[str, str, bool], list[Result]]:
@@ -114,7 +134,7 @@ class Group:
         return dict(zip(wanted, gather(lambda each: self.variant(*each), wanted), strict=True))
 
     def collections(self) -> list[str]:
-        """Names of the collections that every result was measured on, in order.
+        """Names of the collections that every result was measured on, in order; of several those of `with_trec`.
 
         Raises:
             Missing: there are no results, or no collection is common to all.
@@ -124,9 +144,9 @@ class Group:
         sets = [list(dict.fromkeys(result.measures.collection)) for result in self.results]
         common = [name for name in sets[0] if all(name in each for each in sets)] if sets else []
         if not common:
-            raise Missing("results measured on a common collection")
-        self._collections = common
-        return common
+            raise Missing("training runs that were measured on a common collection")
+        self._collections = with_trec(common)
+        return self._collections
 
 
 class Scorer:
@@ -145,8 +165,9 @@ class Scorer:
         names = (name for result in group.results for name in _measures(result, collection, mode) if re.fullmatch(pattern, name))
         found = next(names, None)
         if found is None:
-            raise Missing(f"{pattern.replace(chr(92), '')} on {collection} in {mode}")
-        self.collection, self.mode, self.measure = collection, mode, found
+            wanted = pattern.replace("\\", "").replace("((rel=d+))?", "")
+            raise Missing(measure_in_words(collection, mode, wanted), reason=NOT_MEASURED)
+        self.group, self.collection, self.mode, self.measure = group, collection, mode, found
 
     def __call__(self, results: Sequence[Result]) -> list[float]:
         """The values of results, seed by seed.
@@ -156,11 +177,31 @@ class Scorer:
         """
         for result in results:
             if self.measure not in _measures(result, self.collection, self.mode):
-                raise Missing(f"{self} of {result.experiment}")
+                each = result.experiment
+                raise Missing(f"{self} of {targets(each.target, each.in_batch)}", each.encoder, NOT_MEASURED)
         return [result.value(self.collection, self.mode, self.measure) for result in results]
 
+    def queries(self, results: Sequence[Result]) -> pd.Series:
+        """The values of every query, as means over seeds."""
+        return self.group.over_seeds(results, self.collection, self.mode).scores(self.measure)
+
+    def case(self, name: str, sides: tuple[str, str], first: Sequence[Result], second: Sequence[Result]) -> Case:
+        """Two lists of results, one a seed, side by side.
+
+        Args:
+            name: of what is equal in both; the measure is added.
+            sides: what the two are called.
+            first, second: the results.
+
+        Raises:
+            Missing: one of them was not measured so.
+        """
+        values = self(first), self(second)
+        queries = self.queries(first) - self.queries(second)
+        return Case(f"{name}, {self}", sides, *values, queries.to_numpy())
+
     def __str__(self) -> str:
-        return f"{self.measure} on {self.collection} ({self.mode})"
+        return measure_in_words(self.collection, self.mode, self.measure)
 
 
 def ndcg(group: Group, mode: str) -> list[Scorer]:
@@ -218,3 +259,16 @@ def groups(
 def _measures(result: Result, collection: str, mode: str) -> list[str]:
     rows = result.measures
     return list(rows[(rows.collection == collection) & (rows["mode"] == mode)].measure)
+
+
+def pairs(group: Group, table: dict, first: tuple[str, bool], second: tuple[str, bool], scorers: Sequence[Scorer]) -> list[Case]:
+    """Two variants side by side, for every encoder of a table and every scorer.
+
+    Raises:
+        Missing: a result was not measured so.
+    """
+    encoders = dict.fromkeys(encoder for encoder, _, _ in table)
+    sides = said(*first), said(*second)
+    return [
+        scorer.case(encoder, sides, table[encoder, *first], table[encoder, *second]) for encoder in encoders for scorer in scorers
+    ]

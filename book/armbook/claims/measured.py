@@ -1,7 +1,7 @@
-"""Every claim judged by what was measured here: finished experiments of one profile, compared only with their like.
+"""Every claim judged by training runs: finished experiments of one profile, compared only with their like.
 
-A verdict holds for the profile and collection that its scope names, and for no other. A comparison rests on two seeds at least; a
-claim whose experiments are missing cannot be decided here, and its evidence names them.
+A verdict holds for the profile and collection that its scope names, and for no other. A comparison rests on two seeds at least. A
+claim whose experiments are missing, or whose premise they do not meet, is undecided, and its evidence says so.
 """
 
 from __future__ import annotations
@@ -12,11 +12,25 @@ from dataclasses import replace
 from armbook.claims import external, learning, scores
 from armbook.claims.evidence import Example, Missing, Retriever
 from armbook.claims.groups import Group, groups
-from armbook.claims.verdicts import UNDECIDED, Verdict, claim, claims, decided
+from armbook.claims.verdicts import (
+    COMPARED,
+    NO_PREMISE,
+    NOT_MEASURED,
+    NOT_TRAINED,
+    TOO_CLOSE,
+    UNDECIDED,
+    Outcome,
+    Verdict,
+    claim,
+    claims,
+    decided,
+)
+from armbook.claims.wording import listed, sentences
 from armlib.experiments.profile import Profile
 from armlib.experiments.result import Result
 
 JUDGES = scores.JUDGES | learning.JUDGES | learning.BY_BATCH_SIZE | external.JUDGES
+_LACKS = {NOT_TRAINED: "Not trained: ", NOT_MEASURED: "Not measured: ", NO_PREMISE: "The claim is about "}
 
 
 def judge_measured(
@@ -50,29 +64,32 @@ def measured_verdicts(
 
 def _verdict(name: str, group: Group, profile: Profile) -> Verdict:
     try:
-        outcome, evidence = JUDGES[name](group)
-        return Verdict(name, decided(outcome), evidence, _scope(profile, group), tuple(group.used))
+        outcome = JUDGES[name](group)
     except Missing as lacking:
-        return _partial(name, group, profile, f"Missing: {lacking}.")
+        return _partial(name, group, profile, lacking)
+    reason = TOO_CLOSE if outcome.holds is None else ""
+    return Verdict(name, decided(outcome.holds), outcome.text, _scope(profile, group), tuple(group.used), outcome.cases, reason)
 
 
-def _partial(name: str, group: Group, profile: Profile, missing: str) -> Verdict:
-    """The verdict where experiments are missing for some encoders: another's can contradict "every encoder", but not prove it."""
-    outcomes, texts = [], []
+def _partial(name: str, group: Group, profile: Profile, lacking: Missing) -> Verdict:
+    """The verdict where something is missing for some encoders: another's can contradict "every encoder", but not prove it."""
     group.used.clear()
+    alone: dict[str, Outcome] = {}
     for encoder in group.encoders if len(group.encoders) > 1 else ():
-        alone = Group(group.results, replace(profile, encoders=(encoder,)), group.examples, group.retrievers)
+        one = Group(group.results, replace(profile, encoders=(encoder,)), group.examples, group.retrievers)
         try:
-            outcome, evidence = JUDGES[name](alone)
+            alone[encoder] = JUDGES[name](one)
         except Missing:
             continue
-        outcomes.append(outcome)
-        texts.append(f"{encoder} alone: {evidence}")
-        group.used |= alone.used
-    contradicted = False in outcomes
-    return Verdict(
-        name, decided(False if contradicted else None), " ".join([*texts, missing]), _scope(profile, group), tuple(group.used)
-    )
+        group.used |= one.used
+    told = [f"Only {encoder}: {outcome.text}" for encoder, outcome in alone.items()]
+    cases = tuple(case for outcome in alone.values() for case in outcome.cases)
+    contradicted = any(outcome.holds is False for outcome in alone.values())
+    would = "" if told else f"This would compare {COMPARED[name]}"
+    text = sentences(*told, would, f"{_LACKS[lacking.reason]}{lacking}")
+    reason = "" if contradicted else lacking.reason
+    verdict = decided(False if contradicted else None)
+    return Verdict(name, verdict, text, _scope(profile, group), tuple(group.used), cases, reason)
 
 
 def _scope(profile: Profile, group: Group) -> str:
@@ -86,12 +103,8 @@ def _scope(profile: Profile, group: Group) -> str:
         kept = sorted({"best validation" if each.selection == "best" else "last step" for each in experiments})
         seeds = sorted({each.seed for each in experiments})
         parts += [
-            f"{_numbers(steps)} steps of {_numbers(sizes)} triples",
+            f"{listed(steps)} steps of {listed(sizes)} triples",
             f"weights of the {' or '.join(kept)}",
-            f"seed{'s' if len(seeds) > 1 else ''} {_numbers(seeds)}",
+            f"{'seeds' if len(seeds) > 1 else 'seed'} {listed(seeds)}",
         ]
     return ", ".join(parts)
-
-
-def _numbers(values: Sequence[int]) -> str:
-    return " and ".join(map(str, values)) if len(values) < 3 else f"{', '.join(map(str, values[:-1]))} and {values[-1]}"

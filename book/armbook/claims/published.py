@@ -6,7 +6,7 @@ import tomllib
 from functools import cache
 from importlib import resources
 
-from armbook.claims.verdicts import Verdict, claim, claims
+from armbook.claims.verdicts import NOT_PRINTED, UNDECIDED, Verdict, claim, claims
 
 SCOPE = "the paper's tables"
 
@@ -25,7 +25,8 @@ def judge_published(name: str) -> Verdict:
         InputError: there is no claim of that id.
     """
     entry = entries()[claim(name).id]
-    return Verdict(name, entry["verdict"], entry["evidence"], SCOPE)
+    reason = NOT_PRINTED if entry["verdict"] == UNDECIDED else ""
+    return Verdict(name, entry["verdict"], entry["evidence"], SCOPE, reason=reason)
 
 
 def published_verdicts() -> list[Verdict]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 
 import pytest
+from scipy import stats
 
 from armbook import published
 from armbook.claims.published import entries, judge_published, published_verdicts
-from armbook.claims.verdicts import DOES_NOT_HOLD, HOLDS, MARGIN, UNDECIDED, claims
+from armbook.claims.verdicts import DOES_NOT_HOLD, HOLDS, MARGIN, NOT_PRINTED, UNDECIDED, claims
 from armbook.results import VARIANTS
 from armlib.errors import InputError
 
@@ -35,7 +37,7 @@ def right_sides(expression: str) -> list[float]:
 def test_the_tables_give_every_figure_and_the_verdict(name: str) -> None:
     entry = entries()[name]
     assert entry.keys() <= KEYS and entry["verdict"] in (HOLDS, DOES_NOT_HOLD, UNDECIDED)
-    names = {**vars(published), "VARIANTS": VARIANTS, "MARGIN": MARGIN}
+    names = {**vars(published), "VARIANTS": VARIANTS, "MARGIN": MARGIN, "math": math, "stats": stats}
     for key, expression in entry.get("where", {}).items():
         names[key] = eval(f"({expression})", names)
     for expression in entry["arithmetic"]:
@@ -49,11 +51,24 @@ def test_the_tables_give_every_figure_and_the_verdict(name: str) -> None:
 
 def test_every_claim_has_a_verdict_in_their_order() -> None:
     names = [claim.id for claim in claims()]
-    assert len(names) == len(set(names)) == 35 and list(entries()) == names
+    assert len(names) == len(set(names)) == 36 and list(entries()) == names
     for name, verdict in zip(names, published_verdicts(), strict=True):
         assert verdict == judge_published(name) and verdict.claim == name
         assert verdict.scope == "the paper's tables" and verdict.keys == ()
         assert re.fullmatch(r"\S+( \S+)*\.", verdict.evidence)
+        assert verdict.reason == (NOT_PRINTED if verdict.verdict == UNDECIDED else "")
+
+
+def test_no_table_decides_what_a_figure_shows() -> None:
+    of_figures = [each for each in claims() if "Figure" in each.evidence and "Table" not in each.evidence]
+    assert len(of_figures) == 14
+    assert [claim.id for claim in of_figures if judge_published(claim.id).verdict != UNDECIDED] == []
+
+
+def test_evidence_is_in_words_and_unlike_any_other() -> None:
+    texts = [entry["evidence"] for entry in entries().values()]
+    assert len(set(texts)) == len(texts)
+    assert not any(re.search(r"_|\bTrue\b|\bFalse\b", text) for text in texts)
 
 
 def test_an_unknown_claim_is_refused() -> None:
