@@ -10,8 +10,8 @@ choose. A name has to tell the encoder, the target and the year, and for static 
 =============================================  ==========================================
 
 ``with`` and ``without`` alone are read as the authors' configurations have them, with and without in-batch negatives; neither means
-without. Other names take a map: ``runs.csv`` with the columns file, model, target, in_batch, year, or ``runs.toml`` with a table for
-each file.
+without. Other names take a map: ``runs.csv`` with the columns file, model, target, in_batch, year, or ``runs.toml`` with a table
+for each file.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def find_runs(folder: str | Path) -> dict[Place, Path]:
         found[place] = file
     if not found:
         there = ", ".join(str(file.relative_to(path)) for file in files[:5]) or "no files"
-        raise InputError(f"{folder} has no run file whose name tells its encoder, such as {EXAMPLE}, and no {MAPS[0]}; it has {there}")
+        raise InputError(
+            f"{folder} has no run file whose name tells its encoder, such as {EXAMPLE}, and no {MAPS[0]}; it has {there}"
+        )
     return {place: found[place] for place in _complete(found)}
 
 
@@ -118,7 +120,9 @@ def place_of(name: str | Path) -> Place | None:
     """
     path = Path(name)
     parts = [path.name.lower(), path.parent.as_posix().lower()]
-    model = _told(parts, lambda text: {each for each in published.MODELS if each.lower() in text}, "encoder", name, published.MODELS)
+    model = _told(
+        parts, lambda text: {each for each in published.MODELS if each.lower() in text}, "encoder", name, published.MODELS
+    )
     if model is None:
         return None
     target = _told(parts, lambda text: {each for each in _TARGETS if each in text}, "target", name, _TARGETS)
@@ -133,9 +137,7 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _told(
-    parts: Iterable[str], look: Callable[[str], set[str]], what: str, name: str | Path, known: Iterable[str]
-) -> str | None:
+def _told(parts: Iterable[str], look: Callable[[str], set[str]], what: str, name: str | Path, known: Iterable[str]) -> str | None:
     for part in parts:
         found = look(part)
         if len(found) > 1:
@@ -213,6 +215,7 @@ def _complete(found: Iterable[Place]) -> Iterator[Place]:
             missing = [place for place in group if place not in there]
             if missing and len(missing) < len(group):
                 raise InputError(
-                    f"there is no run of {missing[0]}, but of other variants: each is tested against the best of five, so all are needed"
+                    f"there is no run of {missing[0]}, but of other variants: each is tested against the best of all five, "
+                    "so all are needed"
                 )
             yield from (place for place in group if place in there)

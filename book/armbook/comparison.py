@@ -1,6 +1,6 @@
-"""The variants of Table 3: what they achieve, what their training costs, the search for a static target included; and the paper's own.
+"""The variants of Table 3: what they achieve, and what their training costs, the search for a static target included.
 
-Scores and costs are kept in long tables of one form, by source: published, MS MARCO in miniature, this copy.
+Scores and costs stand in long tables of one form, by source: published, MS MARCO in miniature, this copy.
 """
 
 from __future__ import annotations

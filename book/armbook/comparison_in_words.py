@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from armbook.comparison import PUBLISHED, TIED, titled
+from armbook.comparison import PUBLISHED, TIED, paper_collections, selection, titled, tuned_in_words, variant_scores
 from armbook.comparison_tables import Sources, time_ratios
 from armbook.miniature import HERE, NAME
 from armbook.results import ADAPTIVE, DISTRIBUTED, HITS, RECALL, STATIC
 from armbook.tables import BEST
 from armlib.evaluation.equivalence import DAGGER
+from armlib.experiments.result import Result
 from armlib.training.settings import MEASURE
 
 IN_WORDS = {
@@ -36,7 +37,8 @@ def answer(scores: Sources, costs: Sources) -> str:
         scores, costs: as `armbook.comparison.scores_by_source` and `armbook.comparison.costs_by_source` give them.
     """
     ours = [source for source in scores if source != PUBLISHED]
-    return "\n\n".join(_of_source(source, scores[source], costs) for source in ours)
+    printed = f"In the paper, the highest nDCG@10 {_shared(_group(scores[PUBLISHED], MEASURE))}."
+    return "\n\n".join([*(_of_source(source, scores[source], costs) for source in ours), printed])
 
 
 def _of_source(source: str, scores: pd.DataFrame, costs: Sources) -> str:
@@ -142,13 +144,14 @@ def _meaning(source: str, scores: pd.DataFrame) -> str:
         f"{opening}, {good or 'none'} of {len(own)} scores of targets without a search {'is' if good == 1 else 'are'} the best of "
         "their encoder or equivalent to it. "
     )
+    far = len(others) - near
     if not near:
         return f"{text}The others lie more than {MARGIN} below."
-    if near == len(others):
-        return f"{text}The others lie within {MARGIN} of the best: too few queries, or too much spread among them, to show equivalence."
+    if not far:
+        return f"{text}The others lie within {MARGIN} of the best, but the queries are too few to show equivalence."
     return (
-        f"{text}Of the other {len(others)}, {near} lie{'s' if near == 1 else ''} within {MARGIN} of the best, where the queries are too few "
-        f"to show equivalence; {len(others) - near} {'lies' if len(others) - near == 1 else 'lie'} further below."
+        f"{text}Of the others, {near} {_lie(near)} within {MARGIN} of the best, where the queries are too few to show equivalence, "
+        f"and {far} {_lie(far)} further below."
     )
 
 
@@ -164,9 +167,11 @@ def text_against_table(scores: Sources, costs: Sources) -> str:
     over = found.ratio[found.compared.isin([f"{STATIC} / {ADAPTIVE}", f"{STATIC}, in-batch / {ADAPTIVE}, in-batch"])]
     said = []
     if won != whole - 1:
-        said.append(f"adaptive targets with in-batch negatives have the highest R@1000 in all cases but one; its table has {won} of {whole}")
+        claim = "adaptive targets with in-batch negatives have the highest R@1000 in all cases but one"
+        said.append(f"{claim} (its table: in {won} of {whole})")
     if f"{over.min():.0f}" != "7" or f"{over.max():.0f}" != "15":
-        said.append(f"static targets take 7 to 15 times as long as adaptive ones; its times give {over.min():.1f} to {over.max():.1f}")
+        claim = "static targets take 7 to 15 times as long as adaptive ones"
+        said.append(f"{claim} (its times: {over.min():.1f} to {over.max():.1f})")
     return f"The paper's text says that {', and that '.join(said)}." if said else ""
 
 
@@ -182,27 +187,38 @@ def hits_in_words(scores: Sources) -> str:
             low, high = part["mean"].min(), part["mean"].max()
             where = f"{OPENINGS[source]}, Hits@100 on {titled(collection)}"
             if np.isclose(low, high):
-                lines.append(f"{where} is {low:.3f} for every encoder and variant: the first stage sets it, and nothing is told apart.")
+                lines.append(f"{where} is {low:.3f} for every encoder and variant: the first stage alone decides it.")
             else:
                 lines.append(f"{where} goes from {low:.3f} to {high:.3f}.")
     return " ".join(lines)
 
 
-def elsewhere_in_words(shown: Mapping[str, pd.DataFrame]) -> str:
-    """Scores on the collections that the tables leave out, beside TREC-DL's, in Markdown; empty without any.
+def elsewhere(shown: Mapping[str, Sequence[Result]]) -> str:
+    """What came out on collections that the tables leave out, beside TREC-DL's, in Markdown; empty without any.
 
     Args:
-        shown: `armbook.comparison.variant_scores` of every source, whole.
+        shown: as `armbook.comparison.comparable` gives it.
     """
     lines = []
-    for source, frame in shown.items():
-        for collection, part in frame.groupby("collection", sort=False):
+    for source, results in shown.items():
+        scores = variant_scores(results)
+        others = scores[~scores.collection.isin(paper_collections(scores.collection))]
+        for _, part in others.groupby("collection", sort=False):
             ndcg, recall = _group(part, MEASURE), _group(part, RECALL)
-            lines.append(
-                f"{OPENINGS[source]}, on {titled(str(collection))}: {_leaders(ndcg, recall)} "
-                f"{_equivalence(ndcg, recall, [(DISTRIBUTED, False)])}"
-            )
+            leaders = _leaders(ndcg, recall)
+            lines.append(f"{OPENINGS[source]}, {leaders} {_equivalence(ndcg, recall, [(DISTRIBUTED, False)])}")
     return "\n\n".join(lines)
+
+
+def tuning(shown: Mapping[str, Sequence[Result]]) -> str:
+    """How static targets and steps were chosen, and which targets that gave, in Markdown.
+
+    Args:
+        shown: as `armbook.comparison.comparable` gives it.
+    """
+    return "\n\n".join(
+        f"{OPENINGS[source]}: {selection(results)} Tuned targets: {tuned_in_words(results)}." for source, results in shown.items()
+    )
 
 
 def _group(scores: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -252,3 +268,5 @@ def _joined(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
 
 
+def _lie(count: int) -> str:
+    return "lies" if count == 1 else "lie"

@@ -1,4 +1,4 @@
-"""Table 3 as pages show it, published, in miniature and of this copy side by side, a table for each measure; and the figure beside it."""
+"""Table 3 as pages show it: published, in miniature and of this copy side by side, a table for each measure; and a figure."""
 
 from __future__ import annotations
 
@@ -124,9 +124,9 @@ def effectiveness_and_cost(scores: Sources, costs: Sources) -> Figure:
         scores, costs: as `armbook.comparison.scores_by_source` and `armbook.comparison.costs_by_source` give them.
 
     Returns:
-        A figure in which every encoder and variant is one marker, with half the range of its seeds up and down. Static targets stand
-        at the time of their search; where that of one training run is known, a thin line leads back to it. Of several collections
-        the one of 2019 is shown, as in the paper's figures, else the first.
+        A figure in which every encoder and variant is one marker, with half the range of its seeds up and down. Static targets
+        stand at the time of their search; where that of one training run is known, a thin line leads back to it. Of several
+        collections the one of 2019 is shown, as in the paper's figures, else the first.
     """
     with plt.rc_context(STYLE):
         size = (5.4, 1.0 + 2.3 * len(scores))
@@ -140,7 +140,8 @@ def effectiveness_and_cost(scores: Sources, costs: Sources) -> Figure:
             axes.set(xscale="log", title=f"{source}: {titled(collection)}", ylabel=MEASURE, xlabel=f"training time ({unit})")
             for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
                 set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
-        handles = [Line2D([], [], color=colour(name), linewidth=4, label=name) for name in (variant_name(*each) for each in VARIANTS)]
+        names = [variant_name(*variant) for variant in VARIANTS]
+        handles = [Line2D([], [], color=colour(name), linewidth=4, label=name) for name in names]
         for name in dict.fromkeys(name for frame in scores.values() for name in model_names(frame.encoder).values()):
             handles.append(Line2D([], [], color=GREY, marker=marker(name), linestyle="none", label=name))
         figure.legend(handles=handles, loc="outside lower center", ncols=2)

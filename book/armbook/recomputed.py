@@ -46,12 +46,12 @@ def recompute(folder: str | Path) -> Recomputed:
     """Measure the run files of a folder by the official judgments of TREC-DL.
 
     Args:
-        folder: as `armbook.authors_runs.find_runs` takes it. Judgments are taken from it, too, from files whose names have *qrels* and
-            the year, else from ir_datasets, which may download them. Empty for none: then nothing is read.
+        folder: as `armbook.authors_runs.find_runs` takes it; empty for none, then nothing is read. Judgments are files in it whose
+            names have *qrels* and the year, else those of ir_datasets, which may download them.
 
     Raises:
-        InputError: what `armbook.authors_runs.find_runs` raises; judgments are not those of 43 or 54 queries; a run file is damaged or
-            shares no query with its judgments.
+        InputError: what `armbook.authors_runs.find_runs` raises; judgments are not those of 43 or 54 queries; a run file is
+            damaged or shares no query with its judgments.
     """
     if not str(folder):
         return Recomputed()
@@ -155,9 +155,11 @@ def recomputed_in_words(found: Recomputed, scores: pd.DataFrame) -> str:
         f"Bold, dagger or neither is as printed in {_share(kept, len(scores))}.",
     ]
     missing = [
-        f"{model} on {name}" for year, name in published.SETS.items() for model in published.MODELS
+        f"{model} on {name}"
+        for year, name in published.SETS.items()
+        for model in published.MODELS
         if (model, year) not in found.evaluations
-    ]  # fmt: skip
+    ]
     if missing:
         lines.append(f"The folder has no runs of {', '.join(missing)}.")
     return " ".join([*lines, *(f"{note[0].upper()}{note[1:]}." for note in found.notes)])

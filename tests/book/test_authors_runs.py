@@ -113,7 +113,7 @@ HEADER = "file,model,target,in_batch,year\n"
         ({"mpnet-static-dl19.run": ""}, "no run of static, in-batch with MPNet on TREC-DL 2019, but of other variants"),
         ({"mpnet-static-dl19.run": "", "mpnet-static-dl19.txt": ""}, "are both the run of static with MPNet on TREC-DL 2019"),
         ({"runs.csv": HEADER, "runs.toml": ""}, "has both runs.csv and runs.toml"),
-        ({"runs.csv": "file,model\na.run,MPNet"}, "runs.csv, row 1: expected file, model, target, in_batch, year, found file, model"),
+        ({"runs.csv": "file,model\na.run,MPNet"}, "row 1: expected file, model, target, in_batch, year, found file, model"),
         ({"runs.csv": HEADER + "a.run,MPNet,static,no,2019"}, "row 1: there is no file 'a.run'"),
         ({"runs.csv": HEADER + "a.run,MPNet,static,no,2019,6", "a.run": ""}, "row 1: expected file"),
         ({"runs.csv": HEADER + "a.run,BERT,static,no,2019", "a.run": ""}, "row 1: unknown model 'BERT'"),
