@@ -31,6 +31,7 @@ from armbook.results import (
     tuned_targets,
     variant_name,
 )
+from armbook.side_by_side import PUBLISHED, paper_collections
 from armbook.style import short_name
 from armbook.tables import BEST
 from armlib.errors import InputError
@@ -41,9 +42,7 @@ from armlib.losses import Static, parse_target
 from armlib.training.settings import MEASURE
 
 Variant = tuple[str, str, bool]  # encoder, target (``static`` for the tuned one), in-batch
-PUBLISHED = "published"
 TIED = "="  # where several variants share the highest score, none is the best
-TREC_DL = re.compile(r"trec-dl.*(20(?:19|20))", re.IGNORECASE)
 RECALL_1000 = "R(rel=2)@1000"  # of the published Table 3 (section 4)
 COMPARED = (
     ((STATIC, False), (DISTRIBUTED, False)),
@@ -231,40 +230,16 @@ def published_costs() -> pd.DataFrame:
     return costs.assign(triples=(table.triples_millions * 1e6).round().astype(int))
 
 
-def paper_collections(names: Iterable[str]) -> list[str]:
-    """Those of some collections that have the judgments of TREC-DL 2019 or 2020, as the paper's; all where none has."""
-    whole = list(dict.fromkeys(names))
-    return [name for name in whole if TREC_DL.search(name)] or whole
-
-
-def titled(collection: str) -> str:
-    """What heads the column of a collection: TREC-DL's year, or the collection's name."""
-    found = TREC_DL.search(collection)
-    return f"TREC-DL {found[1]}" if found else short_name(collection)
-
-
-def headed(measure: str) -> str:
-    """A measure's name without its grade: ``R(rel=2)@1000`` is R@1000, and ``Success(rel=2)@100`` Hits@100."""
-    return re.sub(r"\(rel=\d+\)", "", measure).replace("Success", "Hits")
-
-
-def model_names(encoders: Iterable[str]) -> dict[str, str]:
-    """What encoders are called in a row beside the paper's: by the paper's model where one alone is of that architecture."""
-    whole = list(dict.fromkeys(encoders))
-    found = {model: [name for name in whole if model.lower() in name.lower()] for model in published.MODELS}
-    return {name: short_name(name) for name in whole} | {ours[0]: model for model, ours in found.items() if len(ours) == 1}
-
-
 def selection(results: Iterable[Result]) -> str:
-    """On which queries the static targets and the steps of these results were chosen, in Markdown."""
+    """On which queries the static targets and the steps of these results were chosen; goes on with a sentence that has begun."""
     whole = _once(results)
     validated = ", ".join(sorted({result.about["validated_on"] for result in whole}))
-    text = f"Static targets are tuned by nDCG@10 on {validated}"
+    text = f"static targets are tuned by nDCG@10 on {validated}"
     if all(result.experiment.selection == "last" for result in whole):
         steps = ", ".join(f"{count:,}" for count in sorted({result.experiment.steps for result in in_full(whole)}))
         text += f"; every training run takes {steps} steps and keeps its last weights."
     else:
-        text += ", and so is the step whose weights are kept."
+        text += ", which chooses the step whose weights are kept, too."
     if any(result.chosen_on_test_set for result in whole):
         text += " That is one of the test sets, as in the paper, so scores on it are optimistic."
     return text

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from armbook.comparison import PUBLISHED, TIED, paper_collections, selection, titled, tuned_in_words, variant_scores
+from armbook.comparison import TIED, published_scores, selection, tuned_in_words, variant_scores
 from armbook.comparison_tables import Sources, time_ratios
-from armbook.miniature import HERE, NAME
-from armbook.results import ADAPTIVE, DISTRIBUTED, HITS, RECALL, STATIC
+from armbook.results import ADAPTIVE, DISTRIBUTED, HITS, RECALL, STATIC, named
+from armbook.side_by_side import OPENINGS, PUBLISHED, headed, paper_collections, titled
 from armbook.tables import BEST
 from armlib.evaluation.equivalence import DAGGER
 from armlib.experiments.result import Result
@@ -24,7 +24,6 @@ IN_WORDS = {
     (ADAPTIVE, True): "adaptive targets with in-batch negatives",
     (DISTRIBUTED, False): "distributed targets",
 }
-OPENINGS = {NAME: "In miniature", HERE: "In this copy"}
 MARGIN = 0.05  # of the equivalence tests (section 5.4)
 AS_GOOD = (BEST, TIED, DAGGER)  # the best, as high as it, or equivalent to it
 STATIC_OVER_DISTRIBUTED = f"{STATIC} / {DISTRIBUTED}"
@@ -59,7 +58,7 @@ def _leaders(ndcg: pd.DataFrame, recall: pd.DataFrame) -> str:
     collections = _joined([titled(name) for name in dict.fromkeys(both.collection)])
     for variant, words in IN_WORDS.items():
         if _won(both, variant) == cases:
-            whose = "the encoder" if encoders == 1 else f"all {encoders} encoders"
+            whose = {1: "the encoder", 2: "both encoders"}.get(encoders, f"all {encoders} encoders")
             return f"{words} have the highest nDCG@10 and the highest R@1000 with {whose} on {collections}."
     return f"the highest nDCG@10 on {collections} {_shared(ndcg)}; the highest R@1000 {_shared(recall)}."
 
@@ -175,6 +174,22 @@ def text_against_table(scores: Sources, costs: Sources) -> str:
     return f"The paper's text says that {', and that '.join(said)}." if said else ""
 
 
+def marks_out_of_order() -> str:
+    """Where the printed Table 3 has a dagger beside a lower score and none beside a higher one, in Markdown; empty without any.
+
+    That can be right, since the test looks at the spread over queries, too; only the run files can tell.
+    """
+    lines = []
+    for (encoder, collection, measure), part in published_scores().groupby(["encoder", "collection", "measure"], sort=False):
+        lowest = part["mean"][part["mark"] == DAGGER].min()
+        for row in part[(part["mark"] == "") & (part["mean"] > lowest)].to_dict("records"):
+            what = f"{headed(str(measure))} of {named(str(encoder), row['target'], row['in_batch'])} on {collection}"
+            lines.append(f"{what} is {row['mean']:.3f} without a dagger, where {lowest:.3f} has one")
+    return (
+        f"In the printed table, {'; '.join(lines)}. Whether the queries explain that, only the run files can tell." if lines else ""
+    )
+
+
 def hits_in_words(scores: Sources) -> str:
     """What Hits@100 of re-ranking tells, in Markdown, by source.
 
@@ -217,7 +232,8 @@ def tuning(shown: Mapping[str, Sequence[Result]]) -> str:
         shown: as `armbook.comparison.comparable` gives it.
     """
     return "\n\n".join(
-        f"{OPENINGS[source]}: {selection(results)} Tuned targets: {tuned_in_words(results)}." for source, results in shown.items()
+        f"{OPENINGS[source]}, {selection(results)} The best targets are {tuned_in_words(results)}."
+        for source, results in shown.items()
     )
 
 
@@ -261,7 +277,8 @@ def _range(costs: pd.DataFrame, compared: str) -> str:
 def _times(count: int, of: int) -> str:
     if of == 1:
         return "the one case" if count else "no case"
-    return f"all {of} cases" if count == of else f"{count} of {of} cases" if count else "no case"
+    whole = "both cases" if of == 2 else f"all {of} cases"
+    return whole if count == of else f"{count} of {of} cases" if count else "no case"
 
 
 def _joined(parts: list[str]) -> str:

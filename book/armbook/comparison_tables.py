@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
-from armbook.comparison import COMPARED, PUBLISHED, model_names, paper_collections, titled
+from armbook.comparison import COMPARED
 from armbook.results import DISTRIBUTED, PREFERRED, STATIC, VARIANTS, variant_name
+from armbook.side_by_side import PUBLISHED, model_names, paper_collections, titled
 from armbook.style import GREY, STYLE, colour, marker
 from armbook.tables import cell, two_levels, yes_or_no
 from armlib.training.settings import MEASURE

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from armbook import published
-from armbook.comparison import PUBLISHED, headed, model_names, titled
 from armbook.miniature import HERE
 from armbook.results import (
     RECALL,
@@ -24,6 +23,7 @@ from armbook.results import (
     reported_collection,
     tuned_targets,
 )
+from armbook.side_by_side import PUBLISHED, headed, model_names, titled
 from armbook.style import STYLE, dashes, draw_mean, marker, short_name
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING

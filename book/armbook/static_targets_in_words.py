@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from armbook.comparison import PUBLISHED, titled
-from armbook.miniature import HERE, NAME
+from armbook.side_by_side import OPENINGS, PUBLISHED, titled
 from armbook.static_targets import DEFAULT, NEGATIVES, PUBLISHED_TARGETS, scores_in_words, swept
 from armbook.style import short_name
 from armbook.tables import DASH, listed
@@ -15,7 +14,7 @@ from armlib.experiments.result import Result
 from armlib.losses import parse_target
 from armlib.training.settings import MEASURE
 
-OPENINGS = {NAME: "In miniature", HERE: "In this copy"}
+KINDS = {NEGATIVES[False]: "without in-batch negatives", NEGATIVES[True]: "with in-batch negatives"}
 MUCH = 0.1  # nDCG@10 (section 5.1)
 Tables = Mapping[str, pd.DataFrame]
 
@@ -52,16 +51,13 @@ def _values(table: pd.DataFrame) -> str:
         by_value: dict[float, list[str]] = {}
         for row in part.to_dict("records"):
             by_value.setdefault(row["best target"], []).append(short_name(row["encoder"]))
-        kind = "in-batch" if negatives == NEGATIVES[True] else "without in-batch negatives"
-        if len(by_value) == 1:
-            parts.append(f"{kind} {next(iter(by_value)):g}")
-        else:
-            same = False
-            parts.append(f"{kind} " + ", ".join(f"{value:g} ({', '.join(names)})" for value, names in sorted(by_value.items())))
+        same &= len(by_value) == 1
+        named = [f"{value:g}" + (f" ({', '.join(by_value[value])})" if len(by_value) > 1 else "") for value in sorted(by_value)]
+        parts.append(f"{' or '.join(named)} {KINDS[str(negatives)]}")
     if ndcg.encoder.nunique() == 1:
-        return f"The best target by nDCG@10 is {'; '.join(parts)}."
+        return f"The best target by nDCG@10 is {', '.join(parts)}."
     lead = "All encoders have the same best target by nDCG@10" if same else "The best target by nDCG@10 differs between encoders"
-    return f"{lead}: {'; '.join(parts)}."
+    return f"{lead}: {', '.join(parts)}."
 
 
 def _negatives(table: pd.DataFrame) -> str:
