@@ -55,8 +55,8 @@ COSTS = {PUBLISHED: published_costs(), HERE: training_costs(five_variants()), NA
 def test_one_variant_that_leads_everywhere_is_named() -> None:
     text = answer(sources(IN_BATCH_LEADS, IN_BATCH_LEADS), COSTS)
     assert text.startswith(
-        "**In this copy**, static targets with in-batch negatives have the highest nDCG@10 and the highest R@1000 with both encoders "
-        "on docs."
+        "**In this copy**, static targets with in-batch negatives have the highest nDCG@10 and the highest R@1000 with both "
+        "encoders on docs."
     )
     assert "Distributed targets are never shown equivalent to the best; on average they are 0.060 nDCG@10 below the best." in text
     assert (
