@@ -12,6 +12,7 @@ from armbook.comparison import TIED, published_scores, selection, tuned_in_words
 from armbook.comparison_tables import Sources, time_ratios
 from armbook.results import ADAPTIVE, DISTRIBUTED, HITS, RECALL, STATIC, named
 from armbook.side_by_side import OPENINGS, PUBLISHED, headed, paper_collections, titled
+from armbook.style import short_name
 from armbook.tables import BEST
 from armlib.evaluation.equivalence import DAGGER
 from armlib.experiments.result import Result
@@ -46,7 +47,7 @@ def _of_source(source: str, scores: pd.DataFrame, costs: Sources) -> str:
         [
             f"**{OPENINGS[source]}**, {_leaders(ndcg, recall)}",
             _equivalence(ndcg, recall, [(DISTRIBUTED, False)]),
-            _equivalence(ndcg, recall, [(ADAPTIVE, False), (ADAPTIVE, True)]),
+            _adaptive(ndcg, recall),
             _time(costs[source], costs[PUBLISHED]),
         ]
     )
@@ -58,7 +59,8 @@ def _leaders(ndcg: pd.DataFrame, recall: pd.DataFrame) -> str:
     collections = _joined([titled(name) for name in dict.fromkeys(both.collection)])
     for variant, words in IN_WORDS.items():
         if _won(both, variant) == cases:
-            whose = {1: "the encoder", 2: "both encoders"}.get(encoders, f"all {encoders} encoders")
+            one = short_name(str(both.encoder.iloc[0]))
+            whose = {1: one, 2: "both encoders"}.get(encoders, f"all {encoders} encoders")
             return f"{words} have the highest nDCG@10 and the highest R@1000 with {whose} on {collections}."
     return f"the highest nDCG@10 on {collections} {_shared(ndcg)}; the highest R@1000 {_shared(recall)}."
 
@@ -73,20 +75,26 @@ def _shared(scores: pd.DataFrame) -> str:
 
 
 def _equivalence(ndcg: pd.DataFrame, recall: pd.DataFrame, variants: list[tuple[str, bool]]) -> str:
-    words = IN_WORDS[variants[0]] + (", with or without in-batch negatives," if len(variants) > 1 else "")
+    words = IN_WORDS[variants[0]] if len(variants) == 1 else f"{ADAPTIVE} targets, with or without in-batch negatives,"
     counted = []
     for scores in (ndcg, recall):
         good = sum(_as_good(scores, variant) for variant in variants)
         counted.append((good, len(variants) * scores.groupby(["encoder", "collection"]).ngroups))
     (by_ndcg, cases), (by_recall, _) = counted
     gap = float(np.mean([_gaps(ndcg, variant).mean() for variant in variants]))
-    behind = f"on average they are {gap:.3f} nDCG@10 below the best" if gap >= 0.0005 else "on average they reach the best nDCG@10"
+    behind = f" (on average {gap:.3f} nDCG@10 below it)" if gap >= 0.0005 else ""
     if by_ndcg == by_recall == 0:
-        return f"{words[0].upper()}{words[1:]} are never shown equivalent to the best; {behind}."
+        return f"{words[0].upper()}{words[1:]} are never shown equivalent to the best{behind}."
     return (
         f"{words[0].upper()}{words[1:]} are the best or equivalent to it in {_times(by_ndcg, cases)} by nDCG@10 and in "
-        f"{_times(by_recall, cases)} by R@1000; {behind}."
+        f"{_times(by_recall, cases)} by R@1000{behind}."
     )
+
+
+def _adaptive(ndcg: pd.DataFrame, recall: pd.DataFrame) -> str:
+    both = [(ADAPTIVE, True), (ADAPTIVE, False)]
+    never = not any(_as_good(scores, variant) for scores in (ndcg, recall) for variant in both)
+    return " ".join(_equivalence(ndcg, recall, some) for some in ([both] if never else [[each] for each in both]))
 
 
 def _time(costs: pd.DataFrame, printed: pd.DataFrame) -> str:
@@ -186,7 +194,7 @@ def marks_out_of_order() -> str:
             what = f"{headed(str(measure))} of {named(str(encoder), row['target'], row['in_batch'])} on {collection}"
             lines.append(f"{what} is {row['mean']:.3f} without a dagger, where {lowest:.3f} has one")
     return (
-        f"In the printed table, {'; '.join(lines)}. Whether the queries explain that, only the run files can tell." if lines else ""
+        f"In the printed table, {'; '.join(lines)}. Only the run files can tell whether the queries explain that." if lines else ""
     )
 
 

@@ -57,7 +57,9 @@ def _values(table: pd.DataFrame) -> str:
         named = [f"{value:g}" + (f" ({', '.join(by_value[value])})" if len(by_value) > 1 else "") for value in sorted(by_value)]
         parts.append(f"{' or '.join(named)} {KINDS[str(negatives)]}")
     if ndcg.encoder.nunique() == 1:
-        return f"The best target by nDCG@10 is {', '.join(parts)}."
+        values = ndcg["best target"].unique()
+        said = f"{values[0]:g} with and without in-batch negatives" if len(values) == 1 and len(parts) == 2 else ", ".join(parts)
+        return f"The best target by nDCG@10 is {said}."
     lead = "All encoders have the same best target by nDCG@10" if same else "The best target by nDCG@10 differs between encoders"
     return f"{lead}: {', '.join(parts)}."
 

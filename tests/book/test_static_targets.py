@@ -202,6 +202,9 @@ def test_every_outcome_of_in_batch_negatives_is_told(scores: list[float], said: 
     assert answer({HERE: table}).endswith(said)
     one = sweep_table([each for each in sweep() if each.experiment.encoder == "lsa/distilbert"], SETS[1])
     assert answer({HERE: one}).endswith("In-batch negatives never raise the best nDCG@10 (-0.050).")
+    assert "The best target by nDCG@10 is 0.3 without in-batch negatives, 0.5 with in-batch negatives." in answer({HERE: one})
+    one["best target"] = 0.3
+    assert "The best target by nDCG@10 is 0.3 with and without in-batch negatives." in answer({HERE: one})
 
 
 def test_one_best_target_of_all_encoders_is_told() -> None:
