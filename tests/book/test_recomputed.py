@@ -149,3 +149,12 @@ def test_what_a_run_lacks_is_noted(folder: Path, tmp_path: Path) -> None:
     found = recompute(tmp_path)
     (note,) = found.notes
     assert "1 of 43 judged queries have no results in run 'mpnet-static.dl19.run'" in note and str(tmp_path) not in note
+
+
+def test_judgments_are_those_of_ir_datasets_where_none_lie_beside_the_runs(
+    folder: Path, found: Recomputed, tmp_path: Path, ir_datasets_home: Path
+) -> None:
+    for file in folder.glob("*dl19.run.gz"):
+        shutil.copy(file, tmp_path)
+    again, before = recomputed_scores(recompute(tmp_path)), recomputed_scores(found)
+    pd.testing.assert_frame_equal(again, before[before.year == "dl19"].reset_index(drop=True))
