@@ -40,6 +40,7 @@ from armbook.miniature import HERE, NAME
 from armbook.results import RECALL, is_of_the_paper
 from armbook.side_by_side import PUBLISHED, headed, model_names, paper_collections, titled
 from armbook.style import colour, marker
+from armbook.tables import show
 from armlib.errors import InputError
 from armlib.evaluation.equivalence import compare
 from armlib.evaluation.evaluate import RERANKING
@@ -205,6 +206,16 @@ def test_scores_stand_side_by_side() -> None:
     assert recall.iloc[0, 3:].tolist() == ["0.792 best", "0.821 †", "0.400 ± 0.010", "0.300 ± 0.010"]
     again = scores_by_source(SHOWN, RERANKING)
     assert list(again) == [NAME, HERE] and len(scores_table(again, "nDCG@10")) == 10
+
+
+def test_what_is_best_is_bold_on_the_page_and_in_latex(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
+    table = scores_table(scores_by_source(SHOWN), "nDCG@10").replace("mine", "my_own")
+    html = show(table, "table", "5% of `A_B`").data
+    assert "<b>0.600 ± 0.010</b>" in html and "5% of <code>A_B</code>" in html and "best<" not in html
+    text = (tmp_path / "table.tex").read_text()
+    assert r"\bfseries 0.600 ± 0.010" in text and r"\caption{5\% of `A\_B`}" in text and r"my\_own" in text and "best &" not in text
+    assert pd.read_csv(tmp_path / "table.csv", header=[0, 1], index_col=0).iloc[0, 3] == "0.647 best"
 
 
 def test_one_seed_has_no_spread() -> None:
