@@ -1,19 +1,19 @@
-"""What the variants of Table 3 achieve against what their training costs, the search for a static target included."""
+"""The variants of Table 3: what they achieve, and what their training costs, the search for a static target included.
+
+Scores and costs stand in long tables of one form, by source: published, MS MARCO in miniature, this copy.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter
 
 from armbook import published
 from armbook.learning_curves import learning_curve
+from armbook.miniature import HERE
 from armbook.results import (
     ADAPTIVE,
     DISTRIBUTED,
@@ -31,8 +31,9 @@ from armbook.results import (
     tuned_targets,
     variant_name,
 )
-from armbook.style import GREY, STYLE, colour, marker, short_name
-from armbook.tables import BEST, cell, two_levels, yes_or_no
+from armbook.side_by_side import PUBLISHED, paper_collections
+from armbook.style import short_name
+from armbook.tables import BEST
 from armlib.errors import InputError
 from armlib.evaluation.equivalence import DAGGER, compare
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
@@ -41,6 +42,8 @@ from armlib.losses import Static, parse_target
 from armlib.training.settings import MEASURE
 
 Variant = tuple[str, str, bool]  # encoder, target (``static`` for the tuned one), in-batch
+TIED = "="  # where several variants share the highest score, none is the best
+RECALL_1000 = "R(rel=2)@1000"  # of the published Table 3 (section 4)
 COMPARED = (
     ((STATIC, False), (DISTRIBUTED, False)),
     ((STATIC, True), (DISTRIBUTED, False)),
@@ -49,44 +52,24 @@ COMPARED = (
 )
 
 
-def effectiveness_and_cost(results: Iterable[Result], mode: str = FULL_RANKING) -> Figure:
-    """nDCG@10 over training seconds, a panel for each evaluation collection.
+def comparable(shown: Mapping[str, Sequence[Result]]) -> dict[str, list[Result]]:
+    """Of what came with the repository, the encoders that have all five variants; what was trained for this copy as it is.
 
     Args:
-        results: as `variants` takes them.
-        mode: ``full ranking`` or ``re-ranking``.
-
-    Returns:
-        A figure in which every encoder and variant is one marker, with half the range of its seeds up and down, at the seconds of
-        its training; for static targets at those of the whole sweep, with a thin line that leads back to those of one training run.
+        shown: by source, as `armbook.miniature.sources` has it.
     """
-    results = list(results)
-    cost = training_costs(results).set_index(["encoder", "target", "in_batch"])
-    measured = variant_scores(results, mode)
-    measured = measured[measured.measure == MEASURE]
-    panels = list(measured.collection.unique())
-    with plt.rc_context(STYLE):
-        width = min(10.5, max(7.5, 3.8 * len(panels)))
-        figure, grid = plt.subplots(1, len(panels), figsize=(width, 3.8), layout="constrained", squeeze=False)
-        for axes, collection in zip(grid[0], panels, strict=True):
-            for _, row in measured[measured.collection == collection].iterrows():
-                spent = cost.loc[row.encoder, row.target, row.in_batch]
-                shade = colour(variant_name(row.target, row.in_batch))
-                if row.target == STATIC:
-                    axes.plot([spent.seconds, spent.seconds_with_sweep], [row["mean"]] * 2, color=shade, linewidth=0.8, zorder=1)
-                label = f"{row.encoder}, {variant_name(row.target, row.in_batch)}"
-                style = {"color": shade, "marker": marker(row.encoder), "linestyle": "none", "elinewidth": 0.8}
-                axes.errorbar(spent.seconds_with_sweep, row["mean"], yerr=row.spread, label=label, **style)
-            axes.set(xscale="log", xlabel="training seconds, search included", title=collection)
-            for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-                set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
-        grid[0, 0].set_ylabel(f"{MEASURE} ({mode})")
-        names = [variant_name(*variant) for variant in VARIANTS]
-        keys = [Line2D([], [], color=colour(name), linewidth=4, label=name) for name in names]
-        for encoder in measured.encoder.unique():
-            keys.append(Line2D([], [], color=GREY, marker=marker(encoder), linestyle="none", label=short_name(encoder)))
-        figure.legend(handles=keys, loc="outside lower center", ncols=4)
-    return figure
+    kept: dict[str, list[Result]] = {}
+    for source, results in shown.items():
+        kept[source] = list(results) if source == HERE else _with_all_variants(results)
+    return {source: results for source, results in kept.items() if results}
+
+
+def _with_all_variants(results: Iterable[Result]) -> list[Result]:
+    whole, there = _once(results), dict[str, set[tuple[str, bool]]]()
+    for result in in_full(whole):
+        each = result.experiment
+        there.setdefault(each.encoder, set()).add((STATIC if is_static(result) else each.target, each.in_batch))
+    return [result for result in whole if there.get(result.experiment.encoder, set()).issuperset(VARIANTS)]
 
 
 def variants(results: Iterable[Result]) -> dict[Variant, list[Result]]:
@@ -154,8 +137,7 @@ def variant_scores(results: Iterable[Result], mode: str = FULL_RANKING) -> pd.Da
 
     Returns:
         A row for each variant, collection and measure: ``encoder``, ``target``, ``in_batch``, ``collection``, ``measure``, ``mean``
-        and ``spread`` (half the range) over ``seeds``, ``corrected p`` (missing for the best), ``mark`` (``best``, a dagger for
-        equivalent to the best, or nothing).
+        and ``spread`` (half the range) over ``seeds``, ``corrected p`` (missing for the best), ``mark`` as `marks` gives it.
     """
     found = variants(results)
     rows = []
@@ -165,9 +147,10 @@ def variant_scores(results: Iterable[Result], mode: str = FULL_RANKING) -> pd.Da
             evaluations = {variant_name(*variant): over_seeds(chosen, collection, mode) for variant, chosen in group.items()}
             for measure in paper_measures(next(iter(evaluations.values())).mean, mode):
                 compared = compare(evaluations, measure)
+                marked = marks(compared)
                 for variant, chosen in group.items():
                     values = [result.value(collection, mode, measure) for result in chosen]
-                    row = compared.loc[variant_name(*variant)]
+                    name = variant_name(*variant)
                     rows.append(
                         {
                             "encoder": encoder,
@@ -178,90 +161,95 @@ def variant_scores(results: Iterable[Result], mode: str = FULL_RANKING) -> pd.Da
                             "mean": float(np.mean(values)),
                             "spread": float(np.ptp(values)) / 2,
                             "seeds": len(values),
-                            "corrected p": row["corrected p"],
-                            "mark": BEST if row.best else row["mark"],
+                            "corrected p": compared.loc[name, "corrected p"],
+                            "mark": marked[name],
                         }
                     )
     return pd.DataFrame(rows)
 
 
-def table3(results: Iterable[Result], mode: str = FULL_RANKING) -> pd.DataFrame:
-    """Table 3 as text, of what was measured here; for re-ranking without the columns on training.
+def marks(compared: pd.DataFrame) -> pd.Series:
+    """What Table 3 prints beside a score: ``best``, a dagger for equivalent to the best, or nothing.
+
+    Args:
+        compared: a group of variants as `armlib.evaluation.equivalence.compare` gives it.
 
     Returns:
-        A row for each encoder and variant; columns of two levels: ``model`` with encoder, target (the tuned one of static targets)
-        and in-batch; each collection with its measures, as `cell` writes them; ``training`` with seconds and triples.
+        Text by variant. Variants that share the highest score are marked `TIED`: then none of them is the best.
     """
-    whole = _once(results)
-    found, measured = variants(whole), variant_scores(whole, mode)
-    cost = training_costs(whole).set_index(["encoder", "target", "in_batch"])
-    rows = []
-    for (encoder, target, in_batch), chosen in found.items():
-        row = {
-            ("model", "encoder"): encoder,
-            ("model", "target"): chosen[0].experiment.target,
-            ("model", "in-batch"): yes_or_no(in_batch or target == DISTRIBUTED),
+    return compared["mark"].where(~compared["best"], TIED if compared["best"].sum() > 1 else BEST)
+
+
+def scores_by_source(shown: Mapping[str, Sequence[Result]], mode: str = FULL_RANKING) -> dict[str, pd.DataFrame]:
+    """The `variant_scores` of every source, on the paper's collections where there are such, else on all.
+
+    Args:
+        shown: as `comparable` gives it.
+        mode: of full ranking, the scores that the paper printed come first.
+    """
+    ours = {source: variant_scores(results, mode) for source, results in shown.items()}
+    kept = {source: frame[frame.collection.isin(paper_collections(frame.collection))] for source, frame in ours.items()}
+    return {PUBLISHED: published_scores(), **kept} if mode == FULL_RANKING else kept
+
+
+def costs_by_source(shown: Mapping[str, Sequence[Result]]) -> dict[str, pd.DataFrame]:
+    """The `training_costs` of every source, those that the paper printed first."""
+    return {PUBLISHED: published_costs(), **{source: training_costs(results) for source, results in shown.items()}}
+
+
+def published_scores() -> pd.DataFrame:
+    """The paper's Table 3 in the form of `variant_scores`."""
+    marked = {"best": BEST, "yes": DAGGER, "no": ""}
+    rows = [
+        {
+            "encoder": row["model"],
+            "target": row["target"],
+            "in_batch": row["in_batch"],
+            "collection": name,
+            "measure": measure,
+            "mean": row[f"{year}_{score}"],
+            "spread": float("nan"),
+            "seeds": 1,
+            "corrected p": float("nan"),
+            "mark": marked[row[f"{year}_{score}_equivalent"]],
         }
-        own = measured[(measured.encoder == encoder) & (measured.target == target) & (measured.in_batch == in_batch)]
-        for _, each in own.iterrows():
-            spread = each.spread if each.seeds > 1 else None
-            row[f"{each.collection} (measured here)", each.measure] = cell(each["mean"], spread, each["mark"])
-        if mode == FULL_RANKING:
-            spent = cost.loc[encoder, target, in_batch]
-            row["training", "seconds"] = f"{spent.seconds:,.1f}"
-            row["training", "with the sweep"] = f"{spent.seconds_with_sweep:,.1f}"
-            row["training", "triples seen"] = f"{spent.triples:,.0f}"
-            row["training", "triples at best validation"] = f"{spent.best_triples:,.0f}"
-        rows.append(row)
-    return two_levels(rows)
+        for year, name in published.SETS.items()
+        for score, measure in {"ndcg10": MEASURE, "r1000": RECALL_1000}.items()
+        for row in published.table3().to_dict("records")
+    ]
+    return pd.DataFrame(rows)
 
 
-def published3() -> pd.DataFrame:
-    """The paper's own Table 3 in the form of `table3`."""
-    rows = []
-    for row in published.table3().to_dict("records"):
-        made = {("model", "encoder"): row["model"], ("model", "target"): row["target"]}
-        made["model", "in-batch"] = yes_or_no(row["uses_batch"])
-        for year, name in published.SETS.items():
-            for score, measure in published.SCORES.items():
-                mark = {"best": BEST, "yes": DAGGER, "no": ""}[row[f"{year}_{score}_equivalent"]]
-                made[f"{name} (published)", measure] = cell(row[f"{year}_{score}"], None, mark)
-        made["training (published)", "hours"] = f"{row['hours']:.2f}" + (", with the sweep" if row["includes_sweep"] else "")
-        made["training (published)", "triples seen"] = f"{row['triples_millions']:.2f} million"
-        rows.append(made)
-    return two_levels(rows)
+def published_costs() -> pd.DataFrame:
+    """The time and triples of the paper's Table 3 in the form of `training_costs`, where they say how far training went.
 
-
-def cost_ratios(results: Iterable[Result]) -> pd.DataFrame:
-    """How many times as long static targets take, search included, as targets that need none; published ratios beside ours.
-
-    Returns:
-        A row for each encoder and pair of variants that the paper compares: ``encoder``, ``compared``, ``measured here`` and
-        ``published`` (of the paper's model of the same architecture; missing where there is none).
+    The paper prints no time of one training run with static targets, and no triples at the best validation.
     """
-    cost = training_costs(results).set_index(["encoder", "target", "in_batch"]).seconds_with_sweep
-    rows = []
-    for encoder in cost.index.unique("encoder"):
-        for first, second in COMPARED:
-            measured = cost[(encoder, *first)] / cost[(encoder, *second)]
-            names = f"{variant_name(*first)} over {variant_name(*second)}"
-            rows.append((encoder, names, measured, _published_ratio(encoder, first, second)))
-    return pd.DataFrame(rows, columns=["encoder", "compared", "measured here", "published"])
+    table = published.table3()
+    costs = table[["target", "in_batch"]].assign(encoder=table.model, seconds_with_sweep=table.hours * 3600)
+    return costs.assign(triples=(table.triples_millions * 1e6).round().astype(int))
 
 
 def selection(results: Iterable[Result]) -> str:
-    """One or two sentences on what decided the static targets and the steps of these results."""
+    """On which queries the static targets and the steps of these results were chosen; goes on with a sentence that has begun."""
     whole = _once(results)
     validated = ", ".join(sorted({result.about["validated_on"] for result in whole}))
-    text = f"Static targets were tuned by nDCG@10 on {validated}. "
+    text = f"static targets are tuned by nDCG@10 on {validated}"
     if all(result.experiment.selection == "last" for result in whole):
-        steps = ", ".join(f"{count:,}" for count in sorted({result.experiment.steps for result in whole}))
-        text += f"Every training run took {steps} steps and kept its last weights, so a ratio of times counts training runs."
+        steps = ", ".join(f"{count:,}" for count in sorted({result.experiment.steps for result in in_full(whole)}))
+        text += f"; every training run takes {steps} steps and keeps its last weights."
     else:
-        text += f"The step whose weights are kept is the best on {validated}, too."
+        text += ", which chooses the step whose weights are kept, too."
     if any(result.chosen_on_test_set for result in whole):
-        text += " The tables report on that set as well, as the paper does with TREC-DL 2019: its scores there are optimistic."
+        text += " That is one of the test sets, as in the paper, so scores on it are optimistic."
     return text
+
+
+def tuned_in_words(results: Iterable[Result]) -> str:
+    """The tuned static targets by encoder, such as ``lsa/mpnet 0.3 (in-batch 0.5)``."""
+    found = tuned_targets(_once(results))
+    encoders = dict.fromkeys(encoder for encoder, _ in found)
+    return "; ".join(f"{short_name(name)} {found[name, False]:g} (in-batch {found[name, True]:g})" for name in encoders)
 
 
 def evaluation_collections(results: Sequence[Result]) -> list[str]:
@@ -285,14 +273,6 @@ def _sweep_seconds(results: Sequence[Result], encoder: str, in_batch: bool, chos
     seeds = set.intersection(*(set(seconds) for seconds in by_value.values()))
     seconds = float(sum(np.mean([seconds[seed] for seed in seeds]) for seconds in by_value.values()))
     return seconds + trained_again(chosen, swept) * float(np.mean([each.about["seconds"]["training"] for each in chosen]))
-
-
-def _published_ratio(encoder: str, first: tuple[str, bool], second: tuple[str, bool]) -> float:
-    model = next((name for name in published.MODELS if name.lower() in encoder.lower()), None)
-    if model is None:
-        return float("nan")
-    hours = [published.variant3(model, *variant)["hours"] for variant in (first, second)]
-    return hours[0] / hours[1]
 
 
 def _once(results: Iterable[Result]) -> list[Result]:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from armbook import published
-from armbook.learning_curves import as_list
-from armbook.results import RECALL, SATURATED, hits_measure, in_full, is_static, measure_name, spoken, tuned_targets
-from armbook.style import STYLE, colour, draw_mean, encoder_lines
+from armbook.miniature import HERE
+from armbook.results import (
+    RECALL,
+    SATURATED,
+    hits_measure,
+    in_full,
+    is_static,
+    measure_name,
+    of_sweep,
+    reported_collection,
+    tuned_targets,
+)
+from armbook.side_by_side import PUBLISHED, headed, model_names, titled
+from armbook.style import STYLE, dashes, draw_mean, marker, short_name
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.experiments.result import Result
@@ -21,14 +34,44 @@ from armlib.training.settings import MEASURE
 DEFAULT = 1.0  # the static target of Hofstätter et al. 2021, which the paper compares tuned ones with
 # Static targets in the configurations that the paper's authors released (commit 76fc0d9), without and with in-batch negatives.
 RELEASED_TARGETS = {"distilBERT": (0.2, 0.2), "RoBERTa": (0.1, 0.1), "MPNet": (0.3, 0.6)}
+PUBLISHED_TARGETS = tuple(round(0.1 * step, 1) for step in range(11))  # of Figure 3 (section 5.1)
 NEGATIVES = {False: "own", True: "in-batch"}
+WITH = {False: "without", True: "with"}
+# Of encoders where these are what is compared: none is the colour of a variant, and all are readable on white and in the dark.
+ENCODER_COLOURS = {"distilbert": "#2478c8", "roberta": "#c05a12", "mpnet": "#2e8b57"}
+OTHER_COLOURS = ("#a0529c", "#7d7430", "#1f8a99")
+
+
+def swept(results: Sequence[Result]) -> list[Result]:
+    """Those of some results that Figure 3 shows: of the sweep, with the seeds that all static targets of an encoder have.
+
+    Args:
+        results: of static targets; further seeds of the tuned ones among them are left out.
+
+    Raises:
+        InputError: a result has another target, or there are none.
+    """
+    if not results:
+        raise InputError("a sweep over static targets needs results, and there are none")
+    groups: dict[tuple[str, bool], dict[float, list[Result]]] = {}
+    for result in results:
+        if not is_static(result):
+            raise InputError(f"a sweep over static targets cannot show {result.experiment.variant()}")
+    for result in of_sweep(results):
+        group = groups.setdefault((result.experiment.encoder, result.experiment.in_batch), {})
+        group.setdefault(parse_target(result.experiment.target).value, []).append(result)
+    kept = []
+    for by_value in groups.values():
+        seeds = set.intersection(*({each.experiment.seed for each in some} for some in by_value.values()))
+        kept += [each for some in by_value.values() for each in some if each.experiment.seed in seeds]
+    return kept
 
 
 def sweep_scores(results: Sequence[Result], collection: str) -> pd.DataFrame:
     """The scores that Figure 3 shows, seed by seed.
 
     Args:
-        results: of static targets, as `armbook.chapters.static_sweep` lists them.
+        results: as `swept` takes them.
         collection: what they were measured on.
 
     Returns:
@@ -36,52 +79,58 @@ def sweep_scores(results: Sequence[Result], collection: str) -> pd.DataFrame:
         hits, see `armbook.results.hits_measure`), ``target``, ``seed``, ``value``.
 
     Raises:
-        InputError: a result has another target, or there are none.
+        InputError: as `swept`.
     """
-    if not results:
-        raise InputError("a sweep over static targets needs results, and there are none")
-    shown = {MEASURE: (RERANKING, MEASURE)}
-    mode, hits = hits_measure(results, collection)
-    shown[spoken(hits)] = (mode, hits)
-    rows = []
-    for result in results:
+    shown, rows = swept(results), []
+    mode, hits = hits_measure(shown, collection)
+    for result in shown:
         each = result.experiment
-        if not is_static(result):
-            raise InputError(f"a sweep over static targets cannot show {each.variant()}")
-        target = parse_target(each.target)
-        for measure, (how, name) in shown.items():
-            value = result.value(collection, how, name)
-            rows.append((each.encoder, each.in_batch, how, measure, target.value, each.seed, value))
+        target = parse_target(each.target).value
+        for measure, how, name in ((MEASURE, RERANKING, MEASURE), (headed(hits), mode, hits)):
+            rows.append((each.encoder, each.in_batch, how, measure, target, each.seed, result.value(collection, how, name)))
     return pd.DataFrame(rows, columns=["encoder", "in_batch", "mode", "measure", "target", "seed", "value"])
 
 
-def static_sweep_figure(results: Sequence[Result], collection: str) -> Figure:
-    """Figure 3: nDCG@10 of re-ranking (upper row) and hits (lower row) over the static target.
+def static_sweep_figure(shown: Mapping[str, Sequence[Result]], collections: Mapping[str, str]) -> Figure:
+    """Figure 3: for each source nDCG@10 of re-ranking (upper row) and hits (lower row) over the static target.
 
     Args:
-        results, collection: as for `sweep_scores`.
+        shown: results by source, as `swept` takes them.
+        collections: by source, what is shown of it.
 
     Returns:
-        A column without and one with in-batch negatives, where there are results; in each panel a line an encoder through the
-        means over seeds, with their range, and a dot at its maximum.
+        A column without and one with in-batch negatives, where there are results; in each panel a line an encoder, in a colour of
+        its own, through the means over seeds, with their range, and a larger dot at its maximum.
     """
-    scores = sweep_scores(results, collection)
-    columns, measures, encoders = (list(dict.fromkeys(scores[name])) for name in ("in_batch", "measure", "encoder"))
+    scores = {source: sweep_scores(results, collections[source]) for source, results in shown.items()}
+    columns, encoders = (list(dict.fromkeys(x for each in scores.values() for x in each[name])) for name in ("in_batch", "encoder"))
+    rows = [(source, measure) for source, each in scores.items() for measure in dict.fromkeys(each.measure)]
+    shades = encoder_colours(encoders)
     with plt.rc_context(STYLE):
-        shape = {"figsize": (4 * len(columns), 5.2), "layout": "constrained", "squeeze": False}
-        figure, panels = plt.subplots(len(measures), len(columns), **shape, sharex=True, sharey="row")
-        for (in_batch, encoder, measure), part in scores.groupby(["in_batch", "encoder", "measure"], sort=False):
-            axes = panels[measures.index(measure), columns.index(in_batch)]
-            shade = colour("static, in-batch" if in_batch else "static")
-            draw_mean(axes, part.pivot(index="target", columns="seed", values="value"), encoder=encoder, shade=shade, dotted=True)
-        modes = dict(zip(scores.measure, scores["mode"], strict=True))
-        for measure, (first, *_) in zip(measures, panels, strict=True):
-            first.set_ylabel(f"{measure}, {modes[measure]}")
-        for column, in_batch in enumerate(columns):
-            panels[0, column].set_title(f"{'with' if in_batch else 'without'} in-batch negatives")
-            panels[-1, column].set_xlabel("static target")
-        figure.legend(handles=encoder_lines(encoders), loc="outside lower center", ncols=min(3, len(encoders)))
+        shape = {"figsize": (3.1 * len(columns), 0.6 + 2.3 * len(rows)), "layout": "constrained", "squeeze": False}
+        figure, grid = plt.subplots(len(rows), len(columns), **shape, sharex=True, sharey="row")
+        for panels, (source, measure) in zip(grid, rows, strict=True):
+            own = scores[source][scores[source].measure == measure]
+            for (in_batch, encoder), part in own.groupby(["in_batch", "encoder"], sort=False):
+                table = part.pivot(index="target", columns="seed", values="value")
+                look = {"encoder": encoder, "shade": shades[encoder], "dotted": True}
+                draw_mean(panels[columns.index(in_batch)], table, **look)
+            panels[0].set_ylabel(f"{measure}, {own['mode'].iloc[0]}")
+            for axes, in_batch in zip(panels, columns, strict=True):
+                axes.set_title(f"{source},\n{WITH[in_batch]} in-batch negatives" if measure == MEASURE else "")
+        for axes in grid[-1]:
+            axes.set_xlabel("static target")
+        looks = [{"color": shades[name], "linestyle": dashes(name), "marker": marker(name)} for name in encoders]
+        handles = [Line2D([], [], label=short_name(name), **look) for name, look in zip(encoders, looks, strict=True)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(columns) + 1, len(encoders)))
     return figure
+
+
+def encoder_colours(encoders: Sequence[str]) -> dict[str, tuple[float, float, float]]:
+    """A colour for each encoder, that of its architecture if it is one of the paper's."""
+    others = iter(OTHER_COLOURS * len(encoders))
+    known = {name: [shade for each, shade in ENCODER_COLOURS.items() if each in name.lower()] for name in encoders}
+    return {name: to_rgb(found[0] if found else next(others)) for name, found in known.items()}
 
 
 def sweep_table(results: Sequence[Result], collection: str) -> pd.DataFrame:
@@ -121,82 +170,86 @@ def sweep_table(results: Sequence[Result], collection: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def beside_published(results: Sequence[Result], collection: str) -> pd.DataFrame:
-    """Tuned static targets in full ranking, measured here and published in Table 3 (TREC-DL 2019 over all of MS MARCO).
+def sweep_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """A `sweep_table` as a page shows it, in columns of two levels."""
+    signed, value = "{:+.3f}".format, "{:g}".format
+    columns = {
+        ("training", "encoder"): table.encoder,
+        ("training", "negatives"): table.negatives,
+        ("", "measure"): table.measure,
+        ("target 1", "score"): table["at 1"],
+        ("best by this score", "target"): table["best target"].map(value),
+        ("best by this score", "score"): table["at best"],
+        ("best by this score", "gain"): table.gain.map(signed, na_action="ignore"),
+        ("chosen by validation", "target"): table["tuned target"].map(value),
+        ("chosen by validation", "gain"): table["tuned gain"].map(signed, na_action="ignore"),
+    }
+    return pd.DataFrame(columns)
+
+
+def shown_collections(shown: Mapping[str, Sequence[Result]], evaluation: str = "") -> dict[str, str]:
+    """The evaluation collection that a page shows of each source.
 
     Args:
-        results: of the sweep and of the targets that it tunes, as `armbook.chapters.tuned_static` lists them.
-        collection: what they were measured on.
+        shown: as `armbook.miniature.sources` has it.
+        evaluation: asked for; of what came with the repository, only if that was measured on it. Empty takes TREC-DL 2019 where
+            it is there, else the first.
+
+    Raises:
+        InputError: this copy was not measured on what is asked for.
+    """
+    found = {}
+    for source, results in shown.items():
+        measured = {name for result in results for name in result.measures.collection}
+        found[source] = reported_collection(results, evaluation if source == HERE or evaluation in measured else "")
+    return found
+
+
+def beside_published(shown: Mapping[str, Sequence[Result]], collections: Mapping[str, str]) -> pd.DataFrame:
+    """Tuned static targets in full ranking: published in Table 3, on TREC-DL 2019 over all of MS MARCO, and ours.
+
+    Args:
+        shown: by source, results of the sweep and of the targets that it tunes, as `armbook.chapters.tuned_static` lists them.
+        collections: by source, what is shown of it.
 
     Returns:
-        One row for each encoder and kind of negatives; columns in two levels: ``training`` (encoder, negatives), ``measured`` here
-        (the target that validation chose, and means over seeds) and ``published`` (model, target of the released code, scores),
-        which is missing for encoders of another architecture than the paper's.
+        One row for each encoder and kind of negatives, encoders of one architecture in one row; columns in two levels: ``training``
+        (encoder, negatives), then for each source the target (of the released code; that which validation chose) and the scores,
+        means over seeds.
     """
-    recall = measure_name(in_full(results), collection, FULL_RANKING, RECALL)
-    rows = []
-    for (encoder, in_batch), target in tuned_targets(results).items():
-        wanted = (encoder, in_batch, str(Static(target)))
-        found = in_full(r for r in results if (r.experiment.encoder, r.experiment.in_batch, r.experiment.target) == wanted)
-        row = {("training", "encoder"): encoder, ("training", "negatives"): NEGATIVES[in_batch], ("measured", "target"): target}
-        for name in (MEASURE, recall):
-            row["measured", spoken(name)] = sum(r.value(collection, FULL_RANKING, name) for r in found) / len(found)
-        model = next((name for name in RELEASED_TARGETS if name.lower() in encoder.lower()), None)
-        if model:
+    rows: dict[tuple[str, bool], dict[tuple[str, str], object]] = {}
+    for model, targets in RELEASED_TARGETS.items():
+        for in_batch, target in zip(NEGATIVES, targets, strict=True):
             printed = published.variant3(model, "static", in_batch)
-            row |= {
-                ("published", "model"): model,
-                ("published", "target"): RELEASED_TARGETS[model][in_batch],
-                ("published", "nDCG@10"): printed["dl19_ndcg10"],
-                ("published", "Recall@1000"): printed["dl19_r1000"],
-            }
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    return table.set_axis(pd.MultiIndex.from_tuples(table.columns), axis="columns")
+            scores = {"target": f"{target:g}", MEASURE: printed["dl19_ndcg10"], "R@1000": printed["dl19_r1000"]}
+            rows[model, in_batch] = {(PUBLISHED, name): value for name, value in scores.items()}
+    for source, results in shown.items():
+        recall = measure_name(in_full(results), collections[source], FULL_RANKING, RECALL)
+        names = model_names(each.experiment.encoder for each in results)
+        for (encoder, in_batch), target in tuned_targets(results).items():
+            wanted = (encoder, in_batch, str(Static(target)))
+            found = [r for r in results if (r.experiment.encoder, r.experiment.in_batch, r.experiment.target) == wanted]
+            row = rows.setdefault((names[encoder], in_batch), {})
+            row[source, "target"] = f"{target:g}"
+            for name in (MEASURE, recall):
+                values = [each.value(collections[source], FULL_RANKING, name) for each in in_full(found)]
+                row[source, headed(name)] = sum(values) / len(values)
+    made = [
+        {("training", "encoder"): encoder, ("training", "negatives"): NEGATIVES[in_batch], **row}
+        for (encoder, in_batch), row in rows.items()
+    ]
+    table = pd.DataFrame(made)
+    order = ["training", PUBLISHED, *shown]
+    columns = sorted(table.columns, key=lambda column: order.index(column[0]))
+    return table[columns].set_axis(pd.MultiIndex.from_tuples(columns), axis="columns")
 
 
 def scores_in_words(results: Sequence[Result], collection: str) -> str:
-    """Which scores Figure 3 shows, in one sentence; where recall takes the place of hits, with the reason."""
+    """Which scores Figure 3 shows, as a part of a sentence; where recall takes the place of hits, with the reason."""
     mode, measure = hits_measure(results, collection)
     if mode == RERANKING:
-        return f"The scores are nDCG@10 and {spoken(measure)} of re-ranking on {collection}."
+        return f"nDCG@10 and {headed(measure)} of re-ranking on {titled(collection)}"
     return (
-        f"The scores are nDCG@10 of re-ranking on {collection} and, instead of Hits@100, {spoken(measure)} of full ranking: here "
-        f"every result has at least {SATURATED:.0%} of the Hits@100 that the first stage allows, so they tell nothing apart."
-    )
-
-
-def sweep_in_words(table: pd.DataFrame) -> str:
-    """The four observations of section 5.1, as far as a `sweep_table` has them, as a list in Markdown."""
-    ndcg = table[table.measure == MEASURE]
-    best = table.pivot(index=["encoder", "negatives"], columns="measure", values="best target")
-    other = next(name for name in table.measure if name != MEASURE)
-    lines = [f"Best targets by nDCG@10: {_listed(ndcg)}."]
-    if ndcg.gain.notna().all():
-        lines.insert(
-            0,
-            (
-                f"Over target 1, the best target gains {ndcg.gain.min():.3f} to {ndcg.gain.max():.3f} nDCG@10, more than 0.1 in "
-                f"{(ndcg.gain > 0.1).sum()} of {len(ndcg)} cases. Chosen by validation it gains {ndcg['tuned gain'].min():+.3f} to "
-                f"{ndcg['tuned gain'].max():+.3f}, and is better than target 1 in {(ndcg['tuned gain'] > 0).sum()} of {len(ndcg)}."
-            ),
-        )
-    differ = (best[MEASURE] != best[other]).sum()
-    lines.append(f"The best target by nDCG@10 is another one than by {other} in {differ} of {len(best)} cases.")
-    scores = table.pivot(index=["encoder", "measure"], columns="negatives", values="at best")
-    if set(scores) == set(NEGATIVES.values()):
-        gaps = scores["in-batch"] - scores["own"]
-        lines.append(
-            f"Each at its best target, with in-batch negatives the score is higher in {(gaps > 0).sum()} of {len(gaps)} cases "
-            f"(encoder and measure); the differences go from {gaps.min():+.3f} to {gaps.max():+.3f}."
-        )
-    seeds = int(table.seeds.min())
-    lines.append("One seed of each: no spread to compare with." if seeds == 1 else f"Means over {seeds} seeds of each target.")
-    return as_list(lines)
-
-
-def _listed(rows: pd.DataFrame) -> str:
-    return "; ".join(
-        f"{encoder} " + ", ".join(f"{row['best target']:g} ({row.negatives} negatives)" for _, row in part.iterrows())
-        for encoder, part in rows.groupby("encoder", sort=False)
+        f"nDCG@10 of re-ranking on {titled(collection)} and, in place of Hits@100, {headed(measure)} of full ranking, since every "
+        f"result has at least {SATURATED:.0%} of the Hits@100 that the first stage allows, which tells nothing apart"
     )
