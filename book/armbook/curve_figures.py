@@ -106,19 +106,14 @@ def by_variant(shown: Shown) -> Figure:
         for source, top, bottom in zip(shown, panels[0], panels[-1], strict=True):
             top.set_title(source if len(shown) > 1 else "", fontweight="bold")
             bottom.set_xlabel("share of an epoch")
-        widths = line_widths(len(variants))
-        handles = [Line2D([], [], color=colour(name), linewidth=width, label=name) for name, width in zip(variants, widths, strict=True)]
+        widths = dict(zip(variants, line_widths(len(variants)), strict=True))
+        handles = [Line2D([], [], color=colour(name), linewidth=width, label=name) for name, width in widths.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
 def draw_lines(
-    axes: Axes,
-    lines: Mapping[Setting, Sequence[Result]],
-    measure: str,
-    shades: Mapping[Setting, Colour],
-    *,
-    dashed: bool = True,
+    axes: Axes, lines: Mapping[Setting, Sequence[Result]], measure: str, shades: Mapping[Setting, Colour], *, dashed: bool = True
 ) -> None:
     """A line for each setting in its colour, with the range of its seeds and a dot at its maximum; those drawn later are thinner.
 

@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 from armbook import published
 from armbook.curve_figures import by_encoder, by_variant
 from armbook.learning_curves import (
-    HIGHER,
     Peak,
-    Setting,
     Shown,
     by_setting,
     encoders_in_words,
@@ -32,8 +30,12 @@ USING_THE_BATCH = ((STATIC, True), (ADAPTIVE, True))  # the variants that claim 
 
 
 def comparable(shown: Shown) -> dict[str, list[Result]]:
-    """Of each source the results whose seed all batch sizes have, so that figure, table and text have the same numbers."""
-    return {source: with_common_seeds(results) for source, results in shown.items()}
+    """Of each source the distributed results whose seed all batch sizes have: figure, table and text have the same numbers.
+
+    A source without any is left out.
+    """
+    distributed = {source: [each for each in results if each.experiment.target == DISTRIBUTED] for source, results in shown.items()}
+    return {source: with_common_seeds(results) for source, results in distributed.items() if results}
 
 
 def beside_adaptive(shown: Shown) -> dict[str, list[Result]]:
@@ -80,18 +82,22 @@ def batch_size_table(shown: Shown) -> pd.DataFrame:
     return peaks_side_by_side(shown, lambda setting: {"batch": setting[2]})
 
 
-def answer(sizes: Sequence[Result], variants: Sequence[Result]) -> str:
+def answer(results: Sequence[Result]) -> str:
     """What came out, in some sentences: what batch sizes change, and how distributed targets compare with adaptive ones.
 
     Args:
-        sizes: of distributed targets, as `comparable` gives them.
-        variants: as `beside_adaptive` gives them; may be empty.
+        results: of one source, as `armbook.chapters.batch_sizes` and `armbook.chapters.adaptive` list them; some may be absent.
     """
+    sizes, variants = (found.get("", []) for found in (comparable({"": results}), beside_adaptive({"": results})))
     return " ".join(filter(None, (_of_sizes(sizes, _between_seeds(variants)), _of_variants(variants))))
 
 
-def observations(sizes: Shown, variants: Shown) -> pd.DataFrame:
-    """The readings of section 5.3 beside those of each source: a row a reading, a column a source."""
+def observations(shown: Shown) -> pd.DataFrame:
+    """The readings of section 5.3 beside those of each source: a row a reading, a column a source.
+
+    Args:
+        shown: by their source, results as `answer` takes them.
+    """
     rows = {
         "length of training, epochs": "1",
         "smaller batches peak sooner": "yes",
@@ -102,8 +108,9 @@ def observations(sizes: Shown, variants: Shown) -> pd.DataFrame:
         "best nDCG@10, against adaptive in-batch": "higher",
     }
     table = pd.DataFrame({"reading": list(rows), "published": list(rows.values())})
-    for source, results in sizes.items():
-        table[source] = [*_size_readings(results), *_variant_readings(variants.get(source, []))]
+    sizes, variants = comparable(shown), beside_adaptive(shown)
+    for source in shown:
+        table[source] = [*_size_readings(sizes.get(source, [])), *_variant_readings(variants.get(source, []))]
     return table
 
 
@@ -159,6 +166,8 @@ def _between_seeds(variants: Sequence[Result]) -> float | None:
 
 def _of_sizes(results: Sequence[Result], noise: float | None) -> str:
     found = _by_size(results)
+    if not found:
+        return ""
     small, large = (int(pick(size for each in found.values() for size in each)) for pick in (min, max))
     if small == large:
         return f"Distributed targets were trained in batches of {small} alone, so nothing is said on their size."
@@ -171,7 +180,8 @@ def _of_sizes(results: Sequence[Result], noise: float | None) -> str:
     else:
         text += ", on one seed each"
     text += f", and between seeds of one batch size by up to {noise:.3f}" if noise is not None else ""
-    sooner, later = (sum(compare) for compare in zip(*((a.triples < b.triples, a.triples > b.triples) for a, b in ends), strict=True))
+    sooner = sum(first.triples < last.triples for first, last in ends)
+    later = sum(first.triples > last.triples for first, last in ends)
     return f"{text}. Smaller batches peak sooner for {encoders_in_words(sooner, len(ends))}, later for {later}."
 
 
@@ -191,6 +201,8 @@ def _of_variants(results: Sequence[Result]) -> str:
 
 def _size_readings(results: Sequence[Result]) -> list[str]:
     found = _by_size(results)
+    if not found:
+        return ["–"] * 4
     seen = range_in_words((each.about["triples"] / each.about["available_triples"] for each in results), ".2g")
     ends = [_ends(each) for each in found.values() if len(each) > 1]
     if not ends:
@@ -211,5 +223,3 @@ def _variant_readings(results: Sequence[Result]) -> list[str]:
         outcomes = [told_apart(each[DISTRIBUTED].held_out, each[other].held_out) for each in found.values() if other in each]
         said.append(outcomes_in_words(outcomes) if outcomes else "–")
     return said
-
-

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from armbook import published
-from armbook.curve_figures import Colour, blocks, encoder_colours, legend, line_widths
+from armbook.curve_figures import blocks, encoder_colours, legend, line_widths
 from armbook.learning_curves import NEAR_ZERO, SMOOTHED, Shown, listed_in_words, range_in_words, settled_from, smoothed
 from armbook.results import half_range
 from armbook.style import GREY, STYLE
@@ -25,8 +24,6 @@ SHOWN = 500  # batches at either end, as in Figure 6
 PUBLISHED_BATCH = 128  # triples, of the paper's training runs (section 4)
 STATISTICS = {"mean": "similarity_mean", "minimum": "similarity_minimum", "maximum": "similarity_maximum"}
 BEFORE, AFTER = "first batch", f"last {SMOOTHED} batches"
-EXTREMES = "minimum, maximum"
-LINES = {"mean": "solid", EXTREMES: (0, (4, 1.5))}
 
 
 def target_distributions(shown: Shown) -> Figure:
@@ -49,21 +46,29 @@ def target_distributions(shown: Shown) -> Figure:
     shades = encoder_colours(encoder for found in runs.values() for encoder in found)
     with plt.rc_context(STYLE):
         figure, parts = blocks(shown, height=2.9)
+        panels: list[Axes] = []
         for source, found in runs.items():
             first, last = parts[source].subplots(1, 2, sharey=True)
             count = batches_shown(shown[source])
+            ends = ((first, slice(None, count), range(1, count + 1)), (last, slice(-count, None), range(1 - count, 1)))
             for (encoder, seeds), width in zip(found.items(), line_widths(len(found)), strict=True):
-                _draw(first, [smoothed(each.trace).iloc[:count] for each in seeds], range(1, count + 1), shades[encoder], width, encoder)
-                _draw(last, [smoothed(each.trace).iloc[-count:] for each in seeds], range(1 - count, 1), shades[encoder], width, encoder)
+                smooth = [smoothed(each.trace) for each in seeds]
+                for axes, part, batches in ends:
+                    _draw(axes, [each.iloc[part] for each in smooth], batches, encoder, color=shades[encoder], linewidth=width)
             first.set(xlabel="batch", ylabel="cosine similarity")
             last.set_xlabel("batches before the last")
             scale = last.secondary_yaxis("right", functions=(lambda cosine: (1 + cosine) / 2, lambda target: 2 * target - 1))
             scale.set_ylabel("target")
+            scale.yaxis.set_major_locator(MultipleLocator(0.25))
             for axes in (first, last):
                 axes.axhline(0, color=GREY, linewidth=0.6, linestyle=":")
                 axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-        kinds = [Line2D([], [], color=GREY, linestyle=line, label=name) for name, line in LINES.items()]
-        legend(figure, shades, kinds, dashed=False)
+                axes.yaxis.set_major_locator(MultipleLocator(0.5))
+            panels.append(first)
+        limits = [axes.get_ylim() for axes in panels]
+        for axes in panels:  # the same for all sources, so that they can be compared
+            axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        legend(figure, shades, dashed=False)
     return figure
 
 
@@ -79,7 +84,7 @@ def span_in_words(shown: Shown) -> str:
         for source, results in shown.items()
     ]
     whole = published.TRIPLES // PUBLISHED_BATCH
-    return f"The paper shows the first and the last {SHOWN} of some {whole:,} batches. Here either panel has {listed_in_words(parts)}."
+    return f"The paper shows the first and the last {SHOWN} of {whole:,} batches. Here either panel has {listed_in_words(parts)}."
 
 
 def before_and_after(results: Sequence[Result]) -> pd.DataFrame:
@@ -124,8 +129,8 @@ def distributions_table(shown: Shown) -> pd.DataFrame:
         table = before_and_after(results)
         for encoder, seeds in table.groupby(level="encoder", sort=False):
             row = {"source": source, "encoder": encoder, "seeds": len(seeds)}
-            for name in STATISTICS:
-                row |= {f"{name}, {when}": _over_seeds(seeds[column, name]) for when, column in (("first", BEFORE), ("last", AFTER))}
+            ends = (("first", BEFORE), ("last", AFTER))
+            row |= {f"{name}, {end}": _over_seeds(seeds[when, name]) for name in STATISTICS for end, when in ends}
             settled = seeds["settled", "batch"]
             never = settled.isna().any()
             rows.append(row | {"settled from": "–" if never else range_in_words(settled, "d")})
@@ -137,15 +142,15 @@ def answer(results: Sequence[Result]) -> str:
     table = before_and_after(results)
     settled, last, runs = table["settled", "batch"], table[AFTER], len(table)
     start, end = (range_in_words(table[when, "mean"], ".2f") for when in (BEFORE, AFTER))
-    many = "the training run" if runs == 1 else f"all {runs} training runs" if settled.notna().all() else f"{settled.notna().sum()} of {runs}"
-    reached = f" It stays within {NEAR_ZERO} of 0, a target of one half, "
+    near = f"within {NEAR_ZERO} of 0, a target of one half"
     if settled.notna().any():
-        reached += f"from batch {range_in_words(settled.dropna(), 'd')} on in {many}."
+        where = "all" if settled.notna().all() else f"{settled.notna().sum()} of"
+        reached = f"It stays {near}, from batch {range_in_words(settled.dropna(), 'd')} on in {where} {runs} training runs."
     else:
-        reached = f" It never comes to stay within {NEAR_ZERO} of 0, a target of one half."
+        reached = f"In none of {runs} training runs does it come to stay {near}."
     above = int((last.above > last.below).sum())
-    skew = f" The maximum ends farther from the mean than the minimum in {above} of {runs} training runs."
-    return f"The mean similarity of positives to negatives goes from {start} to {end}.{reached}{skew}{_alike(table)}"
+    skew = f"The maximum ends farther from the mean than the minimum in {above} of {runs}."
+    return f"The mean similarity of positives to negatives starts at {start} and ends at {end}. {reached} {skew}{_alike(table)}"
 
 
 def observations(shown: Shown) -> pd.DataFrame:
@@ -193,13 +198,12 @@ def _by_encoder(results: Sequence[Result]) -> dict[str, list[Result]]:
     return found
 
 
-def _draw(axes: Axes, seeds: Sequence[pd.DataFrame], batches: range, shade: Colour, width: float, encoder: str) -> None:
+def _draw(axes: Axes, seeds: Sequence[pd.DataFrame], batches: range, encoder: str, **shape: object) -> None:
     for name, column in STATISTICS.items():
         values = np.stack([each[column] for each in seeds])
-        line = LINES["mean" if name == "mean" else EXTREMES]
-        axes.plot(batches, values.mean(axis=0), color=shade, linestyle=line, linewidth=width, label=f"_{name} {encoder}")
+        axes.plot(batches, values.mean(axis=0), label=f"_{name} {encoder}", **shape)
         if len(seeds) > 1:
-            axes.fill_between(batches, values.min(axis=0), values.max(axis=0), color=shade, alpha=0.3, linewidth=0)
+            axes.fill_between(batches, values.min(axis=0), values.max(axis=0), color=shape["color"], alpha=0.3, linewidth=0)
 
 
 def _over_seeds(values: pd.Series) -> str:
