@@ -79,10 +79,10 @@ def observations(shown: Shown) -> pd.DataFrame:
         "length of training, epochs": "1",
         "encoders": "3",
         "best nDCG@10 after (epochs)": "about 0.5",
-        "declines after the peak": "yes",
-        "in-batch negatives: best nDCG@10": "lower for all 3 encoders",
-        "in-batch negatives: peak comes later": "all 3 encoders",
-        "in-batch negatives: best hits": "higher but for RoBERTa",
+        "nDCG@10 declines after the peak": "yes",
+        "best nDCG@10 with in-batch negatives": "lower for all 3 encoders",
+        "peak comes later with in-batch negatives": "all 3 encoders",
+        "best hits with in-batch negatives": "higher except with RoBERTa",
     }
     table = pd.DataFrame({"reading": list(rows), "published": list(rows.values())})
     for source, results in shown.items():
@@ -96,10 +96,10 @@ def final_models() -> str:
     rows = table[(table.target == ADAPTIVE) & ~table.in_batch]
     seen, epoch = rows.triples_millions, published.TRIPLES / 1e6
     return (
-        f"Table 3 gives a second view. The final adaptive models without in-batch negatives saw {range_in_words(seen, '.2f')} "
-        f"million triples, {range_in_words(seen / epoch, '.0%')} of an epoch, before early stopping ended their training. It does "
-        f"so after {PATIENCE:.2f} million triples without progress. So none of them was still improving at half of an epoch, or "
-        "was given the chance to."
+        f"Table 3 gives a second view. Early stopping ended the final adaptive models without in-batch negatives after "
+        f"{range_in_words(seen, '.2f')} million triples, {range_in_words(seen / epoch, '.0%')} of an epoch, which takes "
+        f"{PATIENCE:.2f} million triples without progress. So the models that the paper compares had their best validation in the "
+        f"first {(seen / epoch).max():.0%} of an epoch, and never saw the half of it."
     )
 
 
@@ -128,7 +128,7 @@ def _readings(results: Sequence[Result]) -> list[str]:
     seen = [result.about["triples"] / result.about["available_triples"] for result in results]
     said = [range_in_words(seen, ".2g"), str(len(plain)), range_in_words((each.epoch for each in plain.values()), ".3f")]
     falls = sum(told_apart(each.last, each.held_out) == LOWER for each in plain.values())
-    said.append(f"in every seed for {encoders_in_words(falls, len(plain))}")
+    said.append(f"{encoders_in_words(falls, len(plain))}, in every seed")
     if not in_batch:
         return [*said, "–", "–", "–"]
     both = [each for each in plain if each in in_batch]

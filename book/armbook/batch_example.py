@@ -208,7 +208,7 @@ def beside_published(example: BatchExample, query: int | None = None) -> pd.Data
     published["in_batch_error"] = (positive - published.relevance - published.target) ** 2
     published["own"] = pd.array([pd.NA] * len(published), dtype="boolean")
     measured = instance(example, query)
-    sources = {"paper, distilBERT": published, f"measured, {example.encoder}": measured}
+    sources = {"published, distilBERT": published, f"this copy, {example.encoder}": measured}
     rows = pd.concat([table.assign(source=source) for source, table in sources.items()], ignore_index=True)
     rows["text"] = [shortened(text, WIDTH) for text in rows.text]
     return rows[["source", *measured.columns]]
@@ -283,7 +283,7 @@ def printed_losses() -> pd.DataFrame:
 
 def for_page(table: pd.DataFrame) -> pd.DataFrame:
     """One of these tables for a page: names with spaces, the texts of a collection in quotes."""
-    named = table.rename(columns=lambda name: name.replace("_", " "))
+    named = table.rename(columns=lambda name: name.replace("_", " ").replace("in batch", "in-batch"))
     return named.assign(text=[f"“{text}”" for text in named.text]) if "text" in named else named
 
 
@@ -295,7 +295,7 @@ def relevance_in_words(agreement: pd.DataFrame) -> str:
     how = "more closely" if (change > CLEAR).all() else "less closely" if (change < -CLEAR).all() else "about as closely"
     rises = range_in_words(after.loss_rises, ".0%")
     return (
-        f"Within a batch, relevance follows the targets before any training (Spearman's correlation {values[0]}) and {how} after "
+        f"Relevance follows the targets before any training (Spearman's correlation {values[0]}) and {how} after "
         f"it ({values[1]}). After training the loss rises with the target throughout, as implicit mining needs it, for {rises} of "
         "the queries."
     )

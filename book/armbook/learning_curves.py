@@ -20,7 +20,7 @@ SMOOTHED = 32  # batches of a rolling mean, as in Figure 6 of the paper
 NEAR_ZERO = 0.1  # mean similarities this near to 0 are targets of 0.45 to 0.55
 POINTS = 400  # of a line at most: more cannot be seen, and make a large file
 SECOND_LINE = {"linestyle": (0, (4, 2)), "markerfacecolor": "none"}  # the second of two lines of one colour
-HIGHER, LOWER, OPEN = "higher", "lower", "not told apart"
+HIGHER, LOWER, OPEN = "higher in every seed", "lower in every seed", "not told apart"
 Setting = tuple[str, str, int]  # encoder, variant and batch size: what seeds are averaged over
 Shown = Mapping[str, Sequence[Result]]  # results by their source, which stand side by side
 
@@ -112,13 +112,14 @@ def told_apart(first: pd.Series, second: pd.Series) -> str:
 
 
 def outcomes_in_words(outcomes: Sequence[str]) -> str:
-    """Outcomes of encoders, counted, such as ``higher for 2 of 3 encoders and not told apart for 1``."""
+    """Outcomes of encoders, counted, such as ``higher in every seed for 2 of 3 encoders and not told apart for 1``."""
     counts = Counter(outcomes)
     known = [name for name in (HIGHER, LOWER, OPEN) if counts[name]]
     if len(outcomes) == 1:
         return known[0]
     if len(known) == 1:
-        return f"{known[0]} for any encoder" if known[0] == OPEN else f"{known[0]} for all {len(outcomes)} encoders"
+        count = len(outcomes)
+        return f"{known[0]} for any encoder" if known[0] == OPEN else f"{known[0]} for {encoders_in_words(count, count)}"
     first, *others = known
     parts = [f"{first} for {counts[first]} of {len(outcomes)} encoders", *(f"{name} for {counts[name]}" for name in others)]
     return listed_in_words(parts)
@@ -239,7 +240,10 @@ def listed_in_words(texts: Iterable[str]) -> str:
 
 def encoders_in_words(count: int, of: int) -> str:
     """How many of some encoders, such as ``2 of 3 encoders``."""
-    return "the one encoder" if count == of == 1 else f"all {of} encoders" if count == of else f"{count or 'none'} of {of} encoders"
+    if of == 1:
+        return "the one encoder" if count else "no encoder"
+    every = "both encoders" if of == 2 else f"all {of} encoders"
+    return every if count == of else f"{count or 'none'} of {of} encoders"
 
 
 def seeds_in_words(count: int) -> str:

@@ -145,12 +145,12 @@ def answer(results: Sequence[Result]) -> str:
     near = f"within {NEAR_ZERO} of 0, a target of one half"
     if settled.notna().any():
         where = "all" if settled.notna().all() else f"{settled.notna().sum()} of"
-        reached = f"It stays {near}, from batch {range_in_words(settled.dropna(), 'd')} on in {where} {runs} training runs."
+        reached = f"stays {near}, from batch {range_in_words(settled.dropna(), 'd')} on in {where} {runs} training runs"
     else:
-        reached = f"In none of {runs} training runs does it come to stay {near}."
+        reached = f"ends at {end}; in none of {runs} training runs does it come to stay {near}"
     above = int((last.above > last.below).sum())
-    skew = f"The maximum ends farther from the mean than the minimum in {above} of {runs}."
-    return f"The mean similarity of positives to negatives starts at {start} and ends at {end}. {reached} {skew}{_alike(table)}"
+    skew = f"The maximum ends farther from the mean than the minimum in {above} of {runs} training runs."
+    return f"The mean similarity of positives to negatives starts at {start} and {reached}. {skew}{_alike(table)}"
 
 
 def observations(shown: Shown) -> pd.DataFrame:
