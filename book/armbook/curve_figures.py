@@ -98,14 +98,17 @@ def by_variant(shown: Shown) -> Figure:
         shape = {"figsize": (WIDTH, 2.1 * len(encoders) + 0.7), "layout": "constrained", "squeeze": False}
         figure, panels = plt.subplots(len(encoders), len(shown), **shape, sharex="col", sharey="col")
         for row, encoder in zip(panels, encoders, strict=True):
-            row[0].set_ylabel(f"{short_name(encoder)}\nvalidation nDCG@10")
             for axes, settings in zip(row, found.values(), strict=True):
                 lines = {setting: some for setting, some in settings.items() if setting[0] == encoder}
+                axes.set_visible(bool(lines))
                 draw_lines(axes, lines, MEASURE, {setting: colour(setting[1]) for setting in lines}, dashed=False)
-                axes.set_axis_on() if lines else axes.set_axis_off()
-        for source, top, bottom in zip(shown, panels[0], panels[-1], strict=True):
-            top.set_title(source if len(shown) > 1 else "", fontweight="bold")
-            bottom.set_xlabel("share of an epoch")
+            first = next(axes for axes in row if axes.get_visible())
+            first.set_ylabel(f"{short_name(encoder)}\nvalidation nDCG@10")
+        for source, column in zip(shown, panels.T, strict=True):
+            there = [axes for axes in column if axes.get_visible()]
+            there[0].set_title(source if len(shown) > 1 else "", fontweight="bold")
+            there[-1].set_xlabel("share of an epoch")
+            there[-1].tick_params(labelbottom=True)
         widths = dict(zip(variants, line_widths(len(variants)), strict=True))
         handles = [Line2D([], [], color=colour(name), linewidth=width, label=name) for name, width in widths.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)

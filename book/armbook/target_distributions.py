@@ -144,8 +144,8 @@ def answer(results: Sequence[Result]) -> str:
     start, end = (range_in_words(table[when, "mean"], ".2f") for when in (BEFORE, AFTER))
     near = f"within {NEAR_ZERO} of 0, a target of one half"
     if settled.notna().any():
-        where = "all" if settled.notna().all() else f"{settled.notna().sum()} of"
-        reached = f"stays {near}, from batch {range_in_words(settled.dropna(), 'd')} on in {where} {runs} training runs"
+        when = range_in_words(settled.dropna(), "d")
+        reached = f"stays {near}, from batch {when} on in {settled.notna().sum()} of {runs} training runs"
     else:
         reached = f"ends at {end}; in none of {runs} training runs does it come to stay {near}"
     above = int((last.above > last.below).sum())

@@ -139,7 +139,7 @@ def test_the_page_s_table_has_means_over_seeds_and_a_dash_for_what_does_not_sett
 def test_the_answer_says_whether_targets_settle_and_encoders_become_alike(results) -> None:
     settled = before_and_after(results)["settled", "batch"]
     text = answer(results)
-    assert f"from batch {settled.min()} to {settled.max()} on in all 4 training runs." in text
+    assert f"from batch {settled.min()} to {settled.max()} on in 4 of 4 training runs." in text
     assert "starts at 0.60 to 0.9" in text and "in 4 of 4 training runs" in text
     assert text.endswith(
         "Training brings the encoders closer together: they differ by up to 0.30 in the first batch and 0.00 at the end."
