@@ -198,7 +198,7 @@ def _of_variants(results: Sequence[Result]) -> str:
     outcomes = [told_apart(ours.held_out, theirs.held_out) for ours, theirs in pairs]
     sooner = sum(ours.triples < theirs.triples for ours, theirs in pairs)
     return (
-        f"With distributed targets the best nDCG@10 is {outcomes_in_words(outcomes)}, against adaptive ones "
+        f"Compared with adaptive targets, the best nDCG@10 of distributed ones is {outcomes_in_words(outcomes)} "
         f"({range_in_words(gaps, '+.3f')}); it comes sooner for {encoders_in_words(sooner, len(pairs))}."
     )
 

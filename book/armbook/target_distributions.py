@@ -14,9 +14,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from armbook import published
 from armbook.curve_figures import blocks, encoder_colours, legend, line_widths
 from armbook.learning_curves import NEAR_ZERO, SMOOTHED, Shown, listed_in_words, range_in_words, settled_from, smoothed
-from armbook.results import half_range
 from armbook.style import GREY, STYLE
-from armbook.tables import cell
 from armlib.errors import InputError
 from armlib.experiments.result import Result
 
@@ -122,15 +120,15 @@ def before_and_after(results: Sequence[Result]) -> pd.DataFrame:
 def distributions_table(shown: Shown) -> pd.DataFrame:
     """The distribution of D+ x D- in the first batch and in the last ones as a table for a page: a row a source and encoder.
 
-    Of several seeds cells have the mean and half the range.
+    Of several seeds cells have the mean.
     """
     rows = []
     for source, results in shown.items():
         table = before_and_after(results)
         for encoder, seeds in table.groupby(level="encoder", sort=False):
-            row = {"source": source, "encoder": encoder, "seeds": len(seeds)}
+            row = {"source": source, "encoder": encoder}
             ends = (("first", BEFORE), ("last", AFTER))
-            row |= {f"{name}, {end}": _over_seeds(seeds[when, name]) for name in STATISTICS for end, when in ends}
+            row |= {f"{name}, {end}": f"{seeds[when, name].mean():.2f}" for name in STATISTICS for end, when in ends}
             settled = seeds["settled", "batch"]
             never = settled.isna().any()
             rows.append(row | {"settled from": "–" if never else range_in_words(settled, "d")})
@@ -204,10 +202,6 @@ def _draw(axes: Axes, seeds: Sequence[pd.DataFrame], batches: range, encoder: st
         axes.plot(batches, values.mean(axis=0), label=f"_{name} {encoder}", **shape)
         if len(seeds) > 1:
             axes.fill_between(batches, values.min(axis=0), values.max(axis=0), color=shape["color"], alpha=0.3, linewidth=0)
-
-
-def _over_seeds(values: pd.Series) -> str:
-    return cell(values.mean(), half_range(values) if len(values) > 1 else None, "", digits=2)
 
 
 def _alike(table: pd.DataFrame) -> str:
