@@ -336,10 +336,10 @@ def test_figure_table_and_answer_on_batch_sizes_use_the_same_seeds(sizes) -> Non
 def test_the_answer_on_distributed_targets_compares_them_with_adaptive_ones_and_batch_sizes(sizes) -> None:
     lower = [peaked(2, 0.4, target="adaptive", encoder=encoder, seed=seed) for encoder in ENCODERS for seed in (0, 1)]
     assert distributed_targets.answer([*sizes, *lower]) == (
-        "Compared with adaptive targets, the best nDCG@10 of distributed ones is higher in every seed for both encoders (+0.100); it "
-        "comes sooner for none of 2 encoders. Between batches of 16 and 64 the best nDCG@10 of an encoder differs by at most 0.000 "
-        "on one seed each, while seeds of one batch size differ by up to 0.002. Smaller batches peak sooner for both encoders, but "
-        "2 of 4 curves still rise as training ends."
+        "Compared with adaptive targets, the best nDCG@10 of distributed ones is higher in every seed for both encoders (+0.100); "
+        "it comes sooner for none of 2 encoders. Between batches of 16 and 64 the best nDCG@10 of an encoder differs by at most "
+        "0.000 on one seed each, while seeds of one batch size differ by up to 0.002. Smaller batches peak sooner for both "
+        "encoders, but 2 of 4 curves still rise as training ends."
     )
     higher = [peaked(9, 0.6, target="adaptive", encoder=encoder, seed=seed) for encoder in ENCODERS for seed in (0, 1)]
     assert "lower in every seed for both encoders (-0.090)" in distributed_targets.answer([*sizes, *higher])
