@@ -117,8 +117,8 @@ def _peaks(results: Sequence[Result], measure: str) -> tuple[dict[str, Peak], di
 def _effect(plain: dict[str, Peak], in_batch: dict[str, Peak], measure: str) -> str:
     """How the best score changes with in-batch negatives, in a sentence."""
     both = [encoder for encoder in plain if encoder in in_batch]
-    gaps = [in_batch[each].held_out.mean() - plain[each].held_out.mean() for each in both]
-    outcomes = [told_apart(in_batch[each].held_out, plain[each].held_out) for each in both]
+    gaps = [in_batch[each].best - plain[each].best for each in both]
+    outcomes = [told_apart(in_batch[each].there, plain[each].there) for each in both]
     return f"With in-batch negatives the best {measure} is {outcomes_in_words(outcomes)} ({range_in_words(gaps, '+.3f')})."
 
 
@@ -133,7 +133,5 @@ def _readings(results: Sequence[Result]) -> list[str]:
         return [*said, "–", "–", "–"]
     both = [each for each in plain if each in in_batch]
     later = sum(in_batch[each].triples > plain[each].triples for each in both)
-    outcomes = [
-        outcomes_in_words([told_apart(some[1][each].held_out, some[0][each].held_out) for each in both]) for some in (ndcg, hits)
-    ]
+    outcomes = [outcomes_in_words([told_apart(some[1][each].there, some[0][each].there) for each in both]) for some in (ndcg, hits)]
     return [*said, outcomes[0], encoders_in_words(later, len(both)), f"{outcomes[1]} ({spoken(validation_measures(results)[1])})"]

@@ -150,7 +150,7 @@ def _by_variant(results: Sequence[Result]) -> dict[str, dict[str, Peak]]:
 
 
 def _means(peaks: Mapping[int, Peak]) -> list[float]:
-    return [each.held_out.mean() for each in peaks.values()]
+    return [each.best for each in peaks.values()]
 
 
 def _ends(peaks: Mapping[int, Peak]) -> tuple[Peak, Peak]:
@@ -160,7 +160,7 @@ def _ends(peaks: Mapping[int, Peak]) -> tuple[Peak, Peak]:
 
 def _between_seeds(variants: Sequence[Result]) -> float | None:
     """By how much the best nDCG@10 of distributed targets differs between seeds, at most; None of one seed."""
-    peaks = [each[DISTRIBUTED].held_out for each in _by_variant(variants).values()]
+    peaks = [each[DISTRIBUTED].there for each in _by_variant(variants).values()]
     return max((float(np.ptp(each)) for each in peaks if len(each) > 1), default=None)
 
 
@@ -172,16 +172,14 @@ def _of_sizes(results: Sequence[Result], noise: float | None) -> str:
     every = [each for peaks in found.values() for each in peaks.values()]
     rising = sum(each.at_end for each in every)
     if small == large:
-        when, best = (
-            range_in_words(values, form) for values, form in (([x.epoch for x in every], ".0%"), ([x.best for x in every], ".3f"))
-        )
+        when, best = range_in_words([each.epoch for each in every], ".0%"), range_in_words([each.best for each in every], ".3f")
         still = f", for {encoders_in_words(rising, len(every))} as training ends" if rising else ""
         return f"In batches of {small}, the only size here, nDCG@10 peaks at {best} after {when} of an epoch{still}."
     spread = max(float(np.ptp(_means(each))) for each in found.values())
     ends = [_ends(each) for each in found.values()]
-    outcomes = [told_apart(last.held_out, first.held_out) for first, last in ends]
+    outcomes = [told_apart(last.there, first.there) for first, last in ends]
     text = f"Between batches of {small} and {large} the best nDCG@10 of an encoder differs by at most {spread:.3f}"
-    alone = len(ends[0][0].held_out) == 1
+    alone = len(ends[0][0].there) == 1
     text += " on one seed each" if alone else f"; with {large} it is {outcomes_in_words(outcomes)}"
     text += f", while seeds of one batch size differ by up to {noise:.3f}" if noise is not None else ""
     sooner = sum(first.triples < last.triples for first, last in ends)
@@ -194,8 +192,8 @@ def _of_variants(results: Sequence[Result]) -> str:
     if not found:
         return ""
     pairs = [(each[DISTRIBUTED], each[ADAPTIVE]) for each in found.values()]
-    gaps = [ours.held_out.mean() - theirs.held_out.mean() for ours, theirs in pairs]
-    outcomes = [told_apart(ours.held_out, theirs.held_out) for ours, theirs in pairs]
+    gaps = [ours.best - theirs.best for ours, theirs in pairs]
+    outcomes = [told_apart(ours.there, theirs.there) for ours, theirs in pairs]
     sooner = sum(ours.triples < theirs.triples for ours, theirs in pairs)
     return (
         f"Compared with adaptive targets, the best nDCG@10 of distributed ones is {outcomes_in_words(outcomes)} "
@@ -213,7 +211,7 @@ def _size_readings(results: Sequence[Result]) -> list[str]:
         return [seen, "–", "–", "–"]
     spread = range_in_words((float(np.ptp(_means(each))) for each in found.values()), ".3f")
     sooner = sum(first.triples < last.triples for first, last in ends)
-    higher = sum(last.held_out.mean() > first.held_out.mean() for first, last in ends)
+    higher = sum(last.best > first.best for first, last in ends)
     return [seen, encoders_in_words(sooner, len(ends)), spread, encoders_in_words(higher, len(ends))]
 
 
@@ -224,6 +222,6 @@ def _variant_readings(results: Sequence[Result]) -> list[str]:
     sooner = sum(each[DISTRIBUTED].triples < each[ADAPTIVE].triples for each in found.values())
     said = [encoders_in_words(sooner, len(found))]
     for other in (ADAPTIVE, IN_BATCH):
-        outcomes = [told_apart(each[DISTRIBUTED].held_out, each[other].held_out) for each in found.values() if other in each]
+        outcomes = [told_apart(each[DISTRIBUTED].there, each[other].there) for each in found.values() if other in each]
         said.append(outcomes_in_words(outcomes) if outcomes else "–")
     return said

@@ -68,13 +68,15 @@ class Peak:
     """Where the mean over seeds of a learning curve is highest.
 
     The highest of several noisy values is biased upwards. What is left of it is seen by choosing the validation on some seeds and
-    reading it off another: ``held_out`` is free of the bias that seeds cause, not of that of the validation queries.
+    reading it off another: ``held_out`` is free of the bias that seeds cause, not of that of the validation queries, and is too low
+    where noise chose the wrong validation. Differences between the peaks of equally long curves keep little of the bias.
 
     Attributes:
         triples: seen at the peak.
         epoch: the same as a share of all training triples.
         at_end: whether it is the last validation, so that the true peak may come later.
         best: the mean over seeds there, biased upwards.
+        there: by seed, the value there.
         held_out: by seed, the value at the validation where the mean of the other seeds is highest; of one seed alone its own peak.
         last: by seed, the value at the last validation.
     """
@@ -83,6 +85,7 @@ class Peak:
     epoch: float
     at_end: bool
     best: float
+    there: pd.Series
     held_out: pd.Series
     last: pd.Series
 
@@ -98,6 +101,7 @@ def peak(results: Sequence[Result], measure: str = MEASURE) -> Peak:
         epoch=triples / results[0].about["available_triples"],
         at_end=triples == means.index[-1],
         best=float(means.max()),
+        there=seeds.loc[triples],
         held_out=pd.Series({seed: seeds.loc[line.idxmax(), seed] for seed, line in others.items()}),
         last=seeds.iloc[-1],
     )
@@ -199,7 +203,7 @@ def peaks_side_by_side(shown: Shown, tell: Callable[[Setting], Mapping[str, obje
             for measure in validation_measures(results):
                 found = peak(some, measure)
                 row = {"source": source, "encoder": setting[0], **tell(setting), "measure": spoken(measure)}
-                row |= {"seeds": len(found.last), "peak": f"{found.best:.3f}"}
+                row |= {"seeds": len(found.last), "peak": value_text(found.there)}
                 row |= {"held out": value_text(found.held_out), "end": value_text(found.last)}
                 rows.append(row | {"triples": found.triples, "epoch": f"{found.epoch:.3f}"})
     return pd.DataFrame(rows)
