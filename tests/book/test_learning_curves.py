@@ -320,7 +320,7 @@ def test_readings_of_figure_4_stand_beside_the_paper_s(adaptive) -> None:
 def test_the_final_models_stopped_far_from_half_of_an_epoch() -> None:
     seen = [published.variant3(model, "adaptive", False)["triples_millions"] for model in published.MODELS]
     text = adaptive_targets.final_models()
-    assert f"after {min(seen):.2f} to {max(seen):.2f} million triples" in text and "1.02 million triples without progress" in text
+    assert f"at {min(seen):.2f} to {max(seen):.2f} million triples" in text and "1.02 million triples without progress" in text
     assert f"first {max(seen) * 1e6 / published.TRIPLES:.0%} of an epoch" in text and max(seen) * 1e6 < published.TRIPLES / 2
 
 
