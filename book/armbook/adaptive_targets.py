@@ -96,10 +96,10 @@ def final_models() -> str:
     rows = table[(table.target == ADAPTIVE) & ~table.in_batch]
     seen, epoch = rows.triples_millions, published.TRIPLES / 1e6
     return (
-        f"Table 3 gives a second view. Early stopping, after {PATIENCE:.2f} million triples without progress, ended the training of "
-        f"the final adaptive models without in-batch negatives at {range_in_words(seen, '.2f')} million triples, "
-        f"{range_in_words(seen / epoch, '.0%')} of an epoch. So the models that the paper compares had their best validation in the "
-        f"first {(seen / epoch).max():.0%} of an epoch and never saw half of one."
+        f"Table 3 gives a second view. Early stopping, after {PATIENCE:.2f} million triples without progress, ended the "
+        f"training of the final adaptive models without in-batch negatives at {range_in_words(seen, '.2f')} million triples, "
+        f"{range_in_words(seen / epoch, '.0%')} of an epoch. So the models that the paper compares had their best validation in "
+        f"the first {(seen / epoch).max():.0%} of an epoch and never saw half of one."
     )
 
 
