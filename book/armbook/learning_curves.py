@@ -250,11 +250,6 @@ def encoders_in_words(count: int, of: int) -> str:
     return every if count == of else f"{count or 'none'} of {of} encoders"
 
 
-def seeds_in_words(count: int) -> str:
-    """Over how many seeds values are averaged."""
-    return "one seed each" if count == 1 else f"means over {count} seeds"
-
-
 def as_list(lines: Iterable[str]) -> str:
     """Sentences as a list in Markdown."""
     return "\n".join(f"- {line}" for line in lines)
