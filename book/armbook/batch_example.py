@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +12,11 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from armbook.claims.evidence import Example
+from armbook.learning_curves import range_in_words
 from armbook.published import table2
 from armbook.reranking import gpu_if_any
 from armbook.results import DISTRIBUTED
-from armbook.tables import as_html, shortened
+from armbook.tables import shortened
 from armlib.data.collection import Collection
 from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
@@ -29,6 +29,7 @@ from armlib.retrieval.encoding import encode_rows
 SEED = 2407  # of the batch; not one that training runs start from, so that none has seen its triples together
 FEWEST = 3  # negatives: a highest, a middle and a lowest target
 WIDTH = 90  # characters of a text that a table shows
+CLEAR = 0.05  # correlations that differ by less are called about the same
 TRAINED, UNTRAINED = "after training", "before training"
 
 
@@ -223,7 +224,7 @@ def beside_published(example: BatchExample, query: int | None = None) -> pd.Data
     published["in_batch_error"] = (positive - published.relevance - published.target) ** 2
     published["own"] = pd.array([pd.NA] * len(published), dtype="boolean")
     measured = instance(example, query)
-    sources = {"paper, distilBERT": published, f"measured, {example.encoder}": measured}
+    sources = {"published, distilBERT": published, f"this copy, {example.encoder}": measured}
     rows = pd.concat([table.assign(source=source) for source, table in sources.items()], ignore_index=True)
     rows["text"] = [shortened(text, WIDTH) for text in rows.text]
     return rows[["source", *measured.columns]]
@@ -260,6 +261,26 @@ def agreement(batches: Sequence[BatchExample]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def implied(cosine: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of relevance and target that the cosine of a query with its positive implies, any shape.
+
+    With negatives that point in all directions alike, phi(q, d-) and phi(d+, d-) are jointly normal in high dimensions with the
+    correlation phi(q, d+), and Spearman's is (6 / pi) asin of half of it.
+    """
+    return 6 / np.pi * np.arcsin(np.asarray(cosine) / 2)
+
+
+def implied_in_words(batches: Sequence[BatchExample]) -> str:
+    """How much of the correlation of relevance with targets follows from queries that are near to their positives."""
+    near = range_in_words((float(each.positive_relevance.mean()) for each in batches), ".2f")
+    expected = range_in_words((float(implied(each.positive_relevance).mean()) for each in batches), ".2f")
+    found = range_in_words((_correlation(each.targets, each.relevance) for each in batches), ".2f")
+    return (
+        f"After training the cosine of a query with its positive is {near} on average. Negatives in random directions would then "
+        f"give a correlation of {expected}; the negatives of this batch give {found}."
+    )
+
+
 def printed_losses() -> pd.DataFrame:
     """What the losses that Table 2 prints can be: those of one margin for all negatives (equation 3), or of one for each.
 
@@ -276,15 +297,24 @@ def printed_losses() -> pd.DataFrame:
     return rows[["role", "target", "instance_loss"]].assign(**columns, in_batch_error=(margin - rows.target) ** 2)
 
 
-def example_as_html(table: pd.DataFrame) -> str:
-    """One of these tables for a page, with the texts of a collection shown as they are."""
-    return as_html(table.rename(columns=lambda name: name.replace("_", " ")), text=_cell, number="{:.2f}".format, missing="—")
+def for_page(table: pd.DataFrame) -> pd.DataFrame:
+    """One of these tables for a page: names with spaces, the texts of a collection in quotes."""
+    named = table.rename(columns=lambda name: name.replace("_", " ").replace("in batch", "in-batch"))
+    return named.assign(text=[f"“{text}”" for text in named.text]) if "text" in named else named
 
 
-def _cell(text: str) -> str:
-    """Any text as it is: no markup, no formulas; a short one on one line, a long one not squeezed."""
-    style = "white-space: nowrap" if len(text) < 8 else "display: inline-block; min-width: 11em" if len(text) > 30 else ""
-    return f'<span class="mathjax_ignore tex2jax_ignore" style="{style}">{html.escape(text)}</span>'
+def relevance_in_words(agreement: pd.DataFrame) -> str:
+    """What the table of `agreement` says on relevance and on the loss, before and after training, in two sentences."""
+    before, after = (agreement[agreement.weights == when].set_index("encoder") for when in (UNTRAINED, TRAINED))
+    values = [range_in_words(when.relevance, ".2f") for when in (before, after)]
+    change = after.relevance - before.relevance
+    how = "more closely" if (change > CLEAR).all() else "less closely" if (change < -CLEAR).all() else "about as closely"
+    rises = range_in_words(after.loss_rises, ".0%")
+    return (
+        f"Relevance follows the targets before any training (Spearman's correlation {values[0]}) and {how} after "
+        f"it ({values[1]}). After training the loss rises with the target throughout, as implicit mining needs it, for {rises} of "
+        "the queries."
+    )
 
 
 def _correlation(targets: np.ndarray, values: np.ndarray) -> float:

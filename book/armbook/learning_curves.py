@@ -1,18 +1,17 @@
-"""How scores and similarities go during training: learning curves and traces, drawn, tabulated and told."""
+"""How scores and similarities go during training: learning curves with their peaks, and traces, tabulated and told."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from armbook.results import spoken
-from armbook.style import STYLE, colour, draw_mean
+from armbook.tables import value_text
 from armlib.errors import InputError
 from armlib.experiments.result import Result
 from armlib.training.settings import MEASURE
@@ -21,7 +20,9 @@ SMOOTHED = 32  # batches of a rolling mean, as in Figure 6 of the paper
 NEAR_ZERO = 0.1  # mean similarities this near to 0 are targets of 0.45 to 0.55
 POINTS = 400  # of a line at most: more cannot be seen, and make a large file
 SECOND_LINE = {"linestyle": (0, (4, 2)), "markerfacecolor": "none"}  # the second of two lines of one colour
+HIGHER, LOWER, OPEN = "higher in every seed", "lower in every seed", "not told apart"
 Setting = tuple[str, str, int]  # encoder, variant and batch size: what seeds are averaged over
+Shown = Mapping[str, Sequence[Result]]  # results by their source, which stand side by side
 
 
 def by_setting(results: Iterable[Result]) -> dict[Setting, list[Result]]:
@@ -60,6 +61,72 @@ def learning_curve(results: Sequence[Result], measure: str = MEASURE) -> pd.Data
     frame = pd.DataFrame(columns).dropna().sort_index()
     frame.index = pd.Index(frame.index * results[0].experiment.batch_size, name="triples")
     return frame
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Where the mean over seeds of a learning curve is highest.
+
+    The highest of several noisy values is biased upwards. What is left of it is seen by choosing the validation on some seeds and
+    reading it off another: ``held_out`` is free of the bias that seeds cause, not of that of the validation queries, and is too low
+    where noise chose the wrong validation. Differences between the peaks of equally long curves keep little of the bias.
+
+    Attributes:
+        triples: seen at the peak.
+        epoch: the same as a share of all training triples.
+        at_end: whether it is the last validation, so that the true peak may come later.
+        best: the mean over seeds there, biased upwards.
+        there: by seed, the value there.
+        held_out: by seed, the value at the validation where the mean of the other seeds is highest; of one seed alone its own peak.
+        last: by seed, the value at the last validation.
+    """
+
+    triples: int
+    epoch: float
+    at_end: bool
+    best: float
+    there: pd.Series
+    held_out: pd.Series
+    last: pd.Series
+
+
+def peak(results: Sequence[Result], measure: str = MEASURE) -> Peak:
+    """The peak of a learning curve; arguments as those of `learning_curve`."""
+    seeds = learning_curve(results, measure)
+    means = seeds.mean(axis="columns")
+    triples = int(means.idxmax())
+    others = {seed: seeds.drop(columns=seed).mean(axis="columns") if seeds.shape[1] > 1 else means for seed in seeds}
+    return Peak(
+        triples=triples,
+        epoch=triples / results[0].about["available_triples"],
+        at_end=triples == means.index[-1],
+        best=float(means.max()),
+        there=seeds.loc[triples],
+        held_out=pd.Series({seed: seeds.loc[line.idxmax(), seed] for seed, line in others.items()}),
+        last=seeds.iloc[-1],
+    )
+
+
+def told_apart(first: pd.Series, second: pd.Series) -> str:
+    """Whether the first is `HIGHER` or `LOWER` in every seed of at least two that both have; else `OPEN`."""
+    gaps = (first - second).dropna()
+    if len(gaps) > 1 and (gaps > 0).all():
+        return HIGHER
+    return LOWER if len(gaps) > 1 and (gaps < 0).all() else OPEN
+
+
+def outcomes_in_words(outcomes: Sequence[str]) -> str:
+    """Outcomes of encoders, counted, such as ``higher in every seed for 2 of 3 encoders and not told apart for 1``."""
+    counts = Counter(outcomes)
+    known = [name for name in (HIGHER, LOWER, OPEN) if counts[name]]
+    if len(outcomes) == 1:
+        return known[0]
+    if len(known) == 1:
+        count = len(outcomes)
+        return f"{known[0]} for any encoder" if known[0] == OPEN else f"{known[0]} for {encoders_in_words(count, count)}"
+    first, *others = known
+    parts = [f"{first} for {counts[first]} of {len(outcomes)} encoders", *(f"{name} for {counts[name]}" for name in others)]
+    return listed_in_words(parts)
 
 
 def smoothed(trace: pd.DataFrame | pd.Series) -> pd.DataFrame | pd.Series:
@@ -106,45 +173,40 @@ def learning_curve_table(results: Sequence[Result]) -> pd.DataFrame:
         results: of any settings.
 
     Returns:
-        One row for each setting and measure. Columns ``encoder``, ``variant``, ``batch size``, ``measure``, ``seeds``, ``best``
-        (the highest mean over seeds), ``triples at best``, ``share of training`` (those triples by the triples of the last
-        validation; 1 where it was still rising) and ``last``, the mean at the last validation.
+        One row for each setting and measure. Columns ``encoder``, ``variant``, ``batch size``, ``measure``, ``seeds``; ``best``
+        (the highest mean over seeds), ``held out`` and ``last`` (the mean over seeds of those of `Peak`); ``triples at best``,
+        and ``epoch``, the same as a share of all training triples.
     """
     rows = []
     for (encoder, variant, size), some in by_setting(results).items():
         for measure in validation_measures(results):
-            seeds = learning_curve(some, measure)
-            means = seeds.mean(axis="columns")
-            best = int(means.idxmax())
+            found = peak(some, measure)
             row = {"encoder": encoder, "variant": variant, "batch size": size, "measure": spoken(measure)}
-            row |= {"seeds": seeds.shape[1], "best": means[best], "triples at best": best}
-            rows.append(row | {"share of training": best / means.index[-1], "last": means.iloc[-1]})
+            row |= {"seeds": len(found.last), "best": found.best, "held out": found.held_out.mean(), "last": found.last.mean()}
+            rows.append(row | {"triples at best": found.triples, "epoch": found.epoch})
     return pd.DataFrame(rows)
 
 
-def draw_panels(
-    found: Mapping[Setting, Sequence[Result]],
-    titles: Mapping[Setting, str],
-    lines: Mapping[Setting, str | tuple],
-    handles: list[Line2D],
-    measures: Sequence[str],
-) -> Figure:
-    """A row a measure, a column a title; each setting is a line, dashed in its way, in the column of its title."""
-    columns = list(dict.fromkeys(titles.values()))
-    with plt.rc_context(STYLE):
-        shape = {"figsize": (max(4.5, 3.2 * len(columns)), 5), "layout": "constrained", "squeeze": False}
-        figure, panels = plt.subplots(len(measures), len(columns), **shape, sharex=True, sharey="row")
-        for measure, row in zip(measures, panels, strict=True):
-            row[0].set_ylabel(f"validation {spoken(measure)}")
-            for setting, results in found.items():
-                axes, look = row[columns.index(titles[setting])], {"shade": colour(setting[1]), "line": lines[setting]}
-                draw_mean(axes, learning_curve(results, measure), encoder=setting[0], **look)
-        for title, top, bottom in zip(columns, panels[0], panels[-1], strict=True):
-            top.set_title(title)
-            bottom.set_xlabel("triples seen")
-            bottom.xaxis.set_major_locator(plt.MaxNLocator(4))
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
-    return figure
+def peaks_side_by_side(shown: Shown, tell: Callable[[Setting], Mapping[str, object]]) -> pd.DataFrame:
+    """The peaks of learning curves of several sources as a table for a page.
+
+    Args:
+        shown: results by their source.
+        tell: the columns that tell settings of one encoder apart.
+
+    Returns:
+        One row for each setting and measure, of values over seeds the mean and half the range.
+    """
+    rows = []
+    for source, results in shown.items():
+        for setting, some in by_setting(results).items():
+            for measure in validation_measures(results):
+                found = peak(some, measure)
+                row = {"source": source, "encoder": setting[0], **tell(setting), "measure": spoken(measure)}
+                row |= {"seeds": len(found.last), "peak": value_text(found.there)}
+                row |= {"held out": value_text(found.held_out), "end": value_text(found.last)}
+                rows.append(row | {"triples": found.triples, "epoch": f"{found.epoch:.3f}"})
+    return pd.DataFrame(rows)
 
 
 def draw_curve(axes: Axes, table: pd.DataFrame, **shape: object) -> None:
@@ -161,10 +223,9 @@ def training_in_words(results: Sequence[Result]) -> str:
     shares = [result.about["triples"] / result.about["available_triples"] for result in results]
     rates = [result.experiment.learning_rate for result in results]
     sizes = sorted({result.experiment.batch_size for result in results})
-    batches = ", ".join(map(str, sizes[:-1])) + f" and {sizes[-1]}" if len(sizes) > 1 else str(sizes[0])
     return (
-        f"Each training run sees {range_in_words(triples, ',')} triples, {range_in_words(shares, '.2g')} of an epoch, "
-        f"in batches of {batches}. The learning rate starts at {range_in_words(rates, 'g')}."
+        f"A training run sees {range_in_words(triples, ',')} triples, {range_in_words(shares, '.2g')} of an epoch, "
+        f"in batches of {listed_in_words(map(str, sizes))}; the learning rate starts at {range_in_words(rates, 'g')}."
     )
 
 
@@ -175,16 +236,18 @@ def range_in_words(values: Iterable[float], form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def encoders_in_words(rows: pd.DataFrame) -> str:
-    """How many encoders a table has."""
-    count = rows.encoder.nunique()
-    return "1 encoder" if count == 1 else f"{count} encoders"
+def listed_in_words(texts: Iterable[str]) -> str:
+    """Texts in a row, such as ``one, two and three``."""
+    *first, last = texts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
-def seeds_in_words(table: pd.DataFrame) -> str:
-    """How many seeds the values of a table are means over."""
-    count = int(table.seeds.min())
-    return "One seed of each: no spread to compare with." if count == 1 else f"Means over {count} seeds of each."
+def encoders_in_words(count: int, of: int) -> str:
+    """How many of some encoders, such as ``2 of 3 encoders``."""
+    if of == 1:
+        return "the one encoder" if count else "no encoder"
+    every = "both encoders" if of == 2 else f"all {of} encoders"
+    return every if count == of else f"{count or 'none'} of {of} encoders"
 
 
 def as_list(lines: Iterable[str]) -> str:

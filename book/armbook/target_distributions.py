@@ -9,52 +9,80 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
-from armbook.learning_curves import NEAR_ZERO, SMOOTHED, settled_from, smoothed
-from armbook.style import GREY, STYLE, colour, marker, short_name
+from armbook import published
+from armbook.curve_figures import blocks, encoder_colours, legend, line_widths
+from armbook.learning_curves import NEAR_ZERO, SMOOTHED, Shown, listed_in_words, range_in_words, settled_from, smoothed
+from armbook.style import GREY, STYLE
 from armlib.errors import InputError
 from armlib.experiments.result import Result
 
 SHOWN = 500  # batches at either end, as in Figure 6
+PUBLISHED_BATCH = 128  # triples, of the paper's training runs (section 4)
 STATISTICS = {"mean": "similarity_mean", "minimum": "similarity_minimum", "maximum": "similarity_maximum"}
 BEFORE, AFTER = "first batch", f"last {SMOOTHED} batches"
-_MARKS = 6  # markers on a line
 
 
-def target_distributions(results: Sequence[Result]) -> Figure:
-    """Minimum, mean and maximum of D+ x D- in each batch: a row an encoder, the first batches on the left, the last on the right.
+def target_distributions(shown: Shown) -> Figure:
+    """Minimum, mean and maximum of D+ x D- in each batch for each source: the first batches on the left, the last on the right.
 
-    Rolling means over `SMOOTHED` batches (over as many as there are so far at the beginning) stand over the faint values of the
-    first seed's batches; the other seeds' rolling means are thin. Where a training run is shorter than two times `SHOWN` batches,
-    either panel has half of it. The axis on the right says which targets the similarities are, t = (1 + cos) / 2.
+    Lines are rolling means over `SMOOTHED` batches (over as many as there are so far at the beginning), averaged over seeds, with
+    the range of the seeds where there are several. Where a training run is shorter than two times `SHOWN` batches, either panel
+    has half of it. The axis on the right says which targets the similarities are, t = (1 + cos) / 2.
 
     Args:
-        results: training runs with distributed targets, of one encoder or several, with one seed or several.
+        shown: by their source, training runs with distributed targets, of one encoder or several, with one seed or several.
 
     Returns:
-        A figure whose lines are labelled ``_<statistic> <seed>``, smoothed, and ``_each <statistic> <seed>``.
+        A figure whose lines are labelled ``_<statistic> <encoder>``.
 
     Raises:
         InputError: there are no results, or one has a trace without batches.
     """
-    by_encoder = _by_encoder(results)
+    runs = {source: _by_encoder(results) for source, results in shown.items()}
+    shades = encoder_colours(encoder for found in runs.values() for encoder in found)
     with plt.rc_context(STYLE):
-        height = 1.9 * len(by_encoder) + 1
-        figure, rows = plt.subplots(len(by_encoder), 2, figsize=(8.5, height), sharey=True, squeeze=False, layout="constrained")
-        for (first, last), (encoder, seeds) in zip(rows, by_encoder.items(), strict=True):
-            for number, result in enumerate(seeds):
-                _draw(first, last, result, others=number > 0)
-            first.set_title(short_name(encoder), loc="left")
-            first.set_ylabel("cosine similarity")
+        figure, parts = blocks(shown, height=2.9)
+        panels: list[Axes] = []
+        for source, found in runs.items():
+            first, last = parts[source].subplots(1, 2, sharey=True)
+            count = batches_shown(shown[source])
+            ends = ((first, slice(None, count), range(1, count + 1)), (last, slice(-count, None), range(1 - count, 1)))
+            for (encoder, seeds), width in zip(found.items(), line_widths(len(found)), strict=True):
+                smooth = [smoothed(each.trace) for each in seeds]
+                for axes, part, batches in ends:
+                    _draw(axes, [each.iloc[part] for each in smooth], batches, encoder, color=shades[encoder], linewidth=width)
+            first.set(xlabel="batch", ylabel="cosine similarity")
+            last.set_xlabel("batches before the last")
             scale = last.secondary_yaxis("right", functions=(lambda cosine: (1 + cosine) / 2, lambda target: 2 * target - 1))
             scale.set_ylabel("target")
+            scale.yaxis.set_major_locator(MultipleLocator(0.25))
             for axes in (first, last):
                 axes.axhline(0, color=GREY, linewidth=0.6, linestyle=":")
-        rows[-1][0].set_xlabel("batch")
-        rows[-1][1].set_xlabel("batches before the last")
-        figure.legend(handles=_legend(max(map(len, by_encoder.values()))), loc="outside lower center", ncols=4)
+                axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+                axes.yaxis.set_major_locator(MultipleLocator(0.5))
+            panels.append(first)
+        limits = [axes.get_ylim() for axes in panels]
+        for axes in panels:  # the same for all sources, so that they can be compared
+            axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        legend(figure, shades, dashed=False)
     return figure
+
+
+def batches_shown(results: Sequence[Result]) -> int:
+    """How many batches either panel of the figure has: `SHOWN`, or half of the shortest training run."""
+    return min(SHOWN, max(1, min(len(each.trace) for each in results) // 2))
+
+
+def span_in_words(shown: Shown) -> str:
+    """How much of training the figure has, beside the paper's, in Markdown."""
+    parts = [
+        f"{batches_shown(results)} of {range_in_words((len(each.trace) for each in results), ',')} batches ({source})"
+        for source, results in shown.items()
+    ]
+    whole = published.TRIPLES // PUBLISHED_BATCH
+    return f"The paper shows the first and the last {SHOWN} of {whole:,} batches. Here either panel has {listed_in_words(parts)}."
 
 
 def before_and_after(results: Sequence[Result]) -> pd.DataFrame:
@@ -89,22 +117,58 @@ def before_and_after(results: Sequence[Result]) -> pd.DataFrame:
     return table.astype({("settled", "batch"): "Int64", ("settled", "of"): "Int64"})
 
 
-def as_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of `before_and_after` as text, a column for each training run: cosines with two digits, a dash for missing ones."""
-    cells = {
-        name: [("—" if pd.isna(value) else f"{value:.2f}" if isinstance(value, float) else str(value)) for value in column]
-        for name, column in table.items()
+def distributions_table(shown: Shown) -> pd.DataFrame:
+    """The distribution of D+ x D- in the first batch and in the last ones as a table for a page: a row a source and encoder.
+
+    Of several seeds cells have the mean.
+    """
+    rows = []
+    for source, results in shown.items():
+        table = before_and_after(results)
+        for encoder, seeds in table.groupby(level="encoder", sort=False):
+            row = {"source": source, "encoder": encoder}
+            ends = (("first", BEFORE), ("last", AFTER))
+            row |= {f"{name}, {end}": f"{seeds[when, name].mean():.2f}" for name in STATISTICS for end, when in ends}
+            settled = seeds["settled", "batch"]
+            never = settled.isna().any()
+            rows.append(row | {"settled from": "–" if never else range_in_words(settled, "d")})
+    return pd.DataFrame(rows)
+
+
+def answer(results: Sequence[Result]) -> str:
+    """What came out, in some sentences: whether the mean settles at 0, which extreme is farther, and how encoders differ."""
+    table = before_and_after(results)
+    settled, last, runs = table["settled", "batch"], table[AFTER], len(table)
+    start, end = (range_in_words(table[when, "mean"], ".2f") for when in (BEFORE, AFTER))
+    near = f"within {NEAR_ZERO} of 0, a target of one half"
+    if settled.notna().any():
+        when = range_in_words(settled.dropna(), "d")
+        reached = f"stays {near}, from batch {when} on in {settled.notna().sum()} of {runs} training runs"
+    else:
+        reached = f"ends at {end}; in none of {runs} training runs does it come to stay {near}"
+    above = int((last.above > last.below).sum())
+    skew = f"The maximum ends farther from the mean than the minimum in {above} of {runs} training runs."
+    return f"The mean similarity of positives to negatives starts at {start} and {reached}. {skew}{_alike(table)}"
+
+
+def observations(shown: Shown) -> pd.DataFrame:
+    """The readings of Figure 6 beside those of each source: a row a reading, a column a source."""
+    rows = {
+        "mean stays near 0 (target one half)": "rapidly",
+        "maximum farther from the mean than minimum": "yes",
+        "difference between encoders, first batch": "significant",
+        "difference between encoders, last batches": "largely identical",
     }
-    return pd.DataFrame(cells, index=table.index).T
-
-
-def summary(table: pd.DataFrame) -> str:
-    """Two sentences on a table of `before_and_after`: in how many training runs the mean settles, and the maximum stands out."""
-    settled, last = table["settled", "batch"].notna().sum(), table[AFTER]
-    return (
-        f"The mean comes to stay within {NEAR_ZERO} of 0 in {settled} of {len(table)} training runs. In the {AFTER} the maximum is "
-        f"farther from the mean than the minimum in {(last.above > last.below).sum()} of {len(table)}."
-    )
+    found = pd.DataFrame({"reading": list(rows), "published": list(rows.values())})
+    for source, results in shown.items():
+        table = before_and_after(results)
+        settled, last, ranges = table["settled", "batch"], table[AFTER], between_encoders(table)
+        when = f" (from batch {range_in_words(settled.dropna(), 'd')})" if settled.notna().any() else ""
+        said = [f"{settled.notna().sum()} of {len(table)} runs{when}", f"{(last.above > last.below).sum()} of {len(table)} runs"]
+        found[source] = said + [
+            "–" if ranges.isna().any(axis=None) else f"up to {ranges[column].max():.2f}" for column in (BEFORE, AFTER)
+        ]
+    return found
 
 
 def between_encoders(table: pd.DataFrame) -> pd.DataFrame:
@@ -132,34 +196,19 @@ def _by_encoder(results: Sequence[Result]) -> dict[str, list[Result]]:
     return found
 
 
-def _draw(first: Axes, last: Axes, result: Result, *, others: bool) -> None:
-    experiment, trace = result.experiment, result.trace
-    shade, count = colour(experiment.variant()), min(SHOWN, max(1, len(trace) // 2))
-    smooth = smoothed(trace)
-    panels = ((first, slice(None, count), 0), (last, slice(-count, None), len(trace)))
-    for axes, part, start in panels:
-        batches, own, rolling = trace.step.iloc[part] - start, trace.iloc[part], smooth.iloc[part]
-        marks = {"marker": marker(experiment.encoder), "markevery": max(1, len(batches) // _MARKS), "markersize": 5}
-        for name, column in STATISTICS.items():
-            label, wide = f"{name} {experiment.seed}", name == "mean" and not others
-            if not others:
-                axes.plot(batches, own[column], color=shade, alpha=0.45, linewidth=0.5, label=f"_each {label}")
-            axes.plot(
-                batches,
-                rolling[column],
-                color=shade,
-                alpha=0.6 if others else 1,
-                linewidth=1.6 if wide else 0.8,
-                label=f"_{label}",
-                **(marks if wide else {}),
-            )
+def _draw(axes: Axes, seeds: Sequence[pd.DataFrame], batches: range, encoder: str, **shape: object) -> None:
+    for name, column in STATISTICS.items():
+        values = np.stack([each[column] for each in seeds])
+        axes.plot(batches, values.mean(axis=0), label=f"_{name} {encoder}", **shape)
+        if len(seeds) > 1:
+            axes.fill_between(batches, values.min(axis=0), values.max(axis=0), color=shape["color"], alpha=0.3, linewidth=0)
 
 
-def _legend(seeds: int) -> list[Line2D]:
-    shade = colour("distributed")
-    handles = [
-        Line2D([], [], color=shade, linewidth=1.6, label="mean"),
-        Line2D([], [], color=shade, linewidth=0.8, label="minimum, maximum"),
-        Line2D([], [], color=shade, linewidth=0.5, alpha=0.45, label="not smoothed"),
-    ]
-    return handles + [Line2D([], [], color=shade, linewidth=0.8, alpha=0.6, label="other seeds")] * (seeds > 1)
+def _alike(table: pd.DataFrame) -> str:
+    """How much encoders differ before and after, in a sentence; nothing of one encoder."""
+    ranges = between_encoders(table)
+    if ranges.isna().any(axis=None):
+        return ""
+    before, after = ranges[BEFORE].max(), ranges[AFTER].max()
+    change = "brings the encoders closer together" if after < before - 0.005 else "leaves the encoders no closer together"
+    return f" Training {change}: they differ by up to {before:.2f} in the first batch and {after:.2f} at the end."

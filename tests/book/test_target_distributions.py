@@ -1,4 +1,4 @@
-"""Figure 6 and its tables hold the numbers of the traces: smoothed lines over faint ones, both ends of the training run."""
+"""Figure 6 and its tables hold the numbers of the traces, at both ends of the training run, source by source."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from armbook import tables
-from armbook.style import colour, marker, save
+from armbook.curve_figures import encoder_colours
+from armbook.style import save
 from armbook.target_distributions import (
     AFTER,
     BEFORE,
     STATISTICS,
-    as_columns,
+    answer,
     before_and_after,
     between_encoders,
-    summary,
+    distributions_table,
+    observations,
+    span_in_words,
     target_distributions,
 )
 from armlib.errors import InputError
@@ -49,7 +51,7 @@ def results() -> list[Fabricated]:
 
 @pytest.fixture
 def figure(results):
-    made = target_distributions(results)
+    made = target_distributions({"here": results})
     yield made
     plt.close(made)
 
@@ -58,44 +60,54 @@ def lines(axes) -> dict[str, np.ndarray]:
     return {line.get_label(): np.asarray(line.get_xydata()) for line in axes.lines if line.get_label().startswith("_")}
 
 
-def test_lines_are_the_rolling_means_of_the_traces(figure, results) -> None:
-    panels = [axes for axes in figure.axes if axes.lines]
-    assert len(panels) == 4 and [axes.get_title(loc="left") for axes in panels[::2]] == list(ENCODERS)
-    for row, encoder in enumerate(ENCODERS):
-        first, last = (lines(axes) for axes in panels[2 * row : 2 * row + 2])
-        for result in (each for each in results if each.experiment.encoder == encoder):
-            for name, column in STATISTICS.items():
-                values = result.trace[column].to_numpy()
-                smooth = np.array([values[max(0, n - 31) : n + 1].mean() for n in range(len(values))])
-                label = f"_{name} {result.experiment.seed}"
-                np.testing.assert_allclose(first[label], np.column_stack([np.arange(1, 51), smooth[:50]]))
-                np.testing.assert_allclose(last[label], np.column_stack([np.arange(-49, 1), smooth[50:]]))
-                if result.experiment.seed == 0:
-                    np.testing.assert_allclose(first[f"_each {name} 0"][:, 1], values[:50])
-                    np.testing.assert_allclose(last[f"_each {name} 0"][:, 1], values[50:])
-                else:
-                    assert f"_each {name} 1" not in first
+def test_lines_are_the_rolling_means_of_the_traces_averaged_over_seeds(figure, results) -> None:
+    first, last = (lines(axes) for axes in figure.axes)
+    for encoder in ENCODERS:
+        for name, column in STATISTICS.items():
+            seeds = [each.trace[column].to_numpy() for each in results if each.experiment.encoder == encoder]
+            smooth = np.mean([[values[max(0, n - 31) : n + 1].mean() for n in range(len(values))] for values in seeds], axis=0)
+            np.testing.assert_allclose(first[f"_{name} {encoder}"], np.column_stack([np.arange(1, 51), smooth[:50]]))
+            np.testing.assert_allclose(last[f"_{name} {encoder}"], np.column_stack([np.arange(-49, 1), smooth[50:]]))
+    assert all(len(axes.collections) == 6 for axes in figure.axes), "a range of seeds for each line"
 
 
-def test_the_figure_keeps_the_book_s_colours_and_markers(figure) -> None:
-    for axes, encoder in zip(figure.axes[::2], ENCODERS, strict=False):
-        drawn = [line for line in axes.lines if line.get_label() == "_mean 0"]
-        assert [line.get_color() for line in drawn] == [colour("distributed")]
-        assert [line.get_marker() for line in drawn] == [marker(encoder)]
+def test_encoders_are_told_apart_by_colour_and_width(figure) -> None:
+    shades = encoder_colours(ENCODERS)
+    for axes in figure.axes:
+        found = {line.get_label(): line for line in axes.lines}
+        below, above = (found[f"_mean {encoder}"] for encoder in ENCODERS)
+        assert [line.get_color() for line in (below, above)] == list(shades.values())
+        assert below.get_linewidth() > above.get_linewidth() > 1
+        assert all(line.get_alpha() is None for line in found.values()), "no line is faint"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(ENCODERS)
 
 
 def test_the_axis_on_the_right_shows_targets(figure) -> None:
-    (last,) = [axes for axes in figure.axes if axes.lines][1::2][:1]
+    last = figure.axes[1]
     (scale,) = last.child_axes
     figure.canvas.draw()
     np.testing.assert_allclose(scale.get_ylim(), [(1 + value) / 2 for value in last.get_ylim()])
 
 
+def test_sources_have_panels_with_the_same_limits(results) -> None:
+    high = [falling(ENCODERS[0], 0, start=0.95, end=0.3)]
+    made = target_distributions({"elsewhere": high, "here": results})
+    assert [part.get_suptitle() for part in made.subfigs] == ["elsewhere", "here"] and len(made.axes) == 4
+    assert len({axes.get_ylim() for axes in made.axes}) == 1
+    assert not made.axes[0].collections, "one seed has no range"
+    plt.close(made)
+
+
 def test_long_training_runs_show_500_batches_at_either_end() -> None:
-    made = target_distributions([falling("lsa/mpnet", 0, steps=1300)])
-    first, last = (lines(axes)["_mean 0"][:, 0] for axes in made.axes[:2])
+    long = [falling("lsa/mpnet", 0, steps=1300), falling("lsa/mpnet", 1, steps=1200)]
+    made = target_distributions({"here": long})
+    first, last = (lines(axes)["_mean lsa/mpnet"][:, 0] for axes in made.axes[:2])
     assert (first[0], first[-1], last[0], last[-1]) == (1, 500, -499, 0)
-    assert len(made.legends[0].get_texts()) == 3  # there are no other seeds
+    text = span_in_words({"here": long, "elsewhere": [falling("lsa/mpnet", 0)]})
+    assert text == (
+        "The paper shows the first and the last 500 of 310,787 batches. Here either panel has 500 of 1,200 to 1,300 batches (here) "
+        "and 50 of 100 batches (elsewhere)."
+    )
     plt.close(made)
 
 
@@ -111,19 +123,43 @@ def test_the_table_holds_both_ends(results) -> None:
         smooth = [abs(trace.similarity_mean[max(0, n - 31) : n + 1].mean()) for n in range(100)]
         settled = int(row["settled", "batch"])
         assert max(smooth[settled - 1 :]) <= 0.1 < smooth[settled - 2] and row["settled", "of"] == 100
-    assert "in 4 of 4 training runs" in summary(table) and summary(table).endswith("than the minimum in 4 of 4.")
 
 
-def test_a_mean_that_does_not_settle_has_no_batch(tmp_path, monkeypatch) -> None:
-    table = before_and_after([falling("lsa/mpnet", 0, end=0.4), falling("lsa/mpnet", 1)])
-    assert table["settled", "batch"].isna().tolist() == [True, False] and "0 in 1 of 2 training runs" in summary(table)
-    text = as_columns(table)
-    assert text.loc[("settled", "batch")].tolist() == ["—", str(table["settled", "batch"].iloc[1])]
-    assert text.loc[(AFTER, "mean")].tolist() == [f"{value:.2f}" for value in table[AFTER, "mean"]]
-    assert text.loc[("settled", "of")].tolist() == ["100", "100"]
-    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
-    saved = pd.read_csv(tables.save(table, "ends")[0], header=[0, 1], index_col=[0, 1])
-    np.testing.assert_allclose(saved[AFTER, "mean"], table[AFTER, "mean"])
+def test_the_page_s_table_has_means_over_seeds_and_a_dash_for_what_does_not_settle(results) -> None:
+    shown = distributions_table({"here": results, "elsewhere": [falling("lsa/mpnet", 0, end=0.4)]})
+    assert shown.source.tolist() == ["here", "here", "elsewhere"] and shown.encoder.tolist() == [*ENCODERS, "lsa/mpnet"]
+    table = before_and_after(results).loc[ENCODERS[0]]
+    for name in STATISTICS:
+        for end, when in (("first", BEFORE), ("last", AFTER)):
+            assert shown[f"{name}, {end}"][0] == f"{table[when, name].mean():.2f}"
+    settled = table["settled", "batch"]
+    assert settled.nunique() == 1 and shown["settled from"].tolist()[::2] == [str(settled.iloc[0]), "–"]
+
+
+def test_the_answer_says_whether_targets_settle_and_encoders_become_alike(results) -> None:
+    settled = before_and_after(results)["settled", "batch"]
+    text = answer(results)
+    assert f"from batch {settled.min()} to {settled.max()} on in 4 of 4 training runs." in text
+    assert "starts at 0.60 to 0.9" in text and "in 4 of 4 training runs" in text
+    assert text.endswith(
+        "Training brings the encoders closer together: they differ by up to 0.30 in the first batch and 0.00 at the end."
+    )
+    apart = [falling(ENCODERS[0], 0, start=0.9, end=0.0), falling(ENCODERS[1], 0, start=0.9, end=0.4)]
+    assert "on in 1 of 2 training runs" in answer(apart) and "leaves the encoders no closer together" in answer(apart)
+    never = answer([falling("lsa/mpnet", 0, end=0.4)])
+    assert "ends at 0.40; in none of 1 training runs does it come to stay within 0.1 of 0" in never and "encoders" not in never
+
+
+def test_readings_of_figure_6_stand_beside_the_paper_s(results) -> None:
+    found = observations({"here": results, "elsewhere": [falling("lsa/mpnet", 0, end=0.4)]})
+    settled = before_and_after(results)["settled", "batch"]
+    assert found.here.tolist() == [
+        f"4 of 4 runs (from batch {settled.min()} to {settled.max()})",
+        "4 of 4 runs",
+        "up to 0.30",
+        "up to 0.00",
+    ]
+    assert found.elsewhere.tolist() == ["0 of 1 runs", "1 of 1 runs", "–", "–"]
 
 
 def test_encoders_are_compared_by_their_means_over_seeds(results) -> None:
@@ -136,7 +172,7 @@ def test_encoders_are_compared_by_their_means_over_seeds(results) -> None:
 def test_what_cannot_be_drawn_is_refused() -> None:
     full = falling("lsa/mpnet", 3)
     empty = replace(full, trace=full.trace.iloc[:0])
-    for make in (target_distributions, before_and_after):
+    for make in (lambda some: target_distributions({"here": some}), before_and_after):
         with pytest.raises(InputError, match="lsa/mpnet 3 has a trace without batches"):
             make([empty])
         with pytest.raises(InputError, match="at least one training run"):
@@ -146,8 +182,8 @@ def test_what_cannot_be_drawn_is_refused() -> None:
 def test_a_real_training_run_is_drawn(small_store, small_experiment, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
     result = small_store.result(small_experiment)
-    made = target_distributions([result])
-    drawn = lines(made.axes[0])["_each maximum 0"][:, 1]
-    np.testing.assert_allclose(drawn, result.trace.similarity_maximum[:10])
+    made = target_distributions({"here": [result]})
+    drawn = lines(made.axes[0])[f"_maximum {result.experiment.encoder}"][:, 1]
+    np.testing.assert_allclose(drawn, result.trace.similarity_maximum[:10].expanding().mean())
     assert [path.suffix for path in save(made, "distributions")] == [".svg", ".pdf"]
     plt.close(made)
