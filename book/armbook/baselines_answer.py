@@ -53,27 +53,27 @@ def headline(sources: Sources) -> str:
 def taught(source: Source) -> str:
     """The best student of a teacher beside the best self-distilled loss."""
     student, own = (source.best(_of_group(source, group)) for group in (TEACHER, SELF))
-    told = beside(source, student, own, f"the best self-distilled loss ({own.loss})")
-    return f"In {MEASURE}, the best student of a teacher ({student.loss}) {told}."
+    told = beside(source, student, own, "the best self-distilled loss")
+    return f"In {MEASURE}, *{student.loss}*, the best student of a teacher, {told}."
 
 
 RELATIONS = {AHEAD: "leads {}", BEHIND: "trails {}", EQUIVALENT: "is equivalent to {}", EVEN: "cannot be told apart from {}"}
 
 
-def beside(source: Source, one: Baseline, other: Baseline, name: str = "") -> str:
-    """How one row stands to another in nDCG@10 on every collection, such as ``leads InfoNCE on dev (+0.040)``.
+def beside(source: Source, one: Baseline, other: Baseline, name: str) -> str:
+    """How one row stands to another in nDCG@10 on every collection, such as ``leads *InfoNCE*, the best loss, on dev (+0.040)``.
 
     Args:
         source: of both.
         one, other: rows.
-        name: what to call the other; default: its loss.
+        name: what the other is, such as ``the best margin loss``.
     """
     found: dict[str, list[str]] = {}
     for collection in source.collections:
         test = paired(one, other, collection)
         found.setdefault(verdict(test), []).append(f"{_on(source, collection)} ({test.difference:+.3f})")
-    names = [name or other.loss, *["it"] * len(found)]
-    told = [RELATIONS[each].format(called) + _and(where) for (each, where), called in zip(found.items(), names, strict=False)]
+    calls = [f"*{other.loss}*, {name}{',' if len(source.collections) > 1 else ''}", *["it"] * len(found)]
+    told = [RELATIONS[each].format(call) + _and(where) for (each, where), call in zip(found.items(), calls, strict=False)]
     return _and(told)
 
 
@@ -107,7 +107,9 @@ def against_bm25(source: Source) -> str:
     found: dict[tuple[int, int], list[str]] = {}
     for name in source.collections:
         found.setdefault(_beaten(source, name), []).append(f"{_on(source, name)} {_scores(source, name)}")
-    return f"BM25 beats {_and([f'{_many(*counts)} trained encoders{_and(where)}' for counts, where in found.items()])}."
+    nouns = [" trained encoders", *[""] * len(found)]
+    told = [_many(*counts) + noun + _and(where) for (counts, where), noun in zip(found.items(), nouns, strict=False)]
+    return f"BM25 beats {_and(told)}."
 
 
 def _beaten(source: Source, collection: str) -> tuple[int, int]:
@@ -202,7 +204,7 @@ def infonce(source: Source) -> str:
     """InfoNCE beside the best margin loss without a teacher."""
     margins = [row for row in source.trained if row.group == SELF or (row.loss.startswith("static") and row.loss != BALANCED)]
     best = source.best(margins)
-    told = beside(source, source.row(INFONCE), best, f"the best of {len(margins)} margin losses ({best.loss})")
+    told = beside(source, source.row(INFONCE), best, f"the best of {len(margins)} margin losses")
     return f"In {MEASURE}, InfoNCE {told}."
 
 

@@ -22,15 +22,18 @@ Records = Mapping[str, CollectionRecord]
 Row = Mapping[str, Any]
 
 
-def setup_table(records: Records) -> pd.DataFrame:
+def setup_table(setups: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
     """What was run on what.
+
+    Args:
+        setups: by source, as `armbook.data_and_encoders.setup` gives them.
 
     Returns:
         A row for each choice; columns ``what``, ``published``, and one for each source.
     """
-    printed = data_and_encoders.published_setup()
-    columns = {PUBLISHED: printed, **{name: record.setup for name, record in records.items()}}
-    return pd.DataFrame({"what": list(printed), **{name: [one[what] for what in printed] for name, one in columns.items()}})
+    columns = {PUBLISHED: data_and_encoders.published_setup(), **setups}
+    what = list(columns[PUBLISHED])
+    return pd.DataFrame({"what": what, **{name: [one[each] for each in what] for name, one in columns.items()}})
 
 
 def encoder_table(records: Records) -> pd.DataFrame:

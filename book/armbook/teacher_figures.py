@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator
 
 from armbook.baselines import Baseline
 from armbook.counts import clock
@@ -137,9 +137,10 @@ def effectiveness_and_teachers(sources: Mapping[str, Source]) -> Figure:
 
 
 def _plain_numbers(axes: Axes) -> None:
-    """10 and 100 on a logarithmic axis, not powers."""
+    """1, 2, 5, 10 on a logarithmic axis, not powers."""
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
     for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+        set_formatter(lambda seconds, _: f"{seconds:g}")
 
 
 def learning(sources: Mapping[str, Source], losses: Sequence[str]) -> Figure:
