@@ -50,7 +50,7 @@ PANELS = {
             "teacher": Box("cross-encoder: the teacher\nscores every triple", MIDDLE, 5, FULL, "model"),
             "scored": Box("triples with scores", MIDDLE, 4, FULL, "data"),
             "batches": Box("batches sampled\nby score", LEFT, 3, HALF, "data"),
-            "target": Box("target $t$\nthe teacher's margin", RIGHT, 1, HALF, "value"),
+            "target": Box("target $t$\nteacher's margin", RIGHT, 1, HALF, "value"),
         },
         (
             *STEPS,
