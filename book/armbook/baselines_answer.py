@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import pandas as pd
 
 from armbook.baselines import BEFORE, ONE, Baseline
-from armbook.baselines_gains import TUNED, UNTRAINED, Scores, measured_scores, published_scores
+from armbook.baselines_gains import TUNED, UNTRAINED, Scores, measured_scores, published_scores, signed
 from armbook.table4_sources import Source, paired
 from armbook.tuned_losses import SELF, TEACHER
 from armlib.evaluation.equivalence import Equivalence
@@ -45,7 +45,7 @@ def headline(sources: Sources) -> str:
     relation = RELATIONS[verdict(test)].format("the best self-distilled loss")
     lexical = f"{_many(*_beaten(source, source.largest)[:2])} trained encoders {_scores(source, source.largest)}"
     return (
-        f"In {name} ({short(source.largest)}), the best student of a teacher {relation} ({test.difference:+.3f} {MEASURE}), "
+        f"In {name} ({short(source.largest)}), the best student of a teacher {relation} ({signed(test.difference)} {MEASURE}), "
         f"and BM25 beats {lexical}."
     )
 
@@ -71,7 +71,7 @@ def beside(source: Source, one: Baseline, other: Baseline, name: str) -> str:
     found: dict[str, list[str]] = {}
     for collection in source.collections:
         test = paired(one, other, collection)
-        found.setdefault(verdict(test), []).append(f"{_on(source, collection)} ({test.difference:+.3f})")
+        found.setdefault(verdict(test), []).append(f"{_on(source, collection)} ({signed(test.difference)})")
     calls = [f"*{other.loss}*, {name}{',' if len(source.collections) > 1 else ''}", *["it"] * len(found)]
     told = [RELATIONS[each].format(call) + _and(where) for (each, where), call in zip(found.items(), calls, strict=False)]
     return _and(told)
@@ -227,8 +227,8 @@ def comparisons(sources: Sources) -> pd.DataFrame:
                         "collection": short(name),
                         "row": one,
                         "against": other,
-                        "difference": f"{test.difference:+.3f}",
-                        "90 % interval": f"{test.low:+.3f} to {test.high:+.3f}",
+                        "difference": signed(test.difference),
+                        "90 % interval": f"{signed(test.low)} to {signed(test.high)}",
                         "verdict": verdict(test) + within,
                     }
                 )

@@ -35,7 +35,7 @@ def gains(sources: Mapping[str, Source]) -> pd.DataFrame:
     every = [*published_scores(), *(scores for source in sources.values() for scores in measured_scores(source))]
     for scores in every:
         for one, other in _pairs(scores):
-            gain = f"{scores.values[one] - scores.values[other]:+.{scores.digits}f}"
+            gain = signed(scores.values[one] - scores.values[other], scores.digits)
             wanted.setdefault(_told(one, other), {})[scores.column] = gain
     order = sorted(wanted, key=lambda pair: (pair[1] != ONE, pair[1] != BEFORE))
     columns = [scores.column for scores in every]
@@ -112,3 +112,8 @@ def _pairs(scores: Scores) -> list[tuple[str, str]]:
 
 def _told(one: str, other: str) -> tuple[str, str]:
     return (one, other) if other in (ONE, BEFORE) else (BEST_SELF, BEST_ANY)
+
+
+def signed(difference: float, digits: int = 3) -> str:
+    """A difference with its sign; one that rounds to zero is ``+0.000``, whichever side it is on."""
+    return f"{round(difference, digits) + 0.0:+.{digits}f}"

@@ -7,7 +7,7 @@ DIGITS = 3
 
 
 def short_count(count: float) -> str:
-    """A count with three significant digits, such as ``1.98M``, ``38.4k``, ``66M`` or ``950``."""
+    """A count with three significant digits, such as ``1.98M``, ``7.30M``, ``38.4k``, ``66M`` or ``950``."""
     for size, letter in SIZES:
         scaled = float(f"{count / size:.{DIGITS}g}")
         if scaled >= 1:
