@@ -45,7 +45,7 @@ def headline(sources: Sources) -> str:
     relation = RELATIONS[verdict(test)].format("the best self-distilled loss")
     lexical = f"{_many(*_beaten(source, source.largest)[:2])} trained encoders {_scores(source, source.largest)}"
     return (
-        f"In {name} ({short(source.largest)}), the best student of a teacher {relation} ({signed(test.difference)} {MEASURE}), "
+        f"On {short(source.largest)} ({name}), the best student of a teacher {relation} ({signed(test.difference)} {MEASURE}), "
         f"and BM25 beats {lexical}."
     )
 
@@ -181,9 +181,11 @@ def _training(columns: Sequence[Scores]) -> str:
             for name in trained:
                 if scores.values[name] < scores.values[BEFORE]:
                     below.setdefault(name, []).append(short(scores.column[0]))
-        lost = "; ".join(f"{name} on {_and(where)}" for name, where in below.items())
         every = f"all {len(trained)} trained rows are above the untrained encoder"
-        parts.append(f"in {measure} {f'these are below the untrained encoder: {lost}' if below else every}")
+        verbs = [" is below the untrained encoder", *[""] * len(below)]
+        lost = [f"{name}{verb} on {_and(where)}" for (name, where), verb in zip(below.items(), verbs, strict=False)]
+        rest = f"; the other {len(trained) - len(below)} rows are above it"
+        parts.append(f"in {measure}, {'; '.join(lost) + rest if below else every}")
     return f"{_capital('. '.join(map(_capital, parts)))}."
 
 
@@ -196,7 +198,7 @@ def _lack(columns: Sequence[Scores]) -> str:
             gap = round(scores.values[best] - scores.values[own], scores.digits) if own and best else 0.0
             where = short(scores.column[0])
             missing.append(f"{gap:.{scores.digits}f} on {where} (to {best})" if gap > 0 else f"nothing on {where}")
-        parts.append(f"in {measure} {_and(missing)}")
+        parts.append(f"in {measure}, {_and(missing)}")
     return f"{_capital('; '.join(parts))}."
 
 

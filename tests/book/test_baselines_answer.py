@@ -138,22 +138,22 @@ def test_tuning_pays_as_published(plain: Source) -> None:
 def test_rows_below_the_untrained_encoder_are_named(plain: Source) -> None:
     source = with_scores(plain, {BEFORE: (0.4, 0.65), "adaptive": (0.5, 0.6), "static(1.0)": (0.5, 0.6)})
     assert does_training_pay({HERE: source}) == (
-        "- **This copy.** In nDCG@10 all 16 trained rows are above the untrained encoder. In R@1000 these are below the untrained "
-        "encoder: adaptive on docstrings/test; static(1.0) on docstrings/test."
+        "- **This copy.** In nDCG@10, all 16 trained rows are above the untrained encoder. In R@1000, adaptive is below the "
+        "untrained encoder on docstrings/test; static(1.0) on docstrings/test; the other 14 rows are above it."
     )
 
 
 def test_what_self_distillation_lacks_is_the_distance_to_the_best(plain: Source) -> None:
     source = with_scores(plain, {"distributed": (0.55, 0.9), "BM25": (0.7, 0.8)})
     printed, told = what_self_distillation_lacks({HERE: source}).splitlines()
-    assert told == "- **This copy.** In nDCG@10 0.150 on docstrings/test (to BM25); in R@1000 nothing on docstrings/test."
-    assert printed.startswith("- **Published.** In nDCG@10 0.07 on TREC-DL 2019 (to MarginMSE, TAS-B, in-batch, Hofstätter) and")
+    assert told == "- **This copy.** In nDCG@10, 0.150 on docstrings/test (to BM25); in R@1000, nothing on docstrings/test."
+    assert printed.startswith("- **Published.** In nDCG@10, 0.07 on TREC-DL 2019 (to MarginMSE, TAS-B, in-batch, Hofstätter) and")
 
 
 def test_the_front_page_has_one_sentence(plain: Source) -> None:
     source = with_scores(plain, {"PairDistill": (0.6, 0.7), "BM25": (0.7, 0.7)})
     assert headline({NAME: source, HERE: plain}) == (
-        "In MS MARCO in miniature (docstrings/test), the best student of a teacher leads the best self-distilled loss "
+        "On docstrings/test (MS MARCO in miniature), the best student of a teacher leads the best self-distilled loss "
         "(+0.100 nDCG@10), and BM25 beats all 16 trained encoders (0.700; best encoder 0.600)."
     )
 
