@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import pandas as pd
 
 from armbook.baselines import BEFORE, ONE, Baseline
-from armbook.baselines_gains import TUNED, UNTRAINED, Scores, measured_scores, published_scores, signed
+from armbook.baselines_gains import TUNED, Scores, measured_scores, published_scores, signed
 from armbook.table4_sources import Source, paired
 from armbook.tuned_losses import SELF, TEACHER
 from armlib.evaluation.equivalence import Equivalence
@@ -176,7 +176,7 @@ def _training(columns: Sequence[Scores]) -> str:
     parts = []
     for measure, some in _by_measure(columns).items():
         below: dict[str, list[str]] = {}
-        trained = [name for name in some[0].values if name not in (BEFORE, *UNTRAINED)]
+        trained = some[0].trained
         for scores in some:
             for name in trained:
                 if scores.values[name] < scores.values[BEFORE]:

@@ -19,7 +19,6 @@ from armlib.evaluation.evaluate import FULL_RANKING
 
 SHORT_NAMES = {"Hofstatter et al. 2021": "Hofstätter", "Wang and Zuccon 2023": "Wang"}
 TUNED = ("static, tuned", "static, tuned, in-batch")
-UNTRAINED = ("BM25", FIRST_STAGE)
 BEST_SELF, BEST_ANY = "best self-distilled", "best of any kind"
 
 
@@ -56,12 +55,14 @@ class Scores:
         values: by row.
         groups: of the rows.
         digits: that the scores are printed with.
+        trained: the rows that were trained here.
     """
 
     column: Column
     values: Mapping[str, float]
     groups: Mapping[str, str]
     digits: int
+    trained: tuple[str, ...] = ()
 
     def best(self, group: str = "") -> str | None:
         """The row with the highest value, of a group if one is given; None where it has no row. A first stage is for re-ranking."""
@@ -94,18 +95,18 @@ def measured_scores(source: Source) -> list[Scores]:
     """The columns of a measured Table 4, of the rows that search by themselves; means over seeds."""
     rows, made = [row for row in source.rows if row.retrieves], []
     groups = {row.loss: row.group for row in rows}
+    trained = tuple(row.loss for row in source.trained)
     for name in source.collections:
         means = {row.loss: row.mean(name).mean for row in rows if name in row.evaluations}
         for measure in paper_measures(next(iter(means.values())), FULL_RANKING):
             scores = {loss: mean[measure] for loss, mean in means.items()}
-            made.append(Scores((name, heading(measure)), scores, groups, 3))
+            made.append(Scores((name, heading(measure)), scores, groups, 3, trained))
     return made
 
 
 def _pairs(scores: Scores) -> list[tuple[str, str]]:
     made = [(name, ONE) for name in TUNED if name in scores.values and ONE in scores.values]
-    if BEFORE in scores.values:
-        made += [(name, BEFORE) for name in scores.values if name != BEFORE and name not in UNTRAINED]
+    made += [(name, BEFORE) for name in scores.trained]
     own, best = scores.best(SELF), scores.best()
     return [*made, (own, best)] if own and best else made
 

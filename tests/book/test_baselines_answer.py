@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from armbook.baselines import BEFORE, MEASURED, Baseline, trained
+from armbook.baselines import BEFORE, FROM_RUN, MEASURED, Baseline, trained
 from armbook.baselines_answer import (
     PAIRS,
     against_bm25,
@@ -23,9 +23,11 @@ from armbook.baselines_answer import (
     taught,
     what_self_distillation_lacks,
 )
+from armbook.baselines_gains import gains
+from armbook.baselines_table import table4
 from armbook.miniature import HERE, NAME
 from armbook.table4_sources import Source, in_miniature, sources
-from armbook.tuned_losses import NONE, Tuning
+from armbook.tuned_losses import NONE, TEACHER, Tuning
 from armlib.errors import InputError
 from armlib.experiments.profile import load_profile
 from fabricated import TUNED_PROFILE, evaluation, tuned_systems
@@ -141,6 +143,15 @@ def test_rows_below_the_untrained_encoder_are_named(plain: Source) -> None:
         "- **This copy.** In nDCG@10, all 16 trained rows are above the untrained encoder. In R@1000, adaptive is below the "
         "untrained encoder on docstrings/test; static(1.0) on docstrings/test; the other 14 rows are above it."
     )
+
+
+def test_a_run_file_of_one_collection_is_no_trained_row(plain: Source) -> None:
+    source = with_scores(plain, {row.loss: (0.5, 0.7) for row in plain.rows}, SECOND)
+    foreign = replace(plain.row("BM25"), loss="foreign", group=TEACHER, origin=FROM_RUN, triples=5)
+    beside_it = Source(source.tuning, [*source.rows, foreign], source.collections)
+    assert does_training_pay({HERE: beside_it}) == does_training_pay({HERE: source})
+    assert taught(beside_it) == taught(source) and "foreign" not in gains({HERE: beside_it})["gain", "of"].tolist()
+    assert "foreign (run file)" in table4(beside_it)["system", "loss"].tolist()
 
 
 def test_what_self_distillation_lacks_is_the_distance_to_the_best(plain: Source) -> None:
