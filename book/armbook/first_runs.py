@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 
 from armbook import published
 from armbook.counts import short_count
+from armbook.evidence import of_profile
 from armbook.learning_curves import learning_curve, smoothed_traces
-from armbook.miniature import HERE, NAME, results
+from armbook.miniature import HERE, NAME
 from armbook.results import ADAPTIVE, DISTRIBUTED, RECALL, STATIC, measure_name
 from armbook.style import STYLE, colour
 from armbook.tables import DASH, value_text
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
+from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile, load_profile
 from armlib.experiments.result import Result
 from armlib.training.settings import MEASURE
@@ -40,8 +42,7 @@ def sources(own: Sequence[Result], profile: Profile, targets: Sequence[str]) -> 
     small = load_profile("small")
     if profile.experiment.collection == small.experiment.collection:
         return {HERE: list(own)}
-    # The chapter on teachers tunes all targets, so its runs are those that this page shows.
-    there = compared(results("teachers"), small, targets)
+    there = compared(of_profile(small).there(_asked(small, targets)).values(), small, targets)
     return {**({NAME: there} if there else {}), HERE: list(own)}
 
 
@@ -53,13 +54,15 @@ def compared(found: Iterable[Result], profile: Profile, targets: Sequence[str]) 
     """
     named = {result.experiment: result for result in found}
     by_target: dict[str, dict[int, Result]] = {}
-    for target in targets:
-        for seed in profile.seeds:
-            asked = profile.vary(encoder=profile.encoders[0], target=target, seed=seed)
-            if asked in named:
-                by_target.setdefault(target, {})[seed] = named[asked]
+    for asked in _asked(profile, targets):
+        if asked in named:
+            by_target.setdefault(asked.target, {})[asked.seed] = named[asked]
     seeds = set.intersection(*map(set, by_target.values())) if len(by_target) > 1 else set()
     return [by_target[target][seed] for target in by_target for seed in sorted(seeds)]
+
+
+def _asked(profile: Profile, targets: Sequence[str]) -> list[Experiment]:
+    return [profile.vary(encoder=profile.encoders[0], target=target, seed=seed) for target in targets for seed in profile.seeds]
 
 
 def by_variant(found: Iterable[Result]) -> dict[str, list[Result]]:
