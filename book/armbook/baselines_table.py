@@ -16,7 +16,7 @@ from armbook.counts import short_count
 from armbook.results import spoken
 from armbook.table4_sources import Source
 from armbook.tables import BEST, DASH, two_levels, yes_or_no
-from armbook.tuned_losses import RANDOM, TEACHER
+from armbook.tuned_losses import BEYOND, NONE, RANDOM, SELF, TEACHER
 from armlib.evaluation.equivalence import DAGGER, compare
 from armlib.evaluation.evaluate import FULL_RANKING
 from armlib.evaluation.measures import Evaluation
@@ -25,7 +25,8 @@ from armlib.training.settings import MEASURE
 WORDS = ("group", "loss", "batches", "in-batch")
 MARKS = {FROM_RUN: " (run file)", RERANKED: " (re-ranks)"}
 SHORT = {"Recall@1000": "R@1000"}
-_NAMES = {"Hofstatter et al. 2021": "Hofstätter et al. (2021)", "Wang and Zuccon 2023": "Wang and Zuccon (2023)"}
+GROUPS = {SELF: "self", TEACHER: "teacher", NONE: "none", BEYOND: "beyond"}
+_NAMES = {"Hofstatter et al. 2021": "Hofstätter 2021", "Wang and Zuccon 2023": "Wang 2023"}
 LOSSES = {"bm25": "BM25", "margin-mse": "MarginMSE", "static eps=1": ONE, "static tuned": "static, tuned"}
 _SAMPLING = {"random": RANDOM, "tas-b": "TAS-B"}
 Column = tuple[str, str]
@@ -57,7 +58,7 @@ def table4(source: Source) -> pd.DataFrame:
         lists = bool(row.results) and bool(row.results[0].experiment.lists)
         seen = DASH if row.triples is None else f"{short_count(row.triples)}{', some as lists' if lists else ''}"
         loss = row.loss + MARKS.get(row.origin, "")
-        lines.append(_Line(row.group, (row.group, loss, row.sampling, row.in_batch), scores, seen))
+        lines.append(_Line(row.group, (GROUPS[row.group], loss, row.sampling, row.in_batch), scores, seen))
     return _as_text(lines, WORDS, [(name, heading(measure)) for name, measure in alike], 3)
 
 
@@ -81,7 +82,7 @@ def published4() -> pd.DataFrame:
         block = f"{row['group']} {row['source'] if row['group'] == TEACHER else ''}"
         loss = LOSSES.get(row["loss"], row["loss"]) + (" (reference)" if alike == "reference run" else "")
         origin = _NAMES.get(row["source"], "the paper")
-        lines.append(_Line(block, (row["group"], loss, *used, origin), scores, seen))
+        lines.append(_Line(block, (GROUPS[row["group"]], loss, *used, origin), scores, seen))
     return _as_text(lines, (*WORDS, "source"), list(columns.values()), 2)
 
 
@@ -122,6 +123,15 @@ def _as_text(lines: Sequence[_Line], words: Sequence[str], columns: Sequence[Col
                 row[column] = " ".join([f"{mean:.{digits}f}", *(mark for mark in marks if mark)])
         made.append({**row, ("training", "triples"): line.triples})
     return two_levels(made)
+
+
+def caption(name: str, source: Source) -> str:
+    """The caption of a measured Table 4, for the name of its source."""
+    spread = f"half the range at most {widest_seeds(source):.3f} {MEASURE}"
+    return (
+        f"Table 4 measured in {name}: full ranking, means over seeds ({spread}). "
+        f"*Beyond*: not in the paper. Bold: best of a group; {DAGGER}: equivalent to the best student of a teacher."
+    )
 
 
 def widest_seeds(source: Source) -> float:
