@@ -30,6 +30,7 @@ from armlib.teachers.base import Teacher
 MEASURED, FROM_RUN, RERANKED = "measured here", "measured from a run file", "measured here, re-ranking the first stage"
 ONE, BEFORE = "static(1.0)", "before fine-tuning"
 THE_TEACHER = "the teacher"
+FIRST_STAGE = "first stage of the collection"
 GROUPS = (SELF, TEACHER, NONE, BEYOND)
 _ENDINGS = (".gz", ".txt", ".run", ".trec")
 
@@ -134,7 +135,7 @@ def bm25(collections: Sequence[str]) -> list[Baseline]:
     loaded = [load_collection(name) for name in collections]
     full = {each.name: each.bm25_run(DEPTH) for each in loaded}
     first = {each.name: each.first_stage() for each in loaded}
-    rows = [("BM25", full)] + ([("first stage of the collection", first)] if first != full else [])
+    rows = [("BM25", full)] + ([(FIRST_STAGE, first)] if first != full else [])
     return [
         Baseline(NONE, name, DASH, DASH, MEASURED, {each.name: [measure_run(runs[each.name], each)] for each in loaded}, None)
         for name, runs in rows

@@ -1,4 +1,4 @@
-"""What is trained on what: the paper's setup beside a profile's, encoders, collections, token lengths, and what padding wastes.
+"""What is trained on what: the paper's setup and a profile's, encoders, collections, token lengths, and what padding wastes.
 
 Section 4 of arXiv 2407.21515 cuts queries at 30 tokens and passages at 200.
 """
@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from armbook import published
+from armbook.counts import short_count
 from armbook.style import GREY, STYLE
 from armbook.tables import listed
 from armlib.data.collection import Collection
@@ -22,10 +23,9 @@ from armlib.experiments.training_data import TrainingData
 from armlib.names import load_collection, load_encoder
 from armlib.retrieval.indexes import PAPER_PASSAGES
 
-PUBLISHED, HERE = "published", "here"
 PAPER_LENGTHS = (30, 200)  # most tokens of a query and of a passage (section 4)
 BATCHES = 50  # enough for tokens per triple to be known to about one percent
-FLOOR, CEILING = "nothing (the floor)", "the maximum length"
+FLOOR, CEILING = "nothing", "the maximum length"
 MILLION = 1e6
 HATCH = "////"  # what is cut off or padded, in both figures
 BINS = 50
@@ -38,124 +38,134 @@ def data_of(profile: Profile, encoder: str = "") -> TrainingData:
     return TrainingData(profile.vary(encoder=encoder or profile.encoders[0], seed=profile.seeds[0]))
 
 
-def setup(profile: Profile) -> pd.DataFrame:
-    """What the paper trained and measured (section 4, and 5.4 for early stopping) beside what a profile does.
-
-    Returns:
-        Texts, a row for each choice; columns ``published`` and ``here``.
-    """
+def setup(profile: Profile) -> dict[str, str]:
+    """What a profile trains and measures, a text for each choice; the choices are those of `published_setup`."""
     data, asked = data_of(profile), profile.experiment
     judged = sum(map(len, data.collection.qrels().values()))
-    models, scores = published.table1(), published.table3()
     seen = asked.steps * asked.batch_size
     stopping = f"stops after {asked.patience} without improvement; " if asked.patience else ""
-    rows = {
-        "trained on": ("MS MARCO passages", data.collection.name),
-        "passages": (f"{PAPER_PASSAGES:,}", f"{len(data.passages):,}"),
-        "training queries": ("not stated", f"{len(np.unique(data.triples[:, 0])):,} with triples, {len(data.queries):,} in all"),
-        "training judgments": ("not stated", f"{judged:,}"),
-        "training triples": (f"{published.TRIPLES:,}", f"{len(data.triples):,}"),
-        "encoders": (", ".join(models.model), ", ".join(profile.encoders)),
-        "maximum lengths in tokens": (
-            "queries {}, passages {}".format(*PAPER_LENGTHS),
-            f"queries {asked.query_length}, passages {asked.passage_length}",
-        ),
-        "batch size": ("128, and smaller ones", f"{asked.batch_size}; {listed(profile.batch_sizes)} compared"),
-        "steps": ("until early stopping", f"{asked.steps:,} at most"),
-        "triples seen": (
-            f"{scores.triples_millions.min():.2f} to {scores.triples_millions.max():.2f} million (Table 3)",
-            f"{seen:,} at most, {seen / len(data.triples):.2g} times all triples",
-        ),
-        "static targets searched": ("0, 0.1, ..., 1", listed(profile.static)),
-        "learning rate": ("5e-6 / batch size", f"{asked.learning_rate:g}"),
-        "seeds": ("not stated", f"{listed(profile.seeds)}; {listed(profile.sweep_seeds)} in sweeps"),
-        "validated on": (
-            "nDCG@10 of TREC-DL 2019 every 500 steps, stops after 16 without improvement",
-            f"nDCG@10 of {data.validation.name} every {asked.validate_every} steps; {stopping}keeps the {asked.selection} weights",
-        ),
-        "evaluated on": (
-            "TREC-DL 2019 (43 queries), TREC-DL 2020 (54 queries)",
-            ", ".join(f"{each.name} ({len(each.judged_queries()):,} queries)" for each in data.evaluations) or "nothing",
-        ),
+    return {
+        "trained on": data.collection.name,
+        "passages": f"{len(data.passages):,}",
+        "training queries": f"{len(np.unique(data.triples[:, 0])):,} with triples, {len(data.queries):,} in all",
+        "training judgments": f"{judged:,}",
+        "training triples": f"{len(data.triples):,}",
+        "encoders": ", ".join(profile.encoders),
+        "maximum lengths": f"queries {asked.query_length} tokens, passages {asked.passage_length}",
+        "batch size": f"{asked.batch_size}; {listed(profile.batch_sizes)} compared",
+        "steps": f"{asked.steps:,} at most",
+        "triples seen": f"{short_count(seen)} at most, {seen / len(data.triples):.2g} epochs",
+        "static targets searched": listed(profile.static),
+        "learning rate": f"{asked.learning_rate:g}",
+        "seeds": f"{listed(profile.seeds)}; {listed(profile.sweep_seeds)} in sweeps",
+        "validated on": f"nDCG@10 of {data.validation.name} every {asked.validate_every} steps; "
+        f"{stopping}keeps the {asked.selection} weights",
+        "evaluated on": ", ".join(f"{each.name} ({len(each.judged_queries()):,} queries)" for each in data.evaluations)
+        or "nothing",
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=[PUBLISHED, HERE]).rename_axis("what")
 
 
-def encoders(profile: Profile) -> pd.DataFrame:
-    """Table 1 of the paper, and below it the profile's encoders as they are loaded before training.
+def published_setup() -> dict[str, str]:
+    """What the paper states in sections 4 and 5, or prints in its tables; the number of passages is MS MARCO's own."""
+    seen = published.table3().triples_millions
+    return {
+        "trained on": "MS MARCO passages",
+        "passages": f"{PAPER_PASSAGES:,}",
+        "training queries": "not stated",
+        "training judgments": "not stated",
+        "training triples": f"{published.TRIPLES:,}",
+        "encoders": ", ".join(published.table1().model),
+        "maximum lengths": "queries {} tokens, passages {}".format(*PAPER_LENGTHS),
+        "batch size": "128, and smaller ones",
+        "steps": "until early stopping",
+        "triples seen": f"{seen.min():.2f}M to {seen.max():.2f}M (Table 3)",
+        "static targets searched": "0, 0.1, ..., 1",
+        "learning rate": "5e-6 / batch size",
+        "seeds": "not stated",
+        "validated on": "nDCG@10 of TREC-DL 2019 every 500 steps, stops after 16 without improvement",
+        "evaluated on": "TREC-DL 2019 (43 queries), TREC-DL 2020 (54 queries)",
+    }
+
+
+def encoders(profile: Profile) -> list[dict[str, object]]:
+    """A profile's encoders as they are loaded, before training.
 
     Returns:
-        A row for each encoder; columns ``source``, ``encoder``, ``class``, ``parameters`` and ``without embeddings`` (millions),
-        ``embedding``, ``dimensions``, ``layers``, ``vocabulary``, ``starts from``; missing where the paper does not say.
+        For each ``encoder``, what it ``starts from``, ``parameters`` and ``without embeddings`` (numbers of weights),
+        ``embedding``, ``dimensions`` and ``layers``.
     """
-    rows = [
-        {
-            "source": PUBLISHED,
-            "encoder": row.model,
-            "parameters": row.params_millions,
-            "embedding": row.embedding,
-            "dimensions": row.dimensions,
-            "starts from": row.checkpoint,
-        }
-        for row in published.table1().itertuples()
-    ]
-    collection = load_collection(profile.experiment.collection)
+    collection, rows = load_collection(profile.experiment.collection), []
     for name in profile.encoders:
         loaded = load_encoder(name, collection, profile.experiment.pooling or None)
         counts, config = loaded.parameter_counts, loaded.backbone.config
-        start = f"latent semantic analysis of {collection.corpus.name}" if name.startswith("lsa/") else name
         rows.append(
             {
-                "source": HERE,
                 "encoder": name,
-                "class": type(loaded.backbone).__name__,
-                "parameters": round(counts.total / MILLION, 2),
-                "without embeddings": round(counts.non_embedding / MILLION, 2),
+                "starts from": f"LSA of {collection.corpus.name}" if name.startswith("lsa/") else name,
+                "parameters": counts.total,
+                "without embeddings": counts.non_embedding,
                 "embedding": EMBEDDINGS[loaded.pooling],
                 "dimensions": loaded.dim,
                 "layers": config.num_hidden_layers,
-                "vocabulary": config.vocab_size,
-                "starts from": start,
             }
         )
-    return pd.DataFrame(rows, columns=list(rows[-1]), dtype=object)
+    return rows
 
 
-def collections(data: TrainingData) -> pd.DataFrame:
+def published_encoders() -> list[dict[str, object]]:
+    """Table 1 of the paper in the form of `encoders`; None where the paper does not say."""
+    return [
+        {
+            "encoder": row.model,
+            "starts from": row.checkpoint,
+            "parameters": round(row.params_millions * MILLION),
+            "without embeddings": None,
+            "embedding": row.embedding,
+            "dimensions": int(row.dimensions),
+            "layers": None,
+        }
+        for row in published.table1().itertuples()
+    ]
+
+
+def collections(data: TrainingData) -> list[dict[str, object]]:
     """Statistics of the collections that a profile trains, validates and is measured on.
 
     Returns:
-        A column for each collection, a row for each statistic. Per-query values are means; missing where there is nothing to count.
+        For each ``collection`` what it is ``used for``, its ``passages``, judged ``queries`` and judged pairs by grade
+        (``grades``), from which grade on a passage is relevant (``relevant from``), relevant passages per query, and the
+        fingerprints; of the one that is trained on ``triples``, of the others passages a query of the ``first stage``, and
+        ``found``, the share of all relevant passages that are among these (None where nothing is relevant).
     """
     used = {data.collection.name: (data.collection, "training")}
     for each, role in [(data.validation, "validation"), *((one, "evaluation") for one in data.evaluations)]:
         used[each.name] = (each, f"{used[each.name][1]}, {role}" if each.name in used else role)
-    grades = sorted({g for each, _ in used.values() for judged in each.qrels().values() for g in judged.values()}, reverse=True)
-    columns = {}
+    rows = []
     for name, (each, role) in used.items():
         by_grade = Counter(grade for judged in each.qrels().values() for grade in judged.values())
         judged_queries, relevant = each.judged_queries(), _relevant(each)
-        columns[name] = {
-            "used for": role,
-            "passages": len(passage_tokens(each, data.encoder)),
-            "judged queries": len(judged_queries),
-            **{f"pairs of grade {grade}": by_grade[grade] for grade in grades},
-            "relevant from grade": each.relevant_from,
-            "relevant per query": round(len(relevant) / len(judged_queries), 2),
-            **(_of_triples(data.triples) if each is data.collection else _of_first_stage(each)),
-            "fingerprint": each.fingerprint(),
-            "passages' fingerprint": each.corpus.fingerprint(),
-        }
-    order = dict.fromkeys(row for column in columns.values() for row in list(column)[:-2])
-    rows = [*order, "fingerprint", "passages' fingerprint"]
-    return pd.DataFrame({name: [column.get(row) for row in rows] for name, column in columns.items()}, rows, dtype=object)
+        rows.append(
+            {
+                "collection": name,
+                "used for": role,
+                "passages": len(passage_tokens(each, data.encoder)),
+                "queries": len(judged_queries),
+                "grades": {str(grade): by_grade[grade] for grade in sorted(by_grade, reverse=True)},
+                "relevant from": each.relevant_from,
+                "relevant": len(relevant) / len(judged_queries),
+                **({"triples": len(data.triples)} if each is data.collection else _of_first_stage(each)),
+                "fingerprint": each.fingerprint(),
+                "passages' fingerprint": each.corpus.fingerprint(),
+            }
+        )
+    return rows
 
 
-def lengths(profile: Profile) -> pd.DataFrame:
+def lengths(profile: Profile) -> list[dict[str, object]]:
     """Token lengths, special tokens included, and what the profile's maximum lengths cut off; a pair of rows for each tokenizer.
 
     Returns:
-        Columns ``encoder``, ``texts``, ``number``; ``mean``, ``median``, ``95 %`` and ``longest`` length; ``maximum``, the length
+        Rows with ``encoder``, ``texts``, ``number``; ``mean``, ``median``, ``95 %`` and ``longest`` length; ``maximum``, the length
         at which texts are cut; ``texts cut`` and ``tokens cut`` in percent, of what the token store keeps.
     """
     found: dict[str, tuple[list[str], TrainingData]] = {}
@@ -183,7 +193,7 @@ def lengths(profile: Profile) -> pd.DataFrame:
                     "tokens cut": round(100 * float(np.maximum(tokens - limit, 0).sum() / tokens.sum()), 1),
                 }
             )
-    return pd.DataFrame(rows)
+    return rows
 
 
 def padding_table(data: TrainingData, batches: int = BATCHES) -> pd.DataFrame:
@@ -195,7 +205,7 @@ def padding_table(data: TrainingData, batches: int = BATCHES) -> pd.DataFrame:
 
     Returns:
         Index ``maximum lengths`` and ``padded to``; columns ``tokens per triple``, of which ``real`` (tokens of texts) and
-        ``padding``, and ``times the floor``.
+        ``padding``, and ``times the real tokens``.
     """
     asked = data.experiment
     own = (asked.query_length, asked.passage_length)
@@ -218,7 +228,7 @@ def _padding(data: TrainingData, query_length: int, passage_length: int, batches
     table = pd.DataFrame({"tokens per triple": pd.Series(given) / triples})
     table["real"] = real / triples
     table["padding"] = table["tokens per triple"] - table.real
-    table["times the floor"] = table["tokens per triple"] / table.real
+    table["times the real tokens"] = table["tokens per triple"] / table.real
     return table
 
 
@@ -232,35 +242,26 @@ def _relevant(collection: Collection) -> list[tuple[str, str]]:
     return [(q, passage) for q in queries for passage, grade in qrels[q].items() if grade >= collection.relevant_from]
 
 
-def _of_triples(triples: np.ndarray) -> dict[str, object]:
-    pairs = triples[:, 0].astype(np.int64) << 32 | triples[:, 1]
-    positives, queries = len(np.unique(pairs)), len(np.unique(triples[:, 0]))
-    return {"training triples": len(triples), "queries with triples": queries, "positives per query": round(positives / queries, 2)}
-
-
 def _of_first_stage(collection: Collection) -> dict[str, object]:
     run, relevant = collection.first_stage(), _relevant(collection)
     found = sum(passage in run.get(query, ()) for query, passage in relevant)
     depths = [len(run.get(query, ())) for query in collection.judged_queries()]
-    return {
-        "first stage per query": round(float(np.mean(depths)), 1),
-        "relevant in first stage, %": round(100 * found / len(relevant), 1) if relevant else None,
-    }
+    return {"first stage": float(np.mean(depths)), "found": found / len(relevant) if relevant else None}
 
 
 def token_lengths(data: TrainingData) -> Figure:
     """How long queries and passages are, with the maximum lengths marked.
 
     Returns:
-        Two axes, queries and passages. Bars are the percentage of texts by tokens, special tokens included; the last one holds
+        Two axes, queries above passages. Bars are the percentage of texts by tokens, special tokens included; the last one holds
         all longer texts. Bars of texts that are cut are hatched, the line stands at the last length that is not cut.
     """
     asked = data.experiment
     with plt.rc_context(STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 2.8), layout="constrained")
+        figure, (upper, lower) = plt.subplots(2, 1, figsize=(5.6, 4.6), layout="constrained")
         for axes, name, store, limit in (
-            (left, "queries", data.queries, asked.query_length),
-            (right, "passages", data.passages, asked.passage_length),
+            (upper, "queries", data.queries, asked.query_length),
+            (lower, "passages", data.passages, asked.passage_length),
         ):
             tokens = store.lengths
             edges = _edges(tokens, limit)
@@ -278,8 +279,8 @@ def token_lengths(data: TrainingData) -> Figure:
             )
             axes.axvline(limit + 1, color=GREY, linestyle="--")
             share = 100 * float((tokens > limit).mean())
-            axes.set(xlabel="tokens", title=f"{len(tokens):,} {name}: {share:.1f} % are cut at {limit}")
-        left.set_ylabel("percent of texts")
+            axes.set(ylabel="percent of texts", title=f"{len(tokens):,} {name}: {share:.1f} % are cut at {limit}")
+        lower.set_xlabel("tokens")
     return figure
 
 
@@ -295,7 +296,7 @@ def padding_figure(table: pd.DataFrame) -> Figure:
     groups = list(table.groupby(level=0, sort=False))
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(
-            len(groups), 1, figsize=(7.5, 0.8 + 1.4 * len(groups)), layout="constrained", squeeze=False, sharex=True
+            len(groups), 1, figsize=(6.4, 0.9 + 1.5 * len(groups)), layout="constrained", squeeze=False, sharex=True
         )
         for axes, (lengths, rows) in zip(panels[:, 0], groups, strict=True):
             names = rows.index.get_level_values(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import matplotlib.pyplot as plt
@@ -10,21 +10,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from armbook.baselines import Baseline
+from armbook.counts import clock
 from armbook.results import one_measure
 from armbook.style import GREY, STYLE, colour, kind
+from armbook.table4_sources import Source
 from armbook.tables import DASH
 from armbook.teacher_costs import line_of
 from armbook.tuned_losses import TEACHER, Tuning
 from armlib.data.candidate_lists import parse_lists
-from armlib.evaluation.equivalence import DAGGER, Equivalence, compare_pairs, equivalence
-from armlib.evaluation.evaluate import FULL_RANKING
+from armlib.evaluation.equivalence import DAGGER, compare_pairs
 from armlib.experiments.result import Result
 from armlib.losses import ListKL, Loss, MarginLoss, Static
 from armlib.training.settings import MEASURE
 
+WIDTH = 6.4  # inches: text stays readable on a narrow screen
 SHAPES = "osD^vP*X"  # of systems that share a colour, in their order
 
 
@@ -78,69 +81,98 @@ def cost_table(rows: Iterable[Baseline]) -> pd.DataFrame:
     return pd.DataFrame(lines).astype(dict.fromkeys(lines[0].keys() - {"system"}, float))
 
 
-def effectiveness_and_teachers(rows: Sequence[Baseline], collections: Sequence[str]) -> Figure:
-    """nDCG@10 in full ranking over seconds, a panel for each evaluation collection.
+def settings_table(sources: Mapping[str, Source]) -> pd.DataFrame:
+    """`settings_found` of all sources below each other, with the source in the first column."""
+    return _stacked({name: settings_found(source.rows, source.tuning) for name, source in sources.items()})
+
+
+def clocks(sources: Mapping[str, Source]) -> pd.DataFrame:
+    """`cost_table` of all sources below each other, times as text (h:mm:ss) and the source in the first column."""
+    told = {}
+    for name, source in sources.items():
+        table = cost_table(source.rows)
+        times = table.drop(columns="system").map(clock, na_action="ignore").astype(object)
+        told[name] = pd.concat([table[["system"]], times], axis="columns")
+    return _stacked(told)
+
+
+def _stacked(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(tables, names=["source"]).reset_index("source").reset_index(drop=True)
+
+
+def effectiveness_and_teachers(sources: Mapping[str, Source]) -> Figure:
+    """nDCG@10 in full ranking over seconds, a panel for each source, on the collection of it with the most queries.
 
     Returns:
         A figure in which every trained row is a marker at its seconds with the teachers' training and scoring, with a line that
-        leads back to what is left where all students share the teachers; half the range over seeds goes up and down.
+        leads back to what is left where all students share the teachers; half the range over seeds goes up and down. BM25 and the
+        teacher itself are dashed and dotted lines.
     """
-    trained = [row for row in rows if row.cost is not None]
-    looks = _looks(row.loss for row in trained)
+    looks = _looks(dict.fromkeys(row.loss for source in sources.values() for row in source.trained))
     with plt.rc_context(STYLE):
-        width = min(10.5, max(7.5, 3.8 * len(collections)))
-        figure, grid = plt.subplots(1, len(collections), figsize=(width, 5.2), layout="constrained", squeeze=False)
-        for axes, collection in zip(grid[0], collections, strict=True):
-            for row in trained:
-                values = [each.mean[MEASURE] for each in row.evaluations[collection]]
+        height = 2.9 * len(sources) + 0.23 * (len(looks) / 2 + 2)
+        figure, grid = plt.subplots(len(sources), 1, figsize=(WIDTH, height), layout="constrained", squeeze=False)
+        for axes, (name, source) in zip(grid[:, 0], sources.items(), strict=True):
+            where = source.largest
+            for row in source.trained:
+                values = [each.mean[MEASURE] for each in row.evaluations[where]]
                 shade, shape = looks[row.loss]
                 mean, spread = float(np.mean(values)), float(np.ptp(values)) / 2
                 axes.plot([row.cost.amortised, row.cost.full], [mean] * 2, color=shade, linewidth=0.8, zorder=1)
                 style = {"color": shade, "marker": shape, "linestyle": "none", "elinewidth": 0.8}
                 axes.errorbar(row.cost.full, mean, yerr=spread, label=row.loss, **style)
-            for row in rows:
-                if not row.retrieves and collection in row.evaluations:
-                    axes.axhline(row.mean(collection).mean[MEASURE], color=GREY, linewidth=0.8, linestyle="dotted")
-            axes.set(xscale="log", xlabel="seconds, the teacher included", title=collection)
+            for row in source.rows:
+                line = "dotted" if not row.retrieves else "dashed" if row.loss == "BM25" else None
+                if line and where in row.evaluations:
+                    level = row.mean(where).mean[MEASURE]
+                    axes.axhline(level, color=GREY, linewidth=0.8, linestyle=line, label=f"_{row.loss}")
+            axes.set(xscale="log", ylabel=MEASURE, title=f"{name}: {where}")
             _plain_numbers(axes)
-        grid[0, 0].set_ylabel(f"{MEASURE} ({FULL_RANKING})")
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        grid[-1, 0].set_xlabel("seconds, the teacher included")
+        handles = {label: handle for axes in grid[:, 0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        lines = [Line2D([], [], color=GREY, linestyle="dashed"), Line2D([], [], color=GREY, linestyle="dotted")]
+        labels = [*handles, "BM25", "the teacher, re-ranking"]
+        figure.legend([*handles.values(), *lines], labels, loc="outside lower center", ncols=2)
     return figure
 
 
 def _plain_numbers(axes: Axes) -> None:
-    """10 and 100 on a logarithmic axis, not powers."""
+    """1, 2, 5, 10 on a logarithmic axis, not powers."""
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
     for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+        set_formatter(lambda seconds, _: f"{seconds:g}")
 
 
-def learning(rows: Sequence[Baseline], tuning: Tuning) -> Figure:
+def learning(sources: Mapping[str, Source], losses: Sequence[str]) -> Figure:
     """Validation nDCG@10 over texts seen (left) and over seconds, teachers included (right); means over seeds.
 
     Args:
-        rows: that were trained.
-        tuning: by which they were.
+        sources: a row of panels for each.
+        losses: the trained rows that are drawn.
 
     Returns:
-        A figure with a line for each row. One that goes on from another begins where that one ended.
+        A figure with a line for each of the rows. One that goes on from another begins where that one ended.
     """
-    looks = _looks(row.loss for row in rows)
+    looks = _looks(losses)
     with plt.rc_context(STYLE):
-        figure, (by_texts, by_seconds) = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained", sharey=True)
-        for row in rows:
-            curves = [_curve(line_of(row.loss, tuning, number)) for number in range(len(row.results))]
-            mean = sum(curves[1:], start=curves[0]) / len(curves)
-            shade, shape = looks[row.loss]
-            style = {"color": shade, "marker": shape, "markersize": 4, "label": row.loss}
-            by_texts.plot(mean.texts, mean[MEASURE], **style)
-            by_seconds.plot(mean.seconds + row.cost.full - row.cost.training, mean[MEASURE], **style)
-        by_texts.set(xlabel="texts seen", ylabel=f"validation {MEASURE}")
-        by_seconds.set(xlabel="seconds, the teacher included", xscale="log")
-        by_texts.xaxis.set_major_locator(plt.MaxNLocator(4))
-        _plain_numbers(by_seconds)
-        handles, labels = by_texts.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        height = 2.7 * len(sources) + 0.23 * (len(losses) / 2 + 1)
+        figure, grid = plt.subplots(len(sources), 2, figsize=(WIDTH, height), layout="constrained", sharey="row", squeeze=False)
+        for (by_texts, by_seconds), (name, source) in zip(grid, sources.items(), strict=True):
+            for row in map(source.row, losses):
+                curves = [_curve(line_of(row.loss, source.tuning, number)) for number in range(len(row.results))]
+                mean = sum(curves[1:], start=curves[0]) / len(curves)
+                shade, shape = looks[row.loss]
+                style = {"color": shade, "marker": shape, "markersize": 4, "label": row.loss}
+                by_texts.plot(mean.texts / 1000, mean[MEASURE], **style)
+                by_seconds.plot(mean.seconds + row.cost.full - row.cost.training, mean[MEASURE], **style)
+            by_texts.set(ylabel=f"validation {MEASURE}")
+            by_texts.set_title(name, loc="left")
+            by_seconds.set(xscale="log")
+            by_texts.xaxis.set_major_locator(plt.MaxNLocator(4))
+            _plain_numbers(by_seconds)
+        grid[-1, 0].set_xlabel("thousand texts seen")
+        grid[-1, 1].set_xlabel("seconds, the teacher included")
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -173,13 +205,18 @@ def every_pair(rows: Sequence[Baseline], collection: str) -> pd.DataFrame:
     return compare_pairs(measured, list(combinations(measured, 2)))
 
 
-def pairs_figure(rows: Sequence[Baseline], collections: Sequence[str]) -> Figure:
-    """Differences of nDCG@10 between all rows of each collection, with a dagger where two are equivalent."""
+def pairs_figure(sources: Mapping[str, Source], losses: Sequence[str]) -> Figure:
+    """Differences of nDCG@10 between some rows, a panel for each source, with a dagger where two are equivalent.
+
+    Args:
+        sources: each on its collection with the most queries.
+        losses: the rows that are drawn.
+    """
     with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(len(collections), 1, figsize=(9.5, 7.2 * len(collections)), layout="constrained", squeeze=False)
-        for axes, collection in zip(grid[:, 0], collections, strict=True):
-            _draw_pairs(axes, every_pair(rows, collection))
-            axes.set_title(f"{MEASURE} on {collection}: row less column")
+        figure, grid = plt.subplots(len(sources), 1, figsize=(WIDTH, 4.4 * len(sources)), layout="constrained", squeeze=False)
+        for axes, (name, source) in zip(grid[:, 0], sources.items(), strict=True):
+            _draw_pairs(axes, every_pair([source.row(loss) for loss in losses], source.largest))
+            axes.set_title(f"{name}: {source.largest}")
     return figure
 
 
@@ -189,52 +226,15 @@ def _draw_pairs(axes: Axes, pairs: pd.DataFrame) -> None:
     values = np.full((len(names), len(names)), np.nan)
     for pair in pairs.itertuples():
         values[places[pair.baseline], places[pair.system]] = -pair.difference
-    largest = float(np.nanmax(np.abs(values)))
-    axes.imshow(values, cmap="PuOr", vmin=-largest, vmax=largest)
+    largest = float(np.nanmax(np.abs(values))) or 1.0
+    axes.imshow(values, cmap="PuOr", vmin=-largest, vmax=largest, aspect="auto")
     for pair in pairs.itertuples():
         mark = f" {DAGGER}" if pair.equivalent else ""
         row, column = places[pair.baseline], places[pair.system]
         dark = abs(pair.difference) > 0.6 * largest
-        style = {"ha": "center", "va": "center", "fontsize": 6, "color": "white" if dark else "black"}
+        style = {"ha": "center", "va": "center", "fontsize": 8, "color": "white" if dark else "black"}
         thousandths = round(-1000 * pair.difference)
         axes.text(column, row, f"{thousandths:+d}{mark}" if thousandths else f"0{mark}", **style)
-    axes.set_xticks(range(len(names) - 1), names[:-1], rotation=60, ha="right", fontsize=7)
-    axes.set_yticks(range(1, len(names)), names[1:], fontsize=7)
+    axes.set_xticks(range(len(names) - 1), names[:-1], rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(1, len(names)), names[1:])
     axes.set(xlim=(-0.5, len(names) - 1.5), ylim=(len(names) - 0.5, 0.5))
-
-
-def beside(
-    rows: Sequence[Baseline], one: str, others: Sequence[str], collections: Sequence[str]
-) -> dict[str, tuple[str, Equivalence]]:
-    """On each collection, the best of some rows by nDCG@10 and the test of another row against it.
-
-    Args:
-        rows: of Table 4.
-        one: the row that is tested.
-        others: the rows that it is tested against the best of.
-        collections: names.
-
-    Returns:
-        By collection, the name of the best of the others and the test of ``one`` less that, not corrected.
-    """
-    named = {row.loss: row for row in rows}
-    found = {}
-    for collection in collections:
-        best = max(others, key=lambda name: named[name].mean(collection).mean[MEASURE])
-        scores = [named[name].mean(collection).scores(MEASURE) for name in (one, best)]
-        found[collection] = (best, equivalence(*scores))
-    return found
-
-
-def in_words(name: str, tests: dict[str, tuple[str, Equivalence]]) -> str:
-    """Sentences on what `beside` found."""
-    texts = []
-    for collection, (best, test) in tests.items():
-        if test.low > 0 or test.high < 0:
-            verdict = f"{'ahead of' if test.low > 0 else 'behind'} {best}"
-            verdict += f" by less than {test.margin:g}" if test.equivalent else ""
-        else:
-            verdict = f"{'equivalent to' if test.equivalent else 'not told apart from'} {best}"
-        interval = f"{test.difference:+.3f}, 90% confidence {test.low:+.3f} to {test.high:+.3f}"
-        texts.append(f"on {collection} {name} is {verdict} ({interval})")
-    return f"{'; '.join(texts)}.".replace("on ", "On ", 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -11,38 +10,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from armbook.learning_curves import smoothed
-from armbook.style import GREY, STYLE, colour, marker
-from armlib.experiments.result import Result
-from armlib.training.settings import MEASURE
-
-
-def learning(results: Sequence[Result]) -> Figure:
-    """How training runs went: validation nDCG@10 on the left, the mean of D+ x D- with its range on the right.
-
-    Args:
-        results: one training run each; several seeds of a variant share its colour, the first one's range is drawn.
-    """
-    with plt.rc_context(STYLE):
-        figure, (scores, targets) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-        named: set[str] = set()
-        for result in results:
-            experiment, shade = result.experiment, colour(result.experiment.variant())
-            label = None if experiment.variant() in named else experiment.variant()
-            triples = result.validations.step * experiment.batch_size
-            scores.plot(triples, result.validations[MEASURE], color=shade, marker=marker(experiment.encoder), label=label)
-            smooth = smoothed(result.trace)
-            dashes = (0, (4, 2)) if experiment.target == "adaptive" else "solid"  # it runs along distributed's line
-            targets.plot(result.trace.triples, smooth.similarity_mean, color=shade, linestyle=dashes)
-            if label:
-                lowest, highest = smooth.similarity_minimum, smooth.similarity_maximum
-                targets.fill_between(result.trace.triples, lowest, highest, color=shade, alpha=0.15, linewidth=0)
-            named.add(experiment.variant())
-        scores.set(xlabel="triples seen", ylabel=f"validation {MEASURE}", title="effectiveness")
-        targets.set(xlabel="triples seen", ylabel="cosine similarity", title="positives against negatives: mean and range")
-        figure.legend(loc="outside lower center", ncols=len(named))
-    return figure
-
+from armbook.style import GREY, STYLE
 
 LEFT, RIGHT, MIDDLE = 0.24, 0.76, 0.5  # centres of boxes, in widths of a panel
 HALF, FULL = 0.44, 0.96  # widths of boxes
@@ -82,7 +50,7 @@ PANELS = {
             "teacher": Box("cross-encoder: the teacher\nscores every triple", MIDDLE, 5, FULL, "model"),
             "scored": Box("triples with scores", MIDDLE, 4, FULL, "data"),
             "batches": Box("batches sampled\nby score", LEFT, 3, HALF, "data"),
-            "target": Box("target $t$\nthe teacher's margin", RIGHT, 1, HALF, "value"),
+            "target": Box("target $t$\nteacher's margin", RIGHT, 1, HALF, "value"),
         },
         (
             *STEPS,
@@ -116,7 +84,7 @@ def two_ways() -> Figure:
         of the targets are dashed. What both panels share stands at the same coordinates, so that what is missing is seen.
     """
     with plt.rc_context(STYLE):
-        figure, row = plt.subplots(1, 2, figsize=(7, 5.4), layout="constrained")
+        figure, row = plt.subplots(1, 2, figsize=(6.4, 5.4), layout="constrained")
         for axes, (title, (boxes, steps)) in zip(row, PANELS.items(), strict=True):
             axes.set(xlim=(0, 1), ylim=(-0.5, 6.5), title=title)
             axes.axis("off")

@@ -8,19 +8,19 @@ import pandas as pd
 import pytest
 
 from armbook.baselines import Baseline, trained
+from armbook.table4_sources import Source
 from armbook.teacher_costs import cost, line_of
 from armbook.teacher_figures import (
-    beside,
+    clocks,
     cost_table,
     effectiveness_and_teachers,
     every_pair,
-    in_words,
     learning,
     pairs_figure,
     settings_found,
+    settings_table,
 )
 from armbook.tuned_losses import Tuning
-from armlib.evaluation.measures import Evaluation
 from fabricated import TUNED_PROFILE, VARIANTS_COLLECTIONS, tuned_systems, with_about
 
 TEST = VARIANTS_COLLECTIONS[0]
@@ -36,8 +36,11 @@ def rows(tuning: Tuning) -> list[Baseline]:
     return trained(tuning)
 
 
-def shifted(one: Evaluation, by: float) -> Evaluation:
-    return Evaluation.from_per_query(one.per_query + by)
+@pytest.fixture(scope="module")
+def source(rows: list[Baseline], tuning: Tuning) -> Source:
+    lexical = replace(rows[0], loss="BM25", cost=None, results=())
+    teacher = replace(lexical, loss="the teacher", origin="measured here, re-ranking the first stage")
+    return Source(tuning, [*rows, lexical, teacher], [TEST])
 
 
 def test_a_student_without_a_teacher_costs_its_training_and_its_search(tuning: Tuning) -> None:
@@ -81,55 +84,54 @@ def test_the_settings_that_tuning_found_are_shown(rows: list[Baseline], tuning: 
     assert table.loc[["static, tuned", "distributed"], "setting"].tolist() == ["static(0.3)", "–"]
 
 
-def test_the_drawing_has_every_row_at_its_cost(rows: list[Baseline]) -> None:
-    teacher = replace(rows[0], loss="the teacher", origin="measured here, re-ranking the first stage", cost=None, results=())
-    figure = effectiveness_and_teachers([*rows, teacher], VARIANTS_COLLECTIONS)
+def test_settings_and_times_stand_below_each_other(source: Source) -> None:
+    both = {"MS MARCO in miniature": source, "this copy": source}
+    table, times = settings_table(both), clocks(both)
+    assert table.source.tolist() == [name for name in both for _ in source.trained] == times.source.tolist()
+    assert times.columns.tolist() == ["source", "system", *cost_table(source.rows).columns[1:]]
+    row = times.set_index(["source", "system"]).loc["this copy", "MarginMSE"]
+    assert row.tolist()[:4] == ["0:00:10", "0:00:40", "0:00:20", "0:01:10"]
+    assert pd.isna(times.set_index("system").loc["InfoNCE", "scoring"]).all()
+
+
+def test_the_drawing_has_every_row_at_its_cost(source: Source) -> None:
+    figure = effectiveness_and_teachers({"MS MARCO in miniature": source, "this copy": source})
+    assert len(figure.axes) == 2 and [axes.get_title() for axes in figure.axes] == [
+        f"MS MARCO in miniature: {TEST}",
+        f"this copy: {TEST}",
+    ]
     axes = figure.axes[0]
     places = {bar.get_label(): bar.lines[0].get_xdata()[0] for bar in axes.containers}
-    assert places["MarginMSE"] == 70 and places["InfoNCE"] == 10 and len(places) == len([row for row in rows if row.cost])
+    assert places["MarginMSE"] == 70 and places["InfoNCE"] == 10 and len(places) == len(source.trained)
     (back,) = [
         line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_xdata()[1] == 70 and line.get_linestyle() == "-"
     ][:1]
     assert back.get_xdata()[0] < 20
-    assert any(line.get_linestyle() == ":" for line in axes.lines)
+    across = {line.get_linestyle(): line.get_label() for line in axes.lines if line.get_xdata()[0] == 0}
+    assert across == {":": "_the teacher", "--": "_BM25"}
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == [*(row.loss for row in source.trained), "BM25", "the teacher, re-ranking"]
 
 
-def test_a_students_line_starts_behind_its_teacher(rows: list[Baseline], tuning: Tuning) -> None:
-    some = [row for row in rows if row.loss in ("InfoNCE", "MarginMSE", "PairDistill")]
-    texts, seconds = learning(some, tuning).axes
+def test_a_students_line_starts_behind_its_teacher(source: Source) -> None:
+    texts, seconds = learning({"this copy": source}, ["InfoNCE", "MarginMSE", "PairDistill"]).axes
     starts = {
         line.get_label(): (line.get_xdata()[0], later.get_xdata()[0])
         for line, later in zip(texts.lines, seconds.lines, strict=True)
     }
-    assert starts["InfoNCE"] == (50 * 10 * 3, pytest.approx(5))
-    assert starts["MarginMSE"] == (50 * 10 * 3, pytest.approx(60 + 5))
-    assert starts["PairDistill"] == (100 * 10 * 3 + 50 * 3 * 9, pytest.approx(44 + 22 + 10 + 5))
+    assert starts["InfoNCE"] == (50 * 10 * 3 / 1000, pytest.approx(5))
+    assert starts["MarginMSE"] == (50 * 10 * 3 / 1000, pytest.approx(60 + 5))
+    assert starts["PairDistill"] == ((100 * 10 * 3 + 50 * 3 * 9) / 1000, pytest.approx(44 + 22 + 10 + 5))
 
 
-def test_every_pair_is_tested_once(rows: list[Baseline]) -> None:
+def test_every_pair_is_tested_once(rows: list[Baseline], source: Source) -> None:
     table = every_pair(rows, TEST)
     assert len(table) == len(rows) * (len(rows) - 1) / 2 and set(table.measure) == {"nDCG@10"}
     pair = table[(table.system == "adaptive") & (table.baseline == "InfoNCE")].iloc[0]
     assert pair.difference == pytest.approx(-0.1) and not pair.equivalent
     same = table[(table.system == "MarginMSE") & (table.baseline == "list-wise KL")].iloc[0]
     assert same.equivalent
-    figure = pairs_figure(rows, VARIANTS_COLLECTIONS)
+    figure = pairs_figure({"this copy": source}, ["adaptive", "InfoNCE", "MarginMSE", "list-wise KL"])
     written = [text.get_text() for text in figure.axes[0].texts]
-    assert len(written) == len(table) and sum("†" in text for text in written) == table.equivalent.sum()
+    assert len(written) == 6 and "0 †" in written
     assert "+100" in written  # InfoNCE, the row, less adaptive, the column
-
-
-def test_a_difference_is_told_with_its_interval(rows: list[Baseline]) -> None:
-    tests = beside(rows, "InfoNCE", ["adaptive", "distributed"], [TEST])
-    assert tests[TEST][1].difference == pytest.approx(0.1)
-    assert in_words("InfoNCE", tests).startswith(f"On {TEST} InfoNCE is ahead of {tests[TEST][0]} (+0.100, 90% confidence +0.")
-    tests = beside(rows, "adaptive", ["InfoNCE"], [TEST])
-    assert "adaptive is behind InfoNCE (-0.100" in in_words("adaptive", tests)
-    near = [
-        replace(row, evaluations={TEST: [shifted(each, 0.02) for each in row.evaluations[TEST]]}) if row.loss == "adaptive" else row
-        for row in rows
-    ]
-    (told,) = in_words("adaptive", beside(near, "adaptive", ["distributed"], [TEST])).split(";")
-    assert told.startswith(f"On {TEST} adaptive is ahead of distributed by less than 0.05 (+0.020, ")
-    same = beside(rows, "MarginMSE", ["list-wise KL"], list(VARIANTS_COLLECTIONS))
-    assert in_words("MarginMSE", same).count("is equivalent to list-wise KL") == 2

@@ -1,4 +1,4 @@
-"""Two ways to a target: arrows join the boxes they name, texts fit, only one needs a teacher; and how training runs went."""
+"""Two ways to a target: arrows join the boxes they name, texts fit, and only one needs a teacher."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from armbook.style import GREY, colour, save
-from armbook.why_margins import learning, two_ways
-from drawings import smoothed
-from fabricated import LOSSES_PROFILE, changed_losses
+from armbook.style import GREY
+from armbook.why_margins import two_ways
 
 
 @pytest.fixture(scope="module")
@@ -86,23 +84,3 @@ def test_what_both_panels_share_stands_at_the_same_place(panels) -> None:
 def test_everything_is_grey(panels) -> None:
     for axes in panels.values():
         assert {to_hex(text.get_color()) for text in axes.texts} | {to_hex(p.get_edgecolor()) for p in axes.patches} == {GREY}
-
-
-def test_learning_draws_the_validations_and_the_trace(tmp_path, monkeypatch) -> None:
-    losses = [{"target": "distributed"}, {"target": "distributed", "seed": 1}, {"target": "adaptive"}]
-    results = changed_losses(LOSSES_PROFILE.vary(**values) for values in losses)
-    figure = learning(results)
-    scores, similarities = figure.axes
-    for result, line in zip(results, scores.lines, strict=True):
-        assert line.get_ydata().tolist() == result.validations["nDCG@10"].tolist()
-        assert line.get_xdata().tolist() == (result.validations.step * 64).tolist()
-        assert line.get_color() == colour(result.experiment.variant())
-    for result, line in zip(results, similarities.lines, strict=True):
-        np.testing.assert_allclose(line.get_ydata(), smoothed(result.trace.similarity_mean))
-    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
-    made = save(figure, "learning")
-    assert [path.name for path in made] == ["learning.svg", "learning.pdf"]
-    before = [path.read_bytes() for path in made]
-    save(learning(results), "learning")
-    assert [path.read_bytes() for path in made] == before, "the same data give the same bytes"
-    plt.close("all")
