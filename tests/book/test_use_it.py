@@ -56,8 +56,8 @@ def comparison(distributed: float, before: float, bm25: float | None, noise: flo
 def test_the_answer_says_whether_training_helped(values: tuple, said: str) -> None:
     text = answer([comparison(*values)], 30)
     assert text.startswith(
-        f"After 30 steps, nDCG@10 on mine/test (full ranking) is {values[0] + 0.1:.3f} with static(0.3) targets and {values[0]:.3f} "
-        f"with distributed targets; before training it was {values[1]:.3f}. {said}"
+        f"After 30 steps, nDCG@10 on mine/test (full ranking) is {values[0] + 0.1:.3f} with static(0.3) targets and "
+        f"{values[0]:.3f} with distributed targets; before training it was {values[1]:.3f}. {said}"
     )
     assert text.endswith(("them.", "lies between them."))
 
