@@ -10,7 +10,6 @@ import pandas as pd
 from jaxtyping import Float
 
 from armbook.factorial import CONTEXTUAL, Factorial
-from armbook.tables import two_levels
 from armlib.data.collection import Collection
 from armlib.data.contexts import Context, collection_context, context_of_rows
 from armlib.encoder.bi_encoder import BiEncoder
@@ -120,19 +119,34 @@ def as_text(changes: pd.DataFrame) -> pd.DataFrame:
     """`effects_in_cells` for a page, with a row for each cell.
 
     Returns:
-        Text. Columns of two levels: ``encoder`` with loss and batches; ``queries moved by``, for each context, the distance of
-        queries; ``for comparison`` with the distance ``apart`` and the largest change of nDCG@10 by any of the contexts.
+        Text: ``loss``, ``batches``; for each context the distance by which it moves queries; ``apart``, the distance of two
+        passages; and ``change of nDCG@10``, the largest by any of the contexts.
     """
     rows = []
     for (loss, batches), some in changes.groupby(["loss", "batches"], sort=False):
         own, others = some[some.context == OWN].iloc[0], some[some.context != OWN]
-        row = {("encoder", "loss"): loss, ("encoder", "batches"): batches}
-        row |= {("queries moved by", each["context"]): _distance_text(each["queries"]) for _, each in others.iterrows()}
-        row["for comparison", "apart"] = f"{own['apart']:.2f}"
-        row["for comparison", f"change of {MEASURE}"] = f"{(others[MEASURE] - own[MEASURE]).abs().max():.3f}"
+        row = {"loss": loss, "batches": batches}
+        row |= {each["context"]: _distance_text(each["queries"]) for _, each in others.iterrows()}
+        row["apart"] = f"{own['apart']:.2f}"
+        row[f"change of {MEASURE}"] = f"{(others[MEASURE] - own[MEASURE]).abs().max():.3f}"
         rows.append(row)
-    return two_levels(rows)
+    return pd.DataFrame(rows)
 
 
 def _distance_text(value: float) -> str:
     return f"{value:.0e}" if value >= ROUNDING else "0"
+
+
+def said(changes: pd.DataFrame) -> str:
+    """What `effects_in_cells` come to, in a sentence or two."""
+    others = changes[changes.context != OWN]
+    most, apart = others["queries"].max(), changes.apart.min()
+    range_said = (
+        f"no other context moves queries by more than {_distance_text(most)}, and two passages are {apart:.2f} apart or more"
+    )
+    if most < 0.01 * apart:
+        return f"These encoders all but ignore their context: {range_said}."
+    if most < 0.1 * apart:
+        return f"These encoders read their context a little: {range_said}."
+    reach = f"another one moves queries by up to {_distance_text(most)}; two passages are {apart:.2f} apart or more"
+    return f"These encoders read their context: {reach}."

@@ -6,14 +6,14 @@ tuned once more; an encoder that reads a context takes it over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from armbook import tuned_losses
 from armbook.results import one_measure
-from armbook.tables import two_levels, value_text
+from armbook.tables import value_text
 from armbook.tuned_losses import System, Tuning
 from armlib.evaluation.equivalence import DAGGER, compare_pairs
 from armlib.evaluation.evaluate import FULL_RANKING
@@ -96,12 +96,23 @@ class Factorial:
         self.cells = cells(tuning.profile)
         self.results: dict[Cell, list[Result]] = {cell: tuning.results(str(cell)) for cell in self.cells}
 
-    def in_domain(self, collections: Sequence[str]) -> dict[Cell, dict[str, list[Evaluation]]]:
+    def in_domain(self, collections: Sequence[str] = ()) -> dict[Cell, dict[str, list[Evaluation]]]:
         """Full rankings of the profile's own evaluation collections: by cell and collection, one a seed."""
+        collections = collections or list(self.profile.experiment.evaluation_names())
         return {
             cell: {name: [each.per_query(name, FULL_RANKING) for each in results] for name in collections}
             for cell, results in self.results.items()
         }
+
+
+def of_results(profile: Profile, results: Iterable[Result]) -> Factorial:
+    """The factorial of a profile's first encoder.
+
+    Raises:
+        NotYet: a training run of it is not among the results.
+    """
+    one = replace(profile, encoders=profile.encoders[:1])
+    return Factorial(Tuning(one, {result.experiment: result for result in results}, systems(one)))
 
 
 Measured = Mapping[Cell, Mapping[str, Sequence[Evaluation]]]
@@ -111,15 +122,15 @@ def scores(measured: Measured, collections: Sequence[str], results: Mapping[Cell
     """nDCG@10 of every cell as text.
 
     Returns:
-        A row for each cell, as text. Columns of two levels: ``system`` with loss, batches and encoder; ``nDCG@10`` by collection,
-        means with half the range over seeds; ``training`` with the learning rate.
+        A row for each cell, as text: ``loss``, ``batches``, ``encoder``; for each collection the mean with half the range over
+        seeds; ``learning rate``.
     """
     rows = []
     for cell, found in measured.items():
-        row = {("system", "loss"): cell.loss, ("system", "batches"): cell.batches, ("system", "encoder"): cell.encoder}
-        row |= {(MEASURE, name): value_text([each.mean[MEASURE] for each in found[name]]) for name in collections}
-        rows.append(row | {("training", "learning rate"): f"{results[cell][0].experiment.learning_rate:g}"})
-    return two_levels(rows)
+        row = {"loss": cell.loss, "batches": cell.batches, "encoder": cell.encoder}
+        row |= {name: value_text([each.mean[MEASURE] for each in found[name]]) for name in collections}
+        rows.append(row | {"learning rate": f"{results[cell][0].experiment.learning_rate:g}"})
+    return pd.DataFrame(rows)
 
 
 COMPARISONS = {
@@ -159,40 +170,68 @@ def effects_as_text(tests: pd.DataFrame) -> pd.DataFrame:
     """`effects` for a page: differences with 90% confidence, and a dagger where two are equivalent.
 
     Returns:
-        A row for each loss and comparison, as text. Columns of two levels: ``nDCG@10`` with ``loss`` and ``added``; ``difference``
-        by collection.
+        A row for each loss and comparison, as text: ``loss``, ``added``, and the difference on each collection.
     """
     rows = []
     for (loss, added), some in tests.groupby(["loss", "added"], sort=False):
-        row = {(MEASURE, "loss"): loss, (MEASURE, "added"): added}
+        row = {"loss": loss, "added": added}
         for each in some.itertuples():
             mark = f" {DAGGER}" if each.equivalent else ""
-            row["difference", each.collection] = f"{each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f}){mark}"
+            row[each.collection] = f"{each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f}){mark}"
         rows.append(row)
-    return two_levels(rows)
+    return pd.DataFrame(rows)
 
 
-def answer(measured: Measured, tests: pd.DataFrame, collections: Sequence[str]) -> list[str]:
-    """Sentences on the question of section 3 of the paper: do in-batch variants do better in batches of neighbours?
+IN_BATCH = LOSSES[:2]
+"""The in-batch variants of which section 3 of the paper speaks."""
 
-    Returns:
-        One for each collection, and one on contexts where encoders read any.
-    """
-    said = []
-    for collection in collections:
-        of = tests[(tests.collection == collection) & (tests.added == "clustered batches")].set_index("loss")
-        better, worse = [list(of.index[side]) for side in (of.low > 0, of.high < 0)]
-        texts = [f"{verb} {_listed(some)}" for verb, some in (("help", better), ("hurt", worse)) if some]
-        rest = [loss for loss in of.index if loss not in (*better, *worse)]
-        texts += [f"make no clear difference to {_listed(rest)}"] if rest else []
-        best = max(measured, key=lambda cell: mean_evaluation(measured[cell][collection]).mean[MEASURE])
-        value = mean_evaluation(measured[best][collection]).mean[MEASURE]
-        said.append(f"On {collection}, clustered batches {'; '.join(texts)}; best of all is {best} ({value:.3f})")
+
+def answer(measured: Measured) -> str:
+    """Whether in-batch variants do better in batches of neighbours, as section 3 of the paper implies, and what a context adds."""
+    collections = list(next(iter(measured.values())))
+    tests = effects(measured, collections)
+    clustered = tests[tests.added == "clustered batches"]
+    asked = clustered[clustered.loss.isin(IN_BATCH)]
+    gained, lost = int((asked.low > 0).sum()), int((asked.high < 0).sum())
+    clauses = [_batches_said(clustered[clustered.collection == name], name) for name in collections]
+    said = [
+        f"Clustered batches help the paper's in-batch variants in {gained or 'none'} of {len(asked)} comparisons with random "
+        f"batches, and hurt them in {lost or 'none'}.",
+        f"In full ranking, they {'; they '.join(clauses)}.",
+    ]
     read = tests[tests.added.str.startswith("context")]
     if len(read):
-        alike, low, high = int(read.equivalent.sum()), read.difference.min(), read.difference.max()
-        said.append(f"A context changes nDCG@10 by {low:+.3f} to {high:+.3f}: equivalent in {alike} of {len(read)} comparisons")
-    return said
+        alike = int(read.equivalent.sum())
+        said.append(
+            f"Reading a context changes {MEASURE} by {_range(read.difference)}, and is equivalent to reading none in {alike} of "
+            f"{len(read)} comparisons."
+        )
+    best = {name: max(measured, key=lambda cell: mean_evaluation(measured[cell][name]).mean[MEASURE]).loss for name in collections}
+    if len(set(best.values())) == 1:
+        everywhere = " on every collection" if len(collections) > 1 else ""
+        said.append(f"The best score is that of “{best[collections[0]]}”{everywhere}.")
+    else:
+        said.append("The best score is that of " + ", ".join(f"“{loss}” on {name}" for name, loss in best.items()) + ".")
+    return " ".join(said)
+
+
+def _batches_said(tests: pd.DataFrame, collection: str) -> str:
+    better, worse = tests[tests.low > 0], tests[tests.high < 0]
+    texts = []
+    for verb, some in (("raise", better), ("lower", worse)):
+        if len(some):
+            change = _range(some.difference)
+            which = "every loss" if len(some) == len(tests) else _listed(list(some.loss))
+            texts.append(f"{verb} {MEASURE} of {which} ({change})")
+    if not texts:
+        return f"make no clear difference on {collection}"
+    rest = "" if len(better) + len(worse) == len(tests) else ", without a clear difference to the rest"
+    return f"{' and '.join(texts)} on {collection}{rest}"
+
+
+def _range(values: pd.Series) -> str:
+    low, high = f"{values.min():+.3f}", f"{values.max():+.3f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _listed(names: Sequence[str]) -> str:

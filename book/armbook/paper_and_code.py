@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from importlib import resources
 
@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from statsmodels.stats.multitest import multipletests
@@ -19,6 +20,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 
 from armbook.claims.verdicts import MARGIN
 from armbook.learning_curves import SECOND_LINE, draw_curve, learning_curve, smoothed_traces
+from armbook.miniature import each
 from armbook.published import TRIPLES
 from armbook.reranking import Reranking, random_weights, starting_encoder
 from armbook.results import half_range, over_seeds, seeds_of, spoken, telling_scores
@@ -43,40 +45,63 @@ DECAY = 0.99999  # of the learning rate, a step
 GROUP = 128  # triples that the released code keeps of a query, and the fewest that it needs
 
 
-def readings_figure(results: Sequence[Result]) -> Figure:
+def answer(shown: Mapping[str, Sequence[Result]]) -> str:
+    """In how many places the paper and its code differ, and what training in both readings changes.
+
+    Args:
+        shown: by source, results such as those of `armbook.chapters.readings`.
+    """
+    table = differences()
+    changing = int(table["changes numbers"].eq("yes").sum())
+    return (
+        f"We found {len(table)} places where the paper and its released code differ; {changing} of them change numbers. Two of "
+        "these are different readings of the losses, and we trained both.\n\n"
+        + each(shown, lambda results: readings_summary(readings_table(results)))
+    )
+
+
+def readings_figure(shown: Mapping[str, Sequence[Result]]) -> Figure:
     """Each loss in the paper's reading and in the released code's: validation nDCG@10 above, mean of D+ x D- below.
 
     Args:
-        results: such as those of `armbook.chapters.readings`.
+        shown: by source, results such as those of `armbook.chapters.readings`.
 
     Returns:
-        A figure with a column for each loss; every axes has a line for each reading, the mean over seeds, whose gid is the reading,
-        and the range over seeds where there are several.
+        A figure with two rows a source and a column for each loss; every axes has a line for each reading, the mean over seeds,
+        whose gid is the reading, and the range over seeds where there are several.
 
     Raises:
         InputError: as `by_reading`.
     """
-    losses = by_reading(results)
+    found = {source: by_reading(results) for source, results in shown.items()}
+    columns = max(map(len, found.values()))
     with plt.rc_context(STYLE):
-        figure, panels = plt.subplots(
-            2, len(losses), figsize=(1 + 2.9 * len(losses), 4.6), layout="constrained", sharex="col", sharey="row", squeeze=False
-        )
-        for (name, both), (above, below) in zip(losses.items(), panels.T, strict=True):
-            for reading, some in both.items():
-                style = {"linestyle": "solid"} if reading == PAPER else SECOND_LINE
-                shape = {"color": colour(name), "gid": reading, **style}
-                draw_curve(above, learning_curve(some), marker=marker(some[0].experiment.encoder), **shape)
-                draw_curve(below, smoothed_traces(some, lambda trace: trace.similarity_mean), **shape)
-            above.set_title(name)
-            below.set_xlabel("triples seen")
-        panels[0, 0].set_ylabel(f"validation {MEASURE}")
-        panels[1, 0].set_ylabel("mean cosine, D+ x D-")
-        shape = marker(results[0].experiment.encoder)
+        size = (0.6 + 2.6 * columns, 0.6 + 4.4 * len(found))
+        figure, panels = plt.subplots(2 * len(found), columns, figsize=size, layout="constrained", sharey="row", squeeze=False)
+        for (source, losses), above_all, below_all in zip(found.items(), panels[::2], panels[1::2], strict=True):
+            for (name, both), above, below in zip(losses.items(), above_all, below_all, strict=False):
+                _draw_readings(name, both, above, below)
+                above.set_title(name if len(found) == 1 else f"{source}\n{name}", fontsize="small")
+            above_all[0].set_ylabel(f"validation {MEASURE}")
+            below_all[0].set_ylabel("mean cosine, D+ x D-")
+        shape = marker(next(iter(shown.values()))[0].experiment.encoder)
         keys = [
             Line2D([], [], color=GREY, marker=shape, **({} if label == "paper" else SECOND_LINE), label=label) for label in LABELS
         ]
         figure.legend(handles=keys, loc="outside lower center", ncols=2)
     return figure
+
+
+def _draw_readings(name: str, both: Mapping[str, Sequence[Result]], above: Axes, below: Axes) -> None:
+    for reading, some in both.items():
+        style = {"linestyle": "solid"} if reading == PAPER else SECOND_LINE
+        shape = {"color": colour(name), "gid": reading, **style}
+        draw_curve(above, learning_curve(some), marker=marker(some[0].experiment.encoder), **shape)
+        draw_curve(below, smoothed_traces(some, lambda trace: trace.similarity_mean), **shape)
+    above.sharex(below)
+    above.tick_params(labelbottom=False)
+    below.set_xlabel("triples seen")
+    below.xaxis.set_major_locator(plt.MaxNLocator(3))
 
 
 def differences() -> pd.DataFrame:
@@ -173,12 +198,16 @@ def readings_summary(table: pd.DataFrame) -> str:
     """What the table of `readings_table` comes to, in two sentences."""
     size = table.difference.abs()
     widest = table.loc[size.idxmax()]
-    where = f"{widest.loss} in {spoken(widest.measure)} ({widest['mode']}, {widest.collection})"
-    beyond = f"larger than half the range of seeds in {(size > table.spread).sum()}"
-    seeds = "how far seeds differ is not known, since there is one" if table.spread.isna().all() else beyond
+    where = f"{widest.loss}, {spoken(widest.measure)}, {widest['mode']} on {widest.collection}"
+    count = len(table)
+    alike = "all" if table.equivalent.all() else f"{table.equivalent.sum()} of"
+    if table.spread.isna().all():
+        seeds = "with one seed, nothing can be said of other seeds"
+    else:
+        seeds = f"they differ by more than half the range of seeds in {(size > table.spread).sum() or 'none'}"
     return (
-        f"Equivalent in {table.equivalent.sum()} of {len(table)} comparisons; {seeds}. "
-        f"The largest difference, {widest.difference:+.3f}, is that of {where}."
+        f"The two readings are equivalent in {alike} {count} comparisons; {seeds}. The largest difference, released code minus "
+        f"paper, is {widest.difference:+.3f} ({where})."
     )
 
 
@@ -199,6 +228,15 @@ def learning_rates(profile: Profile) -> pd.DataFrame:
     decay = table.pop("decay")
     summed = [(1 - rate**steps) / (1 - rate) if rate < 1 else steps for rate, steps in zip(decay, table.steps, strict=True)]
     return table.assign(farthest=table["learning rate"] * summed)
+
+
+def rates_text(rates: pd.DataFrame) -> pd.DataFrame:
+    """The table of `learning_rates` for a page."""
+    text = rates.reset_index(names="from")
+    text["learning rate"] = rates["learning rate"].map("{:.2g}".format).to_numpy()
+    text["times the paper's"] = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in rates["times the paper's"]]
+    text["farthest"] = rates.farthest.map("{:.2g}".format).to_numpy()
+    return text
 
 
 def query_lengths(result: Result, lengths: Sequence[int] = (20, 30, 200)) -> pd.DataFrame:

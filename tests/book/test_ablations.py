@@ -5,6 +5,8 @@ All numbers of fabricated results are made up; none was measured.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -15,14 +17,26 @@ import pytest
 import torch
 
 from armbook import chapters, reranking, tables
-from armbook.ablations import ablations_figure, ablations_table, by_ablation, loss_parts, reach, similarities_figure, training_batch
+from armbook.ablations import (
+    ablations_figure,
+    ablations_table,
+    answer,
+    by_ablation,
+    loss_parts,
+    rates_said,
+    reach,
+    similarities_figure,
+    similarities_said,
+    training_batch,
+)
+from armbook.miniature import HERE, NAME
 from armbook.style import marker, save
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.experiments.result import Result
 from armlib.losses import MarginLoss
 from drawings import named_lines, smoothed
-from fabricated import LOSSES_PROFILE, LOSSES_RECALL, Fabricated, changed_losses
+from fabricated import LOSSES_PROFILE, LOSSES_RECALL, Fabricated, changed_losses, of_changed_loss
 
 
 @pytest.fixture(scope="module")
@@ -37,28 +51,28 @@ def closed():
 
 
 def test_ablations_are_named_by_what_they_change(ablations: list[Fabricated]) -> None:
-    assert list(by_ablation(ablations, LOSSES_PROFILE)) == [
+    assert list(by_ablation(ablations)) == [
         "distributed",
-        "mean",
-        "static(0.5, variance=1.0)",
-        "variance",
-        "distributed, stopped gradient",
-        "distributed, absolute error",
-        "distributed, soft error",
-        "distributed, learning rate × 0.5",
-        "distributed, learning rate × 2",
+        "explicit mean",
+        "static 0.5 with penalty",
+        "penalty alone",
+        "stopped gradient",
+        "absolute error",
+        "soft error",
+        "learning rate × 0.5",
+        "learning rate × 2",
     ]
 
 
 def test_ablations_are_differences_at_equal_seeds(ablations) -> None:
-    figure = ablations_figure(ablations, LOSSES_PROFILE)
-    found = by_ablation(ablations, LOSSES_PROFILE)
+    figure = ablations_figure({HERE: ablations})
+    found = by_ablation(ablations)
     names = [name for name in found if name != "distributed"]
     panels = {axes.get_title(): axes for axes in figure.axes}
-    assert set(panels) == {f"{name}, {mode}" for name in LOSSES_RECALL for mode in (RERANKING, FULL_RANKING)}
+    assert set(panels) == {f"{name}\n{mode}" for name in LOSSES_RECALL for mode in (RERANKING, FULL_RANKING)}
     for collection in LOSSES_RECALL:
         for mode in (RERANKING, FULL_RANKING):
-            axes = panels[f"{collection}, {mode}"]
+            axes = panels[f"{collection}\n{mode}"]
             values = {name: np.array([r.value(collection, mode, "nDCG@10") for r in some]) for name, some in found.items()}
             points = named_lines(axes)
             assert len(points) == 2 * len(names)
@@ -76,10 +90,10 @@ def test_ablations_are_differences_at_equal_seeds(ablations) -> None:
 
 
 def test_similarities_are_the_means_of_their_seeds(ablations) -> None:
-    means, widths = similarities_figure(ablations, LOSSES_PROFILE).axes
-    names = {"distributed", "mean", "static(0.5, variance=1.0)", "distributed, stopped gradient"}
+    means, widths = similarities_figure({HERE: ablations}).axes
+    names = {"distributed", "explicit mean", "static 0.5 with penalty", "stopped gradient"}
     assert set(named_lines(means)) == set(named_lines(widths)) == names
-    for name, some in by_ablation(ablations, LOSSES_PROFILE).items():
+    for name, some in by_ablation(ablations).items():
         if name in names:
             expected = np.mean([smoothed(result.trace.similarity_mean) for result in some], axis=0)
             np.testing.assert_allclose(named_lines(means)[name][:, 1], expected)
@@ -91,38 +105,91 @@ def test_similarities_are_the_means_of_their_seeds(ablations) -> None:
 
 def test_one_seed_is_drawn_too(ablations) -> None:
     first = [result for result in ablations if result.experiment.seed == 0]
-    figure = ablations_figure(first, LOSSES_PROFILE)
+    figure = ablations_figure({HERE: first})
     points = named_lines(figure.axes[0])
-    np.testing.assert_allclose(points["mean:seed"], points["mean:mean"])
+    np.testing.assert_allclose(points["explicit mean:seed"], points["explicit mean:mean"])
 
 
 def test_unequal_seeds_are_refused(ablations) -> None:
     with pytest.raises(InputError, match="has the seeds"):
-        similarities_figure(ablations[1:], LOSSES_PROFILE)
+        similarities_figure({HERE: ablations[1:]})
     with pytest.raises(InputError, match="expected the same"):
-        by_ablation(ablations[:-1], LOSSES_PROFILE)
+        by_ablation(ablations[:-1])
     with pytest.raises(InputError, match="compared with distributed targets"):
-        by_ablation(ablations[3:6], LOSSES_PROFILE)
+        by_ablation(ablations[3:6])
 
 
 def test_exports_are_the_same_each_time(ablations, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
-    made = [[path.read_bytes() for path in save(ablations_figure(ablations, LOSSES_PROFILE), "ablations")] for _ in range(2)]
+    made = [[path.read_bytes() for path in save(ablations_figure({HERE: ablations}), "ablations")] for _ in range(2)]
     assert made[0] == made[1]
 
 
 def test_the_table_of_ablations_has_the_results_numbers(ablations: list[Fabricated], tmp_path, monkeypatch) -> None:
-    table = ablations_table(ablations, LOSSES_PROFILE)
-    row = table.loc["two/test", "distributed, stopped gradient"]
+    table = ablations_table(ablations)
+    (row,) = table[(table.collection == "two/test") & (table.ablation == "stopped gradient")].to_dict("records")
     some = [result for result in ablations if result.experiment.stop_gradient]
-    values = [result.value("two/test", FULL_RANKING, "R(rel=2)@1000") for result in some]
-    assert row[FULL_RANKING, "Recall@1000"] == f"{np.mean(values):.3f} ± {np.ptp(values) / 2:.3f}"
-    assert row[RERANKING, "nDCG@10, difference"] == "-0.070" and table.loc["two/test", "distributed"].iloc[-1] == ""
+    for column, mode, measure in (
+        ("R@1000, full", FULL_RANKING, "R(rel=2)@1000"),
+        ("nDCG@10, re-ranked", RERANKING, "nDCG@10"),
+        ("nDCG@10, full", FULL_RANKING, "nDCG@10"),
+    ):
+        values = [result.value("two/test", mode, measure) for result in some]
+        assert row[column] == f"{np.mean(values):.3f} ± {np.ptp(values) / 2:.3f}"
     ends = [result.trace.similarity_mean[-32:].mean() for result in some]
-    assert row["at the end", "mean D+ x D-"] == f"{np.mean(ends):.3f}"
+    assert row["D+ x D-"] == f"{np.mean(ends):.3f}"
+    assert len(table) == 2 * len(by_ablation(ablations)) and not table.filter(like="Hits").columns.size, "hits tell nothing apart"
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
     csv, tex = tables.save(table, "ablations")
-    assert "-0.070" in csv.read_text() and "learning rate" in tex.read_text()
+    assert "stopped gradient" in csv.read_text() and "learning rate" in tex.read_text()
+
+
+def shifted(ablations: list[Fabricated], one: float, two: float) -> list[Fabricated]:
+    """The ablations with so much more nDCG@10 of the explicit mean, which is 0.1 below distributed targets, on each collection."""
+    made = []
+    for result in ablations:
+        if result.experiment.target == "mean":
+            others = {"one/test": of_changed_loss(result.experiment, one), "two/test": of_changed_loss(result.experiment, two)}
+            result = replace(result, evaluations={key: others[key[0]].evaluations[key] for key in result.evaluations})
+        made.append(result)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "said"),
+    [
+        (0.0, 0.0, "The explicit mean fails, as the paper says: distributed targets beat it by more than 0.05 nDCG@10 in all 4"),
+        (0.09, 0.0, "The explicit mean fails in 2 of 4 settings"),
+        (0.09, 0.09, "Distributed targets beat the explicit mean in all 4 settings, but by less than 0.05 nDCG@10 (at most 0.010)"),
+        (0.09, 0.11, "Distributed targets beat the explicit mean in 2 of 4 settings, by at most 0.010 nDCG@10"),
+        (0.13, 0.13, "The explicit mean is as good as distributed targets or better in all 4 settings (by up to 0.030"),
+    ],
+)
+def test_the_answer_says_whether_the_explicit_mean_fails(ablations, one: float, two: float, said: str) -> None:
+    text = answer({HERE: shifted(ablations, one, two)})
+    assert text.startswith(f"**This copy.** {said}")
+    seeds = "so it does not fail here. Another seed makes more of a difference." in text
+    assert seeds == (one != 0.0 and two != 0.0)
+    assert "the penalty alone (-0.300), a soft error (-0.300) and a stopped gradient (-0.070) cost more than 0.05 nDCG@10" in text
+
+
+def test_one_seed_says_nothing_of_other_seeds(ablations) -> None:
+    first = [result for result in shifted(ablations, 0.09, 0.09) if result.experiment.seed == 0]
+    assert "so it does not fail here. On average" in answer({HERE: first})
+
+
+def test_sources_are_told_one_after_the_other(ablations) -> None:
+    both = {NAME: ablations, HERE: shifted(ablations, 0.09, 0.09)}
+    for said in (answer(both), rates_said(both), similarities_said(both)):
+        assert said.startswith("**MS MARCO in miniature.** ") and said.count("**This copy.** ") == 1
+    assert "nDCG@10 changes by +0.000 at 0.5 times the rate and +0.010 at 2 times the rate. 1 of 6 ablations" in rates_said(both)
+    assert len(ablations_figure(both).axes) == 8 and len(similarities_figure(both).axes) == 4
+
+
+def test_where_nothing_else_is_costly_the_range_is_told(ablations) -> None:
+    mild = [each for each in ablations if each.experiment.target in ("distributed", "mean") and each.experiment.error == "squared"]
+    mild = [each for each in mild if not each.experiment.stop_gradient]
+    assert answer({HERE: mild}).endswith("On average over these settings, the other changes move it by +0.000 to +0.010.")
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from armbook import chapters, paper_and_code, reranking
+from armbook.miniature import HERE, NAME
 from armbook.style import colour
 from armlib.errors import InputError
 from armlib.evaluation.equivalence import equivalence
@@ -35,7 +36,7 @@ def readings() -> list[Fabricated]:
 
 def test_the_list_of_differences_is_whole() -> None:
     table = paper_and_code.differences()
-    assert table.index.tolist() == list(range(1, 14)) and not table.isna().any().any()
+    assert table.index.tolist() == list(range(1, 13)) and not table.isna().any().any()
     known = {*Experiment.__dataclass_fields__, *Profile.__dataclass_fields__, "-"}
     names = {name.strip() for cell in table.parameter for name in cell.replace(" (of a profile)", "").split(",")}
     assert names <= known, "a parameter that no experiment has"
@@ -58,7 +59,12 @@ def test_readings_are_compared_at_equal_seeds(readings: list[Fabricated]) -> Non
     assert row["corrected p"] == pytest.approx(min(1, 3 * test.p)) and row.equivalent
     shown = paper_and_code.readings_text(table)
     assert shown.difference[0] == "+0.030 †" and shown["half range of seeds"][0] == "0.030"
-    assert "Equivalent in 18 of 18" in paper_and_code.readings_summary(table)
+    said = paper_and_code.readings_summary(table)
+    assert said.startswith(
+        "The two readings are equivalent in all 18 comparisons; they differ by more than half the range of seeds in "
+    )
+    both = paper_and_code.answer({NAME: readings, HERE: readings})
+    assert both.startswith("We found 12 places") and both.count(said) == 2 and f"**{NAME}.** {said}" in both
 
 
 def test_a_difference_beyond_the_margin_is_not_equivalent(readings: list[Fabricated]) -> None:
@@ -69,7 +75,7 @@ def test_a_difference_beyond_the_margin_is_not_equivalent(readings: list[Fabrica
 
 def test_one_seed_has_no_spread(readings: list[Fabricated]) -> None:
     table = paper_and_code.readings_table([result for result in readings if result.experiment.seed == 0])
-    assert table.spread.isna().all() and "since there is one" in paper_and_code.readings_summary(table)
+    assert table.spread.isna().all() and "with one seed, nothing can be said" in paper_and_code.readings_summary(table)
     assert set(paper_and_code.readings_text(table)["half range of seeds"]) == {""}
 
 
@@ -77,11 +83,11 @@ def test_unequal_seeds_are_refused(readings: list[Fabricated]) -> None:
     with pytest.raises(InputError, match=r"static\(0.3\), in-batch has the seeds \[0, 1, 2\] in the paper reading and \[0, 1\]"):
         paper_and_code.readings_table(readings[:-1])
     with pytest.raises(InputError, match="has the seeds"):
-        paper_and_code.readings_figure(readings[1:])
+        paper_and_code.readings_figure({HERE: readings[1:]})
 
 
 def test_readings_are_the_means_of_their_seeds(readings: list[Fabricated]) -> None:
-    figure = paper_and_code.readings_figure(readings)
+    figure = paper_and_code.readings_figure({HERE: readings})
     for number, (name, both) in enumerate(paper_and_code.by_reading(readings).items()):
         above, below = figure.axes[number], figure.axes[number + 3]
         assert above.get_title() == name and set(named_lines(above)) == set(named_lines(below)) == {"paper", "released-code"}
@@ -93,14 +99,18 @@ def test_readings_are_the_means_of_their_seeds(readings: list[Fabricated]) -> No
             np.testing.assert_allclose(named_lines(below)[reading], np.column_stack([some[0].trace.triples, expected]))
         assert {line.get_color() for line in above.lines} == {colour(name)}
         assert {line.get_linestyle() for line in above.lines} == {"-", "--"}, "the readings look alike in grey"
-    alone = paper_and_code.readings_figure([result for result in readings if result.experiment.seed == 0])
+    alone = paper_and_code.readings_figure({HERE: [result for result in readings if result.experiment.seed == 0]})
     assert not alone.axes[0].collections and len(named_lines(alone.axes[0])) == 2
+    two = paper_and_code.readings_figure({NAME: readings, HERE: readings})
+    assert len(two.axes) == 12 and two.axes[6].get_title() == f"{HERE}\ndistributed"
     plt.close("all")
 
 
 def test_learning_rates_bound_how_far_a_weight_gets() -> None:
     table = paper_and_code.learning_rates(LOSSES_PROFILE)
     assert table.loc["paper", "learning rate"] == 5e-6 / 128 and table.loc["released code, sweep", "times the paper's"] == 128
+    text = paper_and_code.rates_text(table)
+    assert text["times the paper's"].tolist()[:3] == ["1", "128", "12.8"] and text["learning rate"][0] == "3.9e-08"
     own, base = table.loc["fabricated profile"], LOSSES_PROFILE.experiment
     assert own.farthest == pytest.approx(sum(base.learning_rate * base.decay**step for step in range(base.steps)))
 

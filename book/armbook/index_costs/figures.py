@@ -35,7 +35,7 @@ def recall_and_cost(costs: IndexMeasurements, depth: int = 0) -> Figure:
     """
     column = f"recall@{depth or costs.depth}"
     with plt.rc_context(STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9), layout="constrained", sharey=True)
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 4.3), layout="constrained", sharey=True)
         for kind, factor, rows in _lines(costs.table):
             look = _look(kind, factor)
             spread = [rows.ms - rows["ms low"], rows["ms high"] - rows.ms]
@@ -53,7 +53,7 @@ def recall_and_cost(costs: IndexMeasurements, depth: int = 0) -> Figure:
         left.set_ylim(-0.13, 1.06)
         for axes in (left, right):
             _plain_numbers(axes)
-        figure.legend(loc="outside lower center", ncols=3)
+        figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
