@@ -134,7 +134,7 @@ def _gpu(found: Sequence[dict]) -> str:
 
 
 def memory_figure(found: Sequence[dict]) -> Figure:
-    """The memory of a batch by its triples, with gradient caching and without, a colour for each loss; both axes are logarithmic."""
+    """Memory of a batch by its triples, with gradient caching and without, a colour for each loss; both axes logarithmic."""
     table = benchmarks.batch_memory(found)
     whole = FuncFormatter(lambda value, _: f"{value:,.0f}")
     with plt.rc_context(STYLE):
