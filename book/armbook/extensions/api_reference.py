@@ -1,6 +1,7 @@
 """The API reference: signatures as the source writes them, each name linked to the chapter that explains it, and back.
 
-``EXPLAINED`` says which chapter explains what; where in it, is looked up in the page: the first section whose code or text has the name.
+``EXPLAINED`` says which chapter explains what. Where in it, is looked up in the page: the first section whose code or text has
+the name.
 """
 
 from __future__ import annotations
@@ -63,18 +64,8 @@ _CHAPTERS = {
         "armlib.retrieval.run_files.read_run",
         "armlib.retrieval.run_files.write_run",
     ),
-    "09_baselines": (
-        "armlib.losses.InfoNCE",
-        "armlib.losses.MarginMSE",
-        "armlib.losses.ListKL",
-        "armlib.losses.TeacherScores",
-    ),
-    "12_ablations": (
-        "armlib.losses.Mean",
-        "armlib.losses.Variance",
-        "armlib.losses.mean_targets",
-        "armlib.losses.target_variance",
-    ),
+    "09_baselines": ("armlib.losses.InfoNCE", "armlib.losses.MarginMSE", "armlib.losses.ListKL", "armlib.losses.TeacherScores"),
+    "12_ablations": ("armlib.losses.Mean", "armlib.losses.Variance", "armlib.losses.mean_targets", "armlib.losses.target_variance"),
     "14_use_it": (
         "armlib.Searcher",
         "armlib.retrieval.search.Hit",
@@ -105,16 +96,14 @@ _CHAPTERS = {
 }
 EXPLAINED = {name: f"notebooks/{chapter}" for chapter, names in _CHAPTERS.items() for name in names}
 """By documented name, the page of the book that explains it."""
+_FILLED = "api-overview"  # the class of what the directive leaves to be filled
 
 
 class Overview(SphinxDirective):
-    """``{api-overview}``: a table of everything that the reference has, filled in when all pages have been read."""
+    """``{api-overview}``: tables of everything that the reference has, filled in when all pages have been read."""
 
     def run(self) -> list[nodes.Node]:
-        return [nodes.container(classes=[OverviewTable])]
-
-
-OverviewTable = "api-overview"
+        return [nodes.container(classes=[_FILLED])]
 
 
 def signature(app: Sphinx, what: str, name: str, thing: Any, options: Any, given: str | None, result: str | None) -> Any:
@@ -196,7 +185,9 @@ def _documented(env: BuildEnvironment, name: str) -> tuple[str, str] | None:
     last = name.rpartition(".")[2]
     if name in domain.objects:
         return domain.objects[name].docname, domain.objects[name].node_id
-    same = {(one.docname, one.node_id) for known, one in domain.objects.items() if known in EXPLAINED and known.endswith(f".{last}")}
+    same = {
+        (one.docname, one.node_id) for known, one in domain.objects.items() if known in EXPLAINED and known.endswith(f".{last}")
+    }
     return same.pop() if len(same) == 1 else None
 
 
@@ -207,12 +198,12 @@ def link_entries(app: Sphinx, doctree: nodes.document, page: str) -> None:
     for entry in doctree.findall(addnodes.desc):
         [name] = [str(one) for line in entry.findall(addnodes.desc_signature) for one in line["ids"]][:1]
         content = next(entry.findall(addnodes.desc_content))
-        place = _explained(app.env, name)
-        if place:
-            content.insert(0, nodes.paragraph("", "Explained in ", _link(app, page, *place), nodes.Text(".")))
-    for table in doctree.findall(nodes.container):
-        if OverviewTable in table["classes"]:
-            table += _overview(app, page)
+        explained = _explained(app.env, name)
+        if explained:
+            content.insert(0, nodes.paragraph("", "Explained in ", _link(app, page, *explained), nodes.Text(".")))
+    for place in list(doctree.findall(nodes.container)):
+        if _FILLED in place["classes"]:
+            place += _overview(app, page)
 
 
 def _explained(env: BuildEnvironment, name: str) -> tuple[str, str, str] | None:
@@ -236,35 +227,39 @@ def _link(app: Sphinx, from_page: str, page: str, anchor: str, title: str) -> no
     return make_refnode(app.builder, from_page, page, anchor, nodes.Text(title))
 
 
-def _overview(app: Sphinx, page: str) -> nodes.table:
-    """Names, what they are, and where they are explained."""
+def _overview(app: Sphinx, page: str) -> list[nodes.Node]:
+    """For each page of the reference, under its title, its names, what they are, and where they are explained."""
+    return [part for about in app.env.toctree_includes.get(OVERVIEW, ()) for part in _table(app, page, about)]
+
+
+def _table(app: Sphinx, page: str, about: str) -> list[nodes.Node]:
     group = nodes.tgroup(cols=3)
     group += [nodes.colspec(colwidth=width) for width in (3, 5, 3)]
     head, body = nodes.thead(), nodes.tbody()
     head += _row(*(nodes.Text(text) for text in ("name", "what it is", "explained in")))
-    for name, first in _entries(app.env):
+    for name, first in _entries(app.env, about):
         place, found = _explained(app.env, name), _documented(app.env, name)
         if found:
             shown = _link(app, page, *found, "")
             shown.children[:] = []
-            shown += nodes.literal("", name.removeprefix("armlib."))
+            shown += nodes.literal("", name.rpartition(".")[2])
             body += _row(shown, nodes.Text(first), _link(app, page, *place) if place else nodes.Text(""))
     group += [head, body]
-    return nodes.table("", group, classes=["api-table"])
+    return [nodes.rubric("", "", _link(app, page, about, "", app.env.titles[about].astext())), nodes.table("", group)]
 
 
 def _row(*cells: nodes.Node) -> nodes.row:
     return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
 
 
-def _entries(env: BuildEnvironment) -> Iterator[tuple[str, str]]:
-    """Every documented name with the first sentence of its docstring, in the order of the pages."""
-    for page in sorted(one for one in env.found_docs if one.startswith(f"{OVERVIEW}_")):
-        for entry in env.get_doctree(page).findall(addnodes.desc):
-            name = next(entry.findall(addnodes.desc_signature))["ids"][0]
-            if name in EXPLAINED:
-                first = next(entry.findall(nodes.paragraph), None)
-                yield name, first.astext().split(". ")[0].split(": ")[0].rstrip(".") if first is not None else ""
+def _entries(env: BuildEnvironment, page: str) -> Iterator[tuple[str, str]]:
+    """The names that a page documents, each with the first sentence of its docstring, in their order."""
+    for entry in env.get_doctree(page).findall(addnodes.desc):
+        name = next(entry.findall(addnodes.desc_signature))["ids"][0]
+        if name in EXPLAINED:
+            content = next(entry.findall(addnodes.desc_content))
+            first = next((node.astext() for node in content if isinstance(node, nodes.paragraph)), "")
+            yield name, re.split(r"[.:;] |[.:;]$", first)[0]
 
 
 def link_chapters(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
@@ -291,6 +286,7 @@ def check(app: Sphinx, env: BuildEnvironment) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directive, and what is done to pages when all have been read."""
+    app.setup_extension("sphinx.ext.autodoc")
     app.add_directive("api-overview", Overview)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", docstring, priority=400)  # napoleon has 500

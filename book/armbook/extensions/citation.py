@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import TextWrapper
 
 import yaml
 from docutils import nodes
@@ -11,6 +12,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 FILE = "CITATION.cff"
+WIDTH = 72  # characters that a line of the page has room for
+_WRAPPER = TextWrapper(WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def software(citation: Mapping) -> str:
@@ -47,7 +50,7 @@ def _authors(authors: list[Mapping[str, str]]) -> str:
 
 
 def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
-    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    lines = (line for name, value in fields.items() if value for line in _WRAPPER.wrap(f"{name} = {{{value}}},"))
     return "\n".join([f"@{kind}{{{key},", *lines, "}"])
 
 

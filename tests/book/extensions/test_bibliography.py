@@ -26,7 +26,7 @@ def entries(text: str) -> BibliographyData:
         ("Lovelace, Ada", "Lovelace, 1843"),
         ("Lovelace, Ada and Menabrea, Luigi", "Lovelace and Menabrea, 1843"),
         ("Lovelace, Ada and Menabrea, Luigi and Babbage, Charles", "Lovelace et al., 1843"),
-        ("Hofst{\\\"a}tter, Sebastian", "Hofstätter, 1843"),
+        ('Hofst{\\"a}tter, Sebastian', "Hofstätter, 1843"),
         ("van den Oord, Aaron", "van den Oord, 1843"),
         ("{Webis Group}", "Webis Group, 1843"),
     ],
