@@ -33,9 +33,10 @@ body { display: block; min-height: 0; }
 .printed nav ol { list-style: none; padding-left: 1.2rem; }
 .printed nav > ol { padding-left: 0; }
 .printed nav a { text-decoration: none; }
-.printed .headerlink, .printed .copybtn, .printed button.toggle-button { display: none; }
-.printed h1, .printed h2, .printed h3, .printed caption { break-after: avoid; }
-.printed figure, .printed img, .printed tr { break-inside: avoid; }
+.printed .headerlink, .printed .copybtn, .printed button.toggle-button, .printed details.hide { display: none; }
+.printed mjx-container g { stroke: none; }  /* a line of no width is a hairline in a PDF */
+.printed caption { break-after: avoid; }
+.printed figure, .printed img, .printed tr, .printed div.cell_input { break-inside: avoid; }
 .printed table, .printed div.cell_output { overflow: visible; }
 .printed pre { white-space: pre-wrap; }
 """
@@ -140,10 +141,10 @@ def _anchor(page: str, fragment: str = "") -> str:
 
 
 def _title(article: Tag) -> str:
+    """The heading with its number, less the sign that links to it."""
     heading = article.find("h1")
-    if heading is None:
-        return ""
-    return "".join(heading.find_all(string=True, recursive=False)).strip() or heading.get_text().rstrip("#").strip()
+    parts = heading.find_all(string=True) if heading is not None else []
+    return "".join(part for part in parts if "headerlink" not in part.parent.get_attribute_list("class")).strip()
 
 
 def _localise(page: str, article: Tag, shared: set[str], articles: dict[str, Tag]) -> None:
