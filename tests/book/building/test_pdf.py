@@ -31,7 +31,7 @@ PAGE = """<html><head><title>{name}</title><link rel="stylesheet" href="../_stat
 <p id="same">{text}</p><label for="same">label</label><img src="../_images/x.svg"></section></article></body></html>"""
 TEXTS = {
     "book/intro": '<a href="../notebooks/two.html">whole</a><a href="../notebooks/two.html#same">part</a><a href="#same">here</a>',
-    "notebooks/one": '<a href="two.html#two">own</a><a href="https://example.org/a">outside</a><a href="../_sources/x.ipynb">file</a>',
+    "notebooks/one": '<a href="two.html#two">own</a><a href="https://example.org/a">outside</a><a href="../_sources/x.py">file</a>',
     "notebooks/two": '<a href="../_modules/m.html#f">source</a>',
 }
 
@@ -53,7 +53,7 @@ def test_links_between_pages_become_links_within_the_file(book: Path) -> None:
     assert found["whole"] == "#notebooks-two" and found["part"] == "#notebooks-two--same" and found["here"] == "#book-intro--same"
     assert found["own"] == "#two", "a name that one page alone has stays"
     assert found["outside"] == "https://example.org/a"
-    assert found["file"] == "_sources/x.ipynb" and found["source"] == "_modules/m.html#f"
+    assert found["file"] == "_sources/x.py" and found["source"] == "_modules/m.html#f"
     names = [node["id"] for node in soup.select("[id]")]
     assert len(names) == len(set(names))
     within = {link["href"][1:] for link in soup.select("a") if link["href"].startswith("#")}
