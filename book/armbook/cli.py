@@ -170,6 +170,7 @@ def _add_book(commands: Any) -> None:
 def _book(options: argparse.Namespace) -> None:
     from armbook.building import pdf
     from armbook.building.pages import build
+    from armbook.building.repository import where_links_lead
 
     if options.pdf:
         pdf.browser()  # before a long build
@@ -186,7 +187,7 @@ def _book(options: argparse.Namespace) -> None:
             every_round(profile, get)
 
     html = build(_folder(options), profile=options.profile, jobs=options.jobs, train=train)
-    print(f"the book is at {html}")
+    print(f"the book is at {html}; {where_links_lead(_folder(options))}")
     if options.pdf:
         print(f"the PDF is at {pdf.print_book(_folder(options), html, options.profile)}")
 

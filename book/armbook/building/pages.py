@@ -186,7 +186,7 @@ def _stage(tasks: list[Task], root: Path, stage: Path) -> None:
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir()
     shutil.copy2(root / "_toc.yml", stage / "_toc.yml")
-    announce(stage_settings(root, stage))
+    stage_settings(root, stage)
     for name in ("book", "figures"):
         if (root / name).is_dir():
             shutil.copytree(root / name, stage / name, ignore=shutil.ignore_patterns("_build", "armbook", ".*"))

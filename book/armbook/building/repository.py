@@ -63,11 +63,8 @@ def settings(url: str) -> dict[str, dict[str, Any]]:
     return {"repository": {"url": url, "branch": BRANCH, "path_to_book": ""}, "launch_buttons": launch, "html": buttons}
 
 
-def stage_settings(root: Path, stage: Path) -> str:
+def stage_settings(root: Path, stage: Path) -> None:
     """Write ``_config.yml`` with what follows from the repository's address, and ``CITATION.cff``, where there is one, beside it.
-
-    Returns:
-        A line that says where the links lead.
 
     Raises:
         InputError: as `address`.
@@ -79,8 +76,15 @@ def stage_settings(root: Path, stage: Path) -> str:
     (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf8")
     if (root / CITATION).is_file():
         (stage / CITATION).write_bytes((root / CITATION).read_bytes())
+
+
+def where_links_lead(root: Path) -> str:
+    """A line on the launch, edit and issue links of a book.
+
+    Raises:
+        InputError: as `address`.
+    """
+    url = address(root)
     if url:
-        return f"launch, edit and issue links lead to {url}"
-    return (
-        "no launch, edit and issue links: neither Repository in pyproject.toml nor the remote origin says where the repository is"
-    )
+        return f"its launch, edit and issue links lead to {url}"
+    return "it has no launch, edit and issue links, as neither pyproject.toml nor the remote origin says where its repository is"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from armbook.building.repository import CITATION, PUBLISHED, address, settings, stage_settings, web_address
+from armbook.building.repository import CITATION, PUBLISHED, address, settings, stage_settings, web_address, where_links_lead
 from armbook.extensions.launch import colab, installing
 from armlib.errors import InputError
 from books import REPOSITORY
@@ -68,13 +68,15 @@ def test_a_folder_in_another_checkout_has_no_address(checkout: Path) -> None:
 
 def test_the_staged_settings_have_every_link_and_keep_the_rest(checkout: Path, tmp_path_factory) -> None:
     stage = tmp_path_factory.mktemp("stage")
-    assert stage_settings(checkout, stage).startswith("no launch, edit and issue links")
+    stage_settings(checkout, stage)
+    assert where_links_lead(checkout).startswith("it has no launch, edit and issue links")
     before = yaml.safe_load((REPOSITORY / "_config.yml").read_text())
     assert yaml.safe_load((stage / "_config.yml").read_text()) == before and "repository" not in before
     assert not (stage / CITATION).exists()
     project(checkout, URL)
     (checkout / CITATION).write_text("title: x")
-    assert stage_settings(checkout, stage) == f"launch, edit and issue links lead to {URL}"
+    stage_settings(checkout, stage)
+    assert where_links_lead(checkout) == f"its launch, edit and issue links lead to {URL}"
     made = yaml.safe_load((stage / "_config.yml").read_text())
     assert made["repository"] == {"url": URL, "branch": "main", "path_to_book": ""}
     assert made["launch_buttons"].keys() == {"notebook_interface", "binderhub_url", "colab_url"}
