@@ -276,6 +276,14 @@ def link_chapters(app: Sphinx, page: str, template: str, context: dict[str, Any]
         context["body"] += f'<p class="in-the-api">In the API reference: {", ".join(links)}.</p>\n'
 
 
+def link_back(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """On a page of source, leave out links to entries that there are not: viewcode takes all of a module to be under one name."""
+    if page.startswith("_modules/") and "body" in context:
+        objects = app.env.get_domain("py").data["objects"]
+        link = re.compile(r'<a class="viewcode-back" href="[^"#]*#([^"]+)">[^<]*</a>')
+        context["body"] = link.sub(lambda found: found[0] if found[1] in objects else "", context["body"])
+
+
 def check(app: Sphinx, env: BuildEnvironment) -> None:
     """Warn of what is explained in a chapter and not in the reference, where there is one."""
     if OVERVIEW in env.found_docs:
@@ -294,4 +302,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("env-check-consistency", check)
     app.connect("doctree-resolved", link_entries)
     app.connect("html-page-context", link_chapters)
+    app.connect("html-page-context", link_back)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
