@@ -1,4 +1,5 @@
 # make book    run the notebooks and build the book (PROFILE=demo, small or paper; JOBS notebooks at a time)
+# make pdf     build the book, and print it into one PDF (needs Chromium)
 # make serve   build the book, and open it in a browser (PORT)
 # make test    check style and types, and run the tests
 # make clean   remove what was built, and keep what was trained
@@ -11,10 +12,13 @@ PORT ?= 8000
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: book serve test clean
+.PHONY: book pdf serve test clean
 
 book: $(INSTALLED)
 	@$(BIN)/armlib book --profile $(PROFILE) --jobs $(JOBS)
+
+pdf: $(INSTALLED)
+	@$(BIN)/armlib book --profile $(PROFILE) --jobs $(JOBS) --pdf
 
 serve: book
 	@(sleep 1; $(BIN)/python -m webbrowser http://127.0.0.1:$(PORT)/index.html > /dev/null) &

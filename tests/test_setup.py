@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -131,7 +133,7 @@ def test_the_collection_has_all_packages_that_it_is_mined_from():
     ("folder", "extras"),
     [
         ("armlib", ("cpu", "gpu", "sweep", "integrations")),
-        ("book/armbook", ("cpu", "book", "sweep")),
+        ("book/armbook", ("cpu", "book", "sweep", "pdf")),
         ("tests", ("cpu", "book", "demo", "sweep", "test", "integrations", "onnx")),
         ("benchmarks", ("cpu", "bench", "test")),
     ],
@@ -183,3 +185,30 @@ def test_citation_names_the_paper():
 def test_licence_and_check_are_there():
     assert (REPOSITORY / "LICENSE").read_text().startswith("MIT License\n") and PROJECT["license"] == "MIT"
     assert os.access(REPOSITORY / ".ci" / "run", os.X_OK) and "make test" in (REPOSITORY / ".ci" / "run").read_text()
+
+
+def test_binder_installs_the_project_and_the_book_for_a_cpu_in_their_pinned_versions():
+    lines = (REPOSITORY / ".binder" / "requirements.txt").read_text().splitlines()
+    given = [line for line in lines if line and not line.startswith("#")]
+    index, constraint, install = given
+    assert index.startswith("--extra-index-url https://") and index.endswith("/cpu")
+    option, file = constraint.split()
+    assert option == "--constraint" and (REPOSITORY / ".binder" / file).resolve() == (REPOSITORY / "constraints.txt").resolve()
+    match = re.fullmatch(r"--editable \.\[([a-z,]+)\]", install)
+    assert match, install
+    reached = requirements(*match[1].split(","))
+    assert {"faiss-cpu", "papermill", "jupyter-book", "matplotlib"} <= set(reached) and "faiss-gpu" not in reached
+    python = next(line for line in environment()[0] if line.startswith("python="))
+    assert (REPOSITORY / ".binder" / "runtime.txt").read_text().strip() == python.replace("=", "-")
+
+
+def test_binder_shows_notebooks_in_plain_markdown(tmp_path):
+    script = REPOSITORY / ".binder" / "postBuild"
+    assert os.access(script, os.X_OK)
+    for name in ("notebooks", "book"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("_build", "armbook"))
+    shutil.copy(REPOSITORY / "_toc.yml", tmp_path)
+    subprocess.run([sys.executable, script], cwd=tmp_path, check=True)
+    cells = [cell for path in (tmp_path / "notebooks").glob("*.ipynb") for cell in json.loads(path.read_text())["cells"]]
+    text = "".join(line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"])
+    assert "{cite" not in text and "Gienapp et al. (2024)" in text

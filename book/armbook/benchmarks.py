@@ -1,4 +1,4 @@
-"""What the benchmarks measured: the JSON files of ``benchmarks/results`` as tables, each row with its machine."""
+"""What the benchmarks measured: the JSON files of ``benchmarks/results`` as tables whose rows know their machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from armbook.tables import as_html
 from armlib import storage
 from armlib.errors import InputError
 from armlib.experiments.provenance import machine_line
@@ -39,24 +38,6 @@ def load(folder: Path | None) -> list[dict]:
     return found
 
 
-def machines(found: Sequence[dict]) -> pd.DataFrame:
-    """Which benchmarks ran where.
-
-    Columns: ``file``, ``benchmark``, ``machine``, ``GPU`` (its name, or ``none``), ``time``.
-    """
-    rows = [
-        {
-            "file": each["file"],
-            "benchmark": each["benchmark"],
-            "machine": machine_line(each["made"]),
-            "GPU": each["made"]["machine"]["gpu"] or "none",
-            "time": each["made"]["time"],
-        }
-        for each in found
-    ]
-    return pd.DataFrame(rows, columns=["file", "benchmark", "machine", "GPU", "time"])
-
-
 def on_gpu(found: Sequence[dict]) -> list[dict]:
     """Those that were measured with a GPU."""
     return [each for each in found if each["made"]["machine"]["gpu"]]
@@ -78,8 +59,8 @@ def training_speed(found: Sequence[dict]) -> pd.DataFrame:
     """How fast training is, a row for each way of each file.
 
     Columns: ``way``; ``layers`` of the encoder; ``batch``, its triples; ``triples per second`` and ``padded tokens per triple``,
-    medians over rounds; ``armlib's rate over it`` and the same ``by processor time`` (medians of the rounds' ratios; missing where
-    the file has none); ``real tokens per triple``; ``machine``; ``device``.
+    medians over rounds; ``armlib over it``, the ratio of the rates, and the same ``by processor time`` (medians of the rounds'
+    ratios; missing where the file has none); ``real tokens per triple``; ``machine``; ``device``.
     """
     rows = []
     for each in of(found, TRAINING):
@@ -91,7 +72,7 @@ def training_speed(found: Sequence[dict]) -> pd.DataFrame:
                     "batch": each["settings"]["batch_size"],
                     "triples per second": figures["triples_per_second"],
                     "padded tokens per triple": figures["padded_tokens_per_triple"],
-                    "armlib's rate over it": 1.0 if way == OURS else _ratio(each, way, "median"),
+                    "armlib over it": 1.0 if way == OURS else _ratio(each, way, "median"),
                     "by processor time": 1.0 if way == OURS else _ratio(each, way, "median_cpu"),
                     "real tokens per triple": each["floor"]["real_tokens_per_triple"],
                     "machine": machine_line(each["made"]),
@@ -105,7 +86,7 @@ def encoding_speed(found: Sequence[dict]) -> pd.DataFrame:
     """How fast passages are encoded, a row for each way of each file.
 
     Columns: ``way``; ``layers`` of the encoder; ``passages`` in a round, where the file says it; ``passages per second``, the
-    median over rounds; ``armlib's rate over it`` and the same ``by processor time``, medians of the rounds' ratios, the latter
+    median over rounds; ``armlib over it`` and the same ``by processor time``, medians of the rounds' ratios of rates, the latter
     only of processors; ``real tokens per passage``; ``machine``; ``device``.
     """
     return pd.DataFrame(
@@ -115,7 +96,7 @@ def encoding_speed(found: Sequence[dict]) -> pd.DataFrame:
                 "layers": each["settings"]["layers"],
                 "passages": each["settings"].get("passages"),
                 "passages per second": figures["passages_per_second"],
-                "armlib's rate over it": 1.0 if way == OURS else each["ratios"][f"{OURS} over {way}"],
+                "armlib over it": 1.0 if way == OURS else each["ratios"][f"{OURS} over {way}"],
                 "by processor time": 1.0 if way == OURS else each.get("ratios_cpu", {}).get(f"{OURS} over {way}"),
                 "real tokens per passage": each["floor"]["real_tokens_per_passage"],
                 "machine": machine_line(each["made"]),
@@ -130,15 +111,12 @@ def encoding_speed(found: Sequence[dict]) -> pd.DataFrame:
 def gather_speed(found: Sequence[dict]) -> pd.DataFrame:
     """How fast batches are gathered without training, a row for each number of triples of each file.
 
-    Columns: ``triples``, ``gathered per second``, ``aim per second``, ``aim met``, ``private memory (MiB)``, ``padded over real``,
-    ``machine``.
+    Columns: ``triples``, ``gathered per second``, ``private memory (MiB)``, ``padded over real``, ``machine``.
     """
     rows = [
         {
             "triples": size["triples"],
             "gathered per second": size["triples_per_second"],
-            "aim per second": each["target"]["triples_per_second"],
-            "aim met": size["triples_per_second"] >= each["target"]["triples_per_second"],
             "private memory (MiB)": size["memory"]["last_batches"]["private_mib"],
             "padded over real": size["padded_tokens_per_triple"] / size["real_tokens_per_triple"],
             "machine": machine_line(each["made"]),
@@ -220,17 +198,6 @@ def search_speed(found: Sequence[dict]) -> pd.DataFrame:
             for each in of(found, SEARCHING)
         ]
     )
-
-
-def benchmark_as_html(table: pd.DataFrame) -> str:
-    """One of these tables for a page: two decimals, below 0.01 the power of ten; a sentence where it is empty."""
-    if table.empty:
-        return "<p>No file measures it.</p>"
-    return as_html(table, number=_written)
-
-
-def _written(value: float) -> str:
-    return f"{value:,.2f}" if abs(value) >= 0.01 or not value else f"{value:.0e}"
 
 
 def _ratio(each: dict, way: str, of_rounds: str) -> float | None:

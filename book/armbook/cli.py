@@ -163,11 +163,17 @@ def _add_book(commands: Any) -> None:
     parser = add_command(commands, "book", _book, "Run all notebooks and build the book.", BOOK_EXAMPLES)
     parser.add_argument("--profile", default="demo", metavar="NAME", help="demo, small or paper (default: demo)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="notebooks at a time (default: 2)")
+    parser.add_argument("--pdf", action="store_true", help="also print the book into one PDF, by Chromium")
     _add_folder(parser)
 
 
 def _book(options: argparse.Namespace) -> None:
+    from armbook.building import pdf
     from armbook.building.pages import build
+    from armbook.building.repository import where_links_lead
+
+    if options.pdf:
+        pdf.browser()  # before a long build
 
     def train() -> None:
         from armbook.chapters import every_round, first_round, from_store
@@ -180,7 +186,10 @@ def _book(options: argparse.Namespace) -> None:
         with from_store(store, profile.jobs) as get:
             every_round(profile, get)
 
-    print(f"the book is at {build(_folder(options), profile=options.profile, jobs=options.jobs, train=train)}")
+    html = build(_folder(options), profile=options.profile, jobs=options.jobs, train=train)
+    print(f"the book is at {html}; {where_links_lead(_folder(options))}")
+    if options.pdf:
+        print(f"the PDF is at {pdf.print_book(_folder(options), html, options.profile)}")
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:

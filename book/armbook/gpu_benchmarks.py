@@ -10,6 +10,13 @@ from armbook.benchmarks import GPU, of
 from armbook.published import MODELS
 from armlib.experiments.provenance import machine_line
 
+CAPTIONS = {
+    "parity": "The trainer's gradients against transformers' padded pass in float64, as distances over the length of the gradient.",
+    "training": "How fast training is on a GPU. *Host's* milliseconds are those that the program takes to give the device a step's "
+    "work; where they are as many as the step's, the device waits for the program.",
+    "stages": "What became of the stages of the call.",
+}
+
 
 def gpu_call(found: Sequence[dict]) -> dict[str, pd.DataFrame]:
     """The tables ``parity``, ``training`` and ``stages`` of the calls on a GPU; none that is empty."""

@@ -1,4 +1,4 @@
-"""What the book's training runs cost: profiles side by side, machines, versions, seconds and padding, and time by chapter."""
+"""What the book's training runs cost: profiles side by side, machines, versions, times and padding, and time by chapter."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from armbook import chapters
+from armbook.miniature import HERE
 from armbook.results import encoder_name
 from armbook.style import COLOURS, GREY, STYLE, colour, kind
 from armbook.tables import listed
@@ -22,7 +23,7 @@ from armlib.experiments.profile import Profile, load_profile, profile_names
 from armlib.experiments.provenance import machine_line
 from armlib.experiments.result import Result
 
-CONTINUED = "those of other training runs"
+CONTINUED = "an encoder trained before"
 PARTS = ("preparing", "training", "validating", "evaluating")
 OVERLAP = 2.0  # seconds by which a training run may seem to start before the one ahead of it ended: ends are kept in whole seconds
 _HATCHES = dict(zip(PARTS, ("", "///", "...", "xxx"), strict=True))
@@ -114,7 +115,7 @@ def _shade(variant: str) -> str | tuple[float, float, float]:
 def profiles(*others: Profile) -> pd.DataFrame:
     """The values of the profiles, a column each: those of the package by their steps, then ``others`` that differ from them.
 
-    The number of training runs, in front, is of all that the book can start at once; what these tune is added.
+    The number of training runs, in front, is of all that the book can start at once; `counted` says what these tune.
     Values of an experiment that are the same in all profiles are left out.
     """
     every = {profile.name: profile for profile in sorted(map(load_profile, profile_names()), key=lambda one: one.experiment.steps)}
@@ -129,7 +130,7 @@ def profiles(*others: Profile) -> pd.DataFrame:
 
 def _values(profile: Profile) -> dict[str, str]:
     values = {
-        "training runs": str(len(chapters.first_round(profile))),
+        "training runs to start with": str(len(chapters.first_round(profile))),
         "encoders": ", ".join(profile.encoders),
         "static targets": listed(profile.static),
         "batch sizes": listed(profile.batch_sizes),
@@ -149,38 +150,130 @@ def _values(profile: Profile) -> dict[str, str]:
     }
 
 
-def machines(results: Sequence[Result]) -> pd.DataFrame:
-    """Where the training runs ran, a row for each machine.
+def machines(shown: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
+    """Where the training runs ran, a row for each machine of each source.
 
-    Columns: ``machine`` (processor or GPU, threads of cores, memory), ``system``, ``precision``, ``training runs``, ``minutes``.
+    Args:
+        shown: results by the name of their source, as `armbook.miniature.sources` gives them.
+
+    Returns:
+        Columns ``source``, ``machine`` (processor or GPU, threads of cores, memory), ``system``, ``precision``, ``training runs``,
+        ``time`` (h:mm:ss, the sum over training runs).
     """
     rows = [
         {
+            "source": source,
             "machine": machine_line(about),
-            "system": about["machine"]["system"],
+            "system": about["machine"]["system"].partition("-")[0],
             "precision": _precision(about),
             "training runs": 1,
-            "minutes": about["seconds"]["total"] / 60,
+            "seconds": about["seconds"]["total"],
         }
+        for source, results in shown.items()
         for about in (result.about for result in results)
     ]
-    return pd.DataFrame(rows).groupby(["machine", "system", "precision"], sort=False).sum().reset_index()
+    keys = ["source", "machine", "system", "precision"]
+    table = pd.DataFrame(rows).groupby(keys, sort=False).sum().reset_index()
+    return table.assign(time=table.pop("seconds").map(clock))
 
 
 def _precision(about: Mapping) -> str:
     return {"no": "float32"}.get(about["precision"], about["precision"])
 
 
-def versions(results: Sequence[Result]) -> pd.DataFrame:
-    """The versions that results were made with.
+def versions(shown: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
+    """The versions that results were made with, a row for each package and a column for each source.
 
-    Columns: ``package``, ``version``, ``training runs`` made with it.
+    Where the training runs of a source had several versions of a package, each has its number of training runs behind it.
     """
-    pairs = [pair for result in results for pair in result.about["versions"].items()]
-    table = pd.DataFrame(pairs, columns=["package", "version"])
-    return (
-        table.value_counts(sort=False).rename("training runs").reset_index().sort_values(["package", "version"], ignore_index=True)
-    )
+    columns = {}
+    for source, results in shown.items():
+        pairs = [pair for result in results for pair in result.about["versions"].items()]
+        counts = pd.DataFrame(pairs, columns=["package", "version"]).value_counts().sort_index()
+        columns[source] = {
+            package: some.index[0][1] if len(some) == 1 else ", ".join(f"{each} ({n})" for (_, each), n in some.items())
+            for package, some in counts.groupby("package")
+        }
+    return pd.DataFrame(columns).sort_index().rename_axis("package").reset_index()
+
+
+def costs(shown: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
+    """`time_spent` of every source as a page shows it: times as h:mm:ss, triples in millions, waiting in per cent.
+
+    Raises:
+        InputError: a source has no results.
+    """
+    tables = []
+    for source, results in shown.items():
+        table = time_spent(results)
+        table.insert(0, "source", source)
+        tables.append(table)
+    table = pd.concat(tables, ignore_index=True)
+    for part in (*PARTS, "total"):
+        table[part] = table[part].map(clock)
+    table["encoder"] = [name.rpartition("/")[2] for name in table.encoder]
+    table["triples"] = [f"{count / 1e6:.2f}M" for count in table.triples]
+    table["waiting"] = [f"{share:.1%}" for share in table.waiting]
+    table["triples per second"] = table["triples per second"].round().astype(int)
+    names = {"triples per second": "triples / s", "padded over real": "padded / real"}
+    return table.rename(columns=names)
+
+
+def answer(shown: Mapping[str, Sequence[Result]]) -> str:
+    """What the training runs of each source cost, a sentence or two each, and how the sources compare."""
+    texts, means = [], {}
+    for source, results in shown.items():
+        total = time_spent(results).set_index("encoder").loc["all"]
+        count = int(total["training runs"])
+        means[source] = total.total / count
+        largest = max(PARTS, key=lambda part: total[part])
+        runs = "1 training run" if count == 1 else f"{count} training runs"
+        texts.append(
+            f"{_start(source)}, {runs} took {lasting(total.total)} on {_places(results)}. The largest part was {largest}, "
+            f"{total[largest] / total.total:.0%}; padding added {total['padded over real'] - 1:.0%} to the tokens of the texts, "
+            f"and training waited for data in {total.waiting:.1%} of its time."
+        )
+    if len(means) == 2:
+        (first, one), (second, other) = means.items()
+        texts.append(f"A training run took {lasting(one)} on average in {first}, and {lasting(other)} in {second}.")
+    return "\n\n".join(texts)
+
+
+def _start(source: str) -> str:
+    return "In this copy" if source == HERE else f"In {source}"
+
+
+def _places(results: Sequence[Result]) -> str:
+    machines = (result.about["machine"] for result in results)
+    places = list(dict.fromkeys((each["gpu"] or each["processor"], each["cores"], each["memory_gib"]) for each in machines))
+    return "{} ({} cores, {} GiB)".format(*places[0]) if len(places) == 1 else f"{len(places)} machines"
+
+
+def counted(scale: Profile, results: Sequence[Result]) -> str:
+    """How many training runs a profile starts with, and how many more its results named.
+
+    Args:
+        scale: the profile.
+        results: all that the book shows of it.
+    """
+    first, every = len(chapters.first_round(scale)), len({result.experiment for result in results})
+    further = f", and {every - first} more that these tuned: {every} in all" if every > first else ""
+    return f"Profile `{scale.name}` started with {first} training runs{further}."
+
+
+def clock(seconds: float) -> str:
+    """A time as h:mm:ss."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def lasting(seconds: float) -> str:
+    """A time in words, such as ``1.2 hours``, ``14 minutes`` or ``45 seconds``."""
+    if seconds >= 2 * 3600:
+        return f"{seconds / 3600:.1f} hours"
+    if seconds >= 120:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds:.0f} seconds" if seconds >= 10 else f"{seconds:.1f} seconds"
 
 
 def time_spent(results: Sequence[Result]) -> pd.DataFrame:
@@ -224,8 +317,8 @@ def time_by_chapter(found: Mapping[str, Mapping[Experiment, Result]]) -> pd.Data
         found: what `armbook.chapters.every_round` gives.
 
     Returns:
-        A row for each chapter; columns ``chapter``; ``training runs``, ``minutes`` of all that it shows; ``of its own`` and
-        ``minutes of its own``: of those that no chapter in a row above shows.
+        A row for each chapter; columns ``chapter``; ``training runs``, ``minutes`` of all that it shows; ``new training runs``,
+        ``new minutes``: of those that no chapter in a row above shows.
     """
     rows, seen = [], set()
     for name, results in found.items():
@@ -237,8 +330,8 @@ def time_by_chapter(found: Mapping[str, Mapping[Experiment, Result]]) -> pd.Data
                 "chapter": name.replace("_", " "),
                 "training runs": len(minutes),
                 "minutes": sum(minutes.values()),
-                "of its own": len(own),
-                "minutes of its own": sum(map(minutes.get, own)),
+                "new training runs": len(own),
+                "new minutes": sum(map(minutes.get, own)),
             }
         )
     return pd.DataFrame(rows)

@@ -164,6 +164,12 @@ def published_hours() -> float:
     return float(published.table3().hours.sum())
 
 
+def hours_and_minutes(hours: float) -> str:
+    """Hours as the paper writes times, h:mm, such as ``15:07``."""
+    minutes = round(60 * hours)
+    return f"{minutes // 60}:{minutes % 60:02}"
+
+
 def implied_rates() -> pd.DataFrame:
     """Triples per second that each row of Table 3 implies.
 

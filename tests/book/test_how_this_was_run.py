@@ -14,7 +14,22 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from armbook import chapters
-from armbook.how_this_was_run import PARTS, machines, profiles, schedule, time_by_chapter, time_spent, timeline, versions
+from armbook.how_this_was_run import (
+    CONTINUED,
+    PARTS,
+    answer,
+    clock,
+    costs,
+    counted,
+    lasting,
+    machines,
+    profiles,
+    schedule,
+    time_by_chapter,
+    time_spent,
+    timeline,
+    versions,
+)
 from armbook.style import GREY, colour
 from armlib.errors import InputError
 from armlib.experiments.experiment import Experiment
@@ -83,32 +98,68 @@ def test_chapters_share_training_runs_and_count_each_once() -> None:
     found = chapters.every_round(PROFILE, get, names)
     table = time_by_chapter(found).set_index("chapter")
     assert list(table.index) == [name.replace("_", " ") for name in names]
-    assert table.loc["distributed", "training runs"] == table.loc["distributed", "of its own"] == 4
+    assert table.loc["distributed", "training runs"] == table.loc["distributed", "new training runs"] == 4
     tuned = table.loc["static sweep"]
-    assert tuned["of its own"] == tuned["training runs"] == 2 * 2 * 2 + 2 * 2  # the sweep, and the other seed of what it tunes
-    assert table["of its own"].sum() == len(every)
-    assert table["minutes of its own"].sum() == pytest.approx(len(every) * 16 / 60)
+    assert (
+        tuned["new training runs"] == tuned["training runs"] == 2 * 2 * 2 + 2 * 2
+    )  # the sweep, and the other seed of what it tunes
+    assert table["new training runs"].sum() == len(every)
+    assert table["new minutes"].sum() == pytest.approx(len(every) * 16 / 60)
     assert table.loc["distributed", "minutes"] == pytest.approx(4 * 16 / 60)
 
 
 def test_a_trained_encoder_is_no_encoder_of_its_own_in_the_costs(results) -> None:
     first = with_experiment(results[0], encoder="/runs/0123456789ab/encoder")
     table = time_spent([*results, first]).set_index("encoder")
-    assert table.loc["those of other training runs", "training runs"] == 1
+    assert table.loc[CONTINUED, "training runs"] == 1
 
 
 def test_machines_and_versions_are_counted_apart(results) -> None:
     some = [results[0], of_16_seconds(results[1].experiment, "NVIDIA H100", torch="3"), results[2]]
-    table = machines(some)
-    assert list(table["training runs"]) == [2, 1] and list(table.precision) == ["float32", "bf16"]
-    assert table.machine[1] == "NVIDIA H100, 1 of 2 cores, 4.0 GiB" and table.minutes[0] == pytest.approx(32 / 60)
-    assert versions(some).values.tolist() == [["python", "3", 3], ["torch", "2", 2], ["torch", "3", 1]]
+    shown = {"elsewhere": some, "this copy": results[:2]}
+    table = machines(shown)
+    assert table.source.tolist() == ["elsewhere", "elsewhere", "this copy"]
+    assert list(table["training runs"]) == [2, 1, 2] and list(table.precision) == ["float32", "bf16", "float32"]
+    assert table.machine[1] == "NVIDIA H100, 1 of 2 cores, 4.0 GiB" and table.time[0] == "0:00:32"
+    assert versions(shown).values.tolist() == [["python", "3", "3"], ["torch", "2 (2), 3 (1)", "2"]]
+
+
+def test_costs_on_a_page_are_those_of_each_source(results) -> None:
+    table = costs({"elsewhere": results, "this copy": results[:1]})
+    assert table.source.tolist() == ["elsewhere"] * 3 + ["this copy"] * 2
+    assert table.encoder.tolist() == ["distilbert", "roberta", "all", "distilbert", "all"]
+    row = table.iloc[-1]
+    assert (row.training, row.total, row.waiting, row.triples) == ("0:00:08", "0:00:16", "25.0%", "0.00M")
+
+
+def test_the_answer_says_what_each_source_cost(results) -> None:
+    alone = answer({"this copy": results[:1]})
+    assert alone == (
+        "In this copy, 1 training run took 16 seconds on Processor (2 cores, 4.0 GiB). The largest part was training, 50%; padding "
+        "added 50% to the tokens of the texts, and training waited for data in 25.0% of its time."
+    )
+    some = [results[0], of_16_seconds(results[1].experiment, "NVIDIA H100")]
+    both = answer({"MS MARCO in miniature": some, "this copy": results[:1]})
+    assert both.startswith("In MS MARCO in miniature, 2 training runs took 32 seconds on 2 machines. ")
+    assert both.endswith("A training run took 16 seconds on average in MS MARCO in miniature, and 16 seconds in this copy.")
+
+
+def test_training_runs_are_counted_once_and_what_they_tune_apart(results) -> None:
+    first = len(results)
+    assert counted(PROFILE, results) == f"Profile `fabricated` started with {first} training runs."
+    tuned = with_experiment(results[0], target="static(0.7)")
+    assert counted(PROFILE, [*results, tuned, tuned]).endswith(f"and 1 more that these tuned: {first + 1} in all.")
+
+
+def test_times_are_written_as_a_clock_and_in_words() -> None:
+    assert [clock(seconds) for seconds in (0.4, 59.6, 3725, 100 * 3600)] == ["0:00:00", "0:01:00", "1:02:05", "100:00:00"]
+    assert [lasting(seconds) for seconds in (1.26, 45, 840, 2 * 3600)] == ["1.3 seconds", "45 seconds", "14 minutes", "2.0 hours"]
 
 
 def test_profiles_show_what_differs_and_a_readers_own() -> None:
     table = profiles(load_profile("demo"))
     assert list(table.columns) == ["demo", "small", "paper"]
-    assert table.loc["training runs", "demo"] == str(len(chapters.first_round(load_profile("demo"))))
+    assert table.loc["training runs to start with", "demo"] == str(len(chapters.first_round(load_profile("demo"))))
     assert table.loc["experiment: passage_length", "paper"] == "200"
     assert "experiment: clip_norm" not in table.index and "experiment: encoder" not in table.index
     own = profiles(load_profile("demo", "msmarco-mini", "lsa/roberta"), replace(PROFILE, name="mine"))

@@ -20,6 +20,10 @@ def test_the_papers_hours_add_up_to_204() -> None:
     assert projection.published_hours() == pytest.approx(12_263 / 60)
 
 
+def test_hours_are_written_as_the_paper_writes_them() -> None:
+    assert [projection.hours_and_minutes(hours) for hours in (15 + 7 / 60, 0.999, 2.0)] == ["15:07", "1:00", "2:00"]
+
+
 def test_published_rates_are_those_of_distributed_targets() -> None:
     rates = projection.published_rates()
     assert {model: round(rate) for model, rate in rates.triples.items()} == {"distilBERT": 516, "RoBERTa": 265, "MPNet": 240}

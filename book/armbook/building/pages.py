@@ -28,6 +28,7 @@ try:
     from armbook.building.outputs import DOWNLOADS, STATIC
     from armbook.building.presentation import BINDING, check_presentation
     from armbook.building.reading import put_under_title
+    from armbook.building.repository import stage_settings
 except ImportError as error:
     raise InputError(f"the book is built with packages that are absent ({error.name}): pip install 'armlib[book]'") from error
 
@@ -194,8 +195,8 @@ def _stage(tasks: list[Task], root: Path, stage: Path) -> None:
     """Copy the book with executed notebooks at the places of their sources, so that every relative link stays as it was."""
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir()
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy2(root / name, stage / name)
+    shutil.copy2(root / "_toc.yml", stage / "_toc.yml")
+    stage_settings(root, stage)
     for name in ("book", "figures"):
         if (root / name).is_dir():
             shutil.copytree(root / name, stage / name, ignore=shutil.ignore_patterns("_build", "armbook", "generated", ".*"))

@@ -1,0 +1,204 @@
+"""The built pages as one PDF with a title page, a table of contents and an outline, printed by Chromium without a network."""
+
+from __future__ import annotations
+
+import html as markup
+import posixpath
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import yaml
+from bs4 import BeautifulSoup, Tag
+
+from armbook.building.checks import pages
+from armlib.errors import InputError
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+FILE = "book.pdf"
+PATIENCE = 600_000  # milliseconds that setting all formulas of the book may take
+REFERRING = ("for", "aria-labelledby", "aria-describedby", "aria-controls")
+STYLE = """
+@page { size: A4; margin: 18mm 16mm 20mm; }
+html, body { background: #fff; }
+body { display: block; min-height: 0; }
+.printed { max-width: none; margin: 0; padding: 0; overflow: visible; }
+.printed > article, .printed > nav { break-before: page; }
+.printed > header { padding-top: 80mm; text-align: center; }
+.printed > header h1 { font-size: 2.6rem; }
+.printed nav ol { list-style: none; padding-left: 1.2rem; }
+.printed nav > ol { padding-left: 0; }
+.printed nav a { text-decoration: none; }
+.printed .headerlink, .printed .copybtn, .printed button.toggle-button, .printed details.hide { display: none; }
+.printed mjx-container g { stroke: none; }  /* a line of no width is a hairline in a PDF */
+.printed caption { break-after: avoid; }
+.printed figure, .printed img, .printed tr, .printed div.cell_input { break-inside: avoid; }
+.printed table, .printed div.cell_output { overflow: visible; }
+.printed pre { white-space: pre-wrap; }
+"""
+FOOTER = '<div style="font-size: 8px; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
+
+
+def browser() -> str:
+    """The program that prints.
+
+    Raises:
+        InputError: it is not there, or what drives it is not.
+    """
+    try:
+        import playwright.sync_api  # noqa: F401 - asked for before a long build
+    except ImportError as error:
+        raise InputError(f"a PDF is printed with a package that is absent ({error.name}): pip install 'armlib[pdf]'") from error
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if found is None:
+        raise InputError(f"a PDF is printed by Chromium, but none of {', '.join(PROGRAMS)} is installed")
+    return found
+
+
+def print_book(root: Path, html: Path, profile: str) -> Path:
+    """Print a built book.
+
+    Args:
+        root: the checkout, whose ``_toc.yml`` names the pages and whose ``_config.yml`` the book.
+        html: its built pages.
+        profile: with which it was built, for the title page.
+
+    Returns:
+        The file, beside the folder of the pages.
+
+    Raises:
+        InputError: as `browser`, or a page of ``_toc.yml`` was not built.
+    """
+    program = browser()
+    from playwright.sync_api import sync_playwright
+
+    target = html.parent / FILE
+    with tempfile.NamedTemporaryFile("w", suffix=".html", dir=html, encoding="utf8") as file, sync_playwright() as playwright:
+        file.write(combined(root, html, profile))
+        file.flush()
+        chromium = playwright.chromium.launch(executable_path=program)
+        page = chromium.new_context(offline=True, color_scheme="light").new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(Path(file.name).as_uri())
+        page.evaluate("async () => { await globalThis.MathJax?.startup?.promise; await document.fonts.ready; }")
+        page.pdf(
+            path=target,
+            prefer_css_page_size=True,
+            print_background=True,
+            outline=True,
+            tagged=True,
+            display_header_footer=True,
+            header_template="<div></div>",
+            footer_template=FOOTER,
+        )
+        chromium.close()
+    return target
+
+
+def combined(root: Path, html: Path, profile: str) -> str:
+    """All pages as one, in the order of ``_toc.yml``, with links between them as links within it.
+
+    Args:
+        root, html, profile: as `print_book` takes them.
+
+    Raises:
+        InputError: a page was not built.
+    """
+    config = yaml.safe_load((root / "_config.yml").read_text("utf8"))
+    soups = {}
+    for page in pages(root):
+        file = html / f"{page}.html"
+        if not file.is_file():
+            raise InputError(f"{page} of _toc.yml is not among the built pages in {html}; build the book again")
+        soups[page] = BeautifulSoup(file.read_text("utf8"), "html.parser")
+    articles = {page: soup.select_one("article.bd-article") or Tag(name="article") for page, soup in soups.items()}
+    counts = Counter(str(node["id"]) for article in articles.values() for node in article.select("[id]"))
+    shared = {name for name, count in counts.items() if count > 1}
+    for page, article in articles.items():
+        _localise(page, article, shared, articles)
+    first = next(iter(soups))
+    titles = {page: _title(article) for page, article in articles.items()}
+    title, author = markup.escape(config["title"]), markup.escape(config["author"])
+    front = f"<header><h1>{title}</h1><p>{author}</p><p>Built with profile {markup.escape(profile)}</p></header>"
+    contents = f"<nav><h1>Contents</h1>{_contents(root, titles)}</nav>"
+    body = "\n".join(
+        f'<article id="{_anchor(page)}" class="bd-article">{article.decode_contents()}</article>'
+        for page, article in articles.items()
+    )
+    return (
+        f'<!DOCTYPE html><html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8"><title>{title}</title>'
+        f"{''.join(_head(soups[first], first))}<style>{STYLE}</style></head>"
+        f'<body><main class="printed bd-content">{front}{contents}{body}</main></body></html>'
+    )
+
+
+def _anchor(page: str, fragment: str = "") -> str:
+    return f"{page.replace('/', '-')}--{fragment}" if fragment else page.replace("/", "-")
+
+
+def _title(article: Tag) -> str:
+    """The heading with its number, less the sign that links to it."""
+    heading = article.find("h1")
+    parts = heading.find_all(string=True) if heading is not None else []
+    return "".join(part for part in parts if "headerlink" not in part.parent.get_attribute_list("class")).strip()
+
+
+def _localise(page: str, article: Tag, shared: set[str], articles: dict[str, Tag]) -> None:
+    """Make links of a page links of the combined one, and names that other pages have, too, its own."""
+    for node in article.select("[id]"):
+        if node["id"] in shared:
+            node["id"] = _anchor(page, str(node["id"]))
+    for name in REFERRING:
+        for node in article.select(f"[{name}]"):
+            words = " ".join(node.get_attribute_list(name)).split()
+            node[name] = " ".join(_anchor(page, word) if word in shared else word for word in words)
+    for node in article.select("[href], [src]"):
+        for name in {"href", "src"} & node.attrs.keys():
+            node[name] = _moved(page, str(node[name]), shared, articles)
+
+
+def _moved(page: str, address: str, shared: set[str], articles: dict[str, Tag]) -> str:
+    """Where an address of a page is, seen from the folder of all pages."""
+    parts = urlsplit(address)
+    if parts.scheme or parts.netloc:
+        return address
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(parts.path))) if parts.path else f"{page}.html"
+    other = path.removesuffix(".html")
+    if path.endswith(".html") and other in articles:
+        fragment = unquote(parts.fragment)
+        return f"#{(_anchor(other, fragment) if fragment in shared else fragment) or _anchor(other)}"
+    return f"{path}#{parts.fragment}" if parts.fragment else path
+
+
+def _head(soup: BeautifulSoup, page: str) -> Iterator[str]:
+    """The styles of a page, and the script that sets formulas with its settings."""
+    for node in soup.select('head link[rel="stylesheet"], head style, script'):
+        address = str(node.get("href") or node.get("src") or "")
+        if node.name == "script" and "mathjax" not in (address + node.get_text()).lower() and "tex-svg" not in address:
+            continue
+        if address and not urlsplit(address).scheme:
+            node["href" if node.name == "link" else "src"] = posixpath.normpath(
+                posixpath.join(posixpath.dirname(page), re.sub(r"\?.*", "", address))
+            )
+        yield str(node)
+
+
+def _contents(root: Path, titles: dict[str, str]) -> str:
+    """The table of contents: parts with their pages, and what is below these."""
+
+    def listed(node: object) -> str:
+        if isinstance(node, list):
+            return "".join(map(listed, node))
+        if not isinstance(node, dict):
+            return ""
+        below = "".join(listed(node[key]) for key in ("parts", "chapters", "sections") if key in node)
+        page = node.get("root") or node.get("file")
+        own = f'<a href="#{_anchor(page)}">{markup.escape(titles[page])}</a>' if page else markup.escape(node.get("caption", ""))
+        inner = f"<ol>{below}</ol>" if below else ""
+        return f"<li>{own}</li>{below}" if "root" in node else f"<li>{own}{inner}</li>"
+
+    return f"<ol>{listed(yaml.safe_load((root / '_toc.yml').read_text('utf8')))}</ol>"
