@@ -25,10 +25,10 @@ try:
 
     from armbook.building.checks import check_html, check_sources, pages
     from armbook.building.notebooks import Task, announce, changed_parameters, cleaned, execute, known_parameters, read_parameters
-    from armbook.building.outputs import DOWNLOADS, STATIC
     from armbook.building.presentation import BINDING, check_presentation
     from armbook.building.reading import put_under_title
     from armbook.building.repository import stage_settings
+    from armbook.extensions.outputs import DOWNLOADS, STATIC
 except ImportError as error:
     raise InputError(f"the book is built with packages that are absent ({error.name}): pip install 'armlib[book]'") from error
 
