@@ -266,5 +266,6 @@ def _capital(text: str) -> str:
 
 
 def _and(parts: Iterable[str]) -> str:
-    *first, last = parts
-    return f"{', '.join(first)} and {last}" if first else last
+    start, *others = parts  # each may begin with a space, as what stands before them does not end with one
+    *between, last = [start, *(text.lstrip() for text in others)]
+    return f"{', '.join(between)} and {last}" if between else last

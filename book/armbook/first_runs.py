@@ -78,12 +78,6 @@ def answer(shown: Sources) -> str:
     return "\n\n".join(f"**{name[0].upper()}{name[1:]}.** {_told(found)}" for name, found in shown.items())
 
 
-def headline(shown: Sources) -> str:
-    """The answer of the first source in a paragraph for the front page."""
-    name, found = next(iter(shown.items()))
-    return answer({name: found})
-
-
 def _told(found: Sequence[Result]) -> str:
     curves = {name: learning_curve(some).mean(axis="columns") for name, some in by_variant(found).items()}
     ends = {name: curve.iloc[-1] for name, curve in curves.items()}

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from armbook import first_runs
-from armbook.first_runs import answer, compared, headline, learning, outcome
+from armbook.first_runs import answer, compared, learning, outcome
 from armbook.style import colour
 from armlib.experiments.profile import load_profile
 from drawings import smoothed
@@ -75,11 +75,6 @@ def test_another_target_that_falls_is_told_too() -> None:
     assert "With static(0.3), validation falls from the first" in told and "Distributed targets fall from the first" in told
     alone = answer({"this copy": [course("distributed", 0.3)]})
     assert alone == "**This copy.** After 1.28k triples, validation nDCG@10 is, from best to worst: distributed 0.300."
-
-
-def test_the_front_page_has_the_first_source() -> None:
-    both = {"MS MARCO in miniature": [course("adaptive", 0.2, 0.3)], "this copy": [course("adaptive", 0.3, 0.2)]}
-    assert headline(both) == answer(both).split("\n\n")[0]
 
 
 def test_lines_are_means_of_validations_and_similarities() -> None:
