@@ -55,20 +55,22 @@ $$
 # Cells that show what chapters show, each with its metadata.
 CELLS = (
     ("count: int = 3  # rows", {"tags": ["parameters"]}),
-    ("import matplotlib.pyplot as plt\nimport pandas as pd\nfrom IPython.display import HTML, Markdown", {}),
+    ("import matplotlib.pyplot as plt\nimport pandas as pd\nfrom IPython.display import Markdown", {}),
     ("from armbook import style, tables", {}),
     (
         "with plt.rc_context(style.STYLE):\n    figure, panels = plt.subplots(1, 2, figsize=(8, 3), sharey=True)\n"
-        "    lines = [axes.plot([0, 1, 2], [k, 2 * k, 4], label='rising')[0] for k, axes in enumerate(panels, 1)]\n"
+        "    lines = []\n    for k, axes in enumerate(panels, 1):\n"
+        "        lines += axes.plot([0, 1, 2], [k, 2 * k, 4], label='rising')\n"
         "    lines[0].axes.set_ylabel('height')\n    figure.legend(handles=lines[:1])\nexported = style.save(figure, 'line')",
         {"mystnb": {"figure": {"caption": "A line.", "name": "fig-line"}, "image": {"alt": "A line that rises."}}},
     ),
-    ("wide = pd.DataFrame({f'a column with a name {k}': [k / 7] * count for k in range(9)})\nwide.rename_axis('row').round(3)", {}),
-    ("HTML(wide.to_html(index=False))", {}),
-    ("numbers = [12, 9, 1_980_000, 3, *range(20, 34)]", {}),
-    ("many = pd.DataFrame({'name': [f'row {k}' for k in range(18)], 'count': numbers, 'time': ['15:07'] * 17 + ['2:30']})", {}),
+    ("columns = {f'a column with a name {k}': [k / 7] * count for k in range(9)}", {}),
+    ("tables.show(pd.DataFrame(columns), 'names', 'Long names.')", {"tags": ["remove-input"]}),
+    ("numbers = [12, 9, 1_980_000, 3, *range(20, 34)]\ntimes = ['15:07'] * 17 + ['2:30']", {}),
+    ("many = pd.DataFrame({'name': [f'row {k}' for k in range(18)], 'count': numbers, 'time': times})", {"tags": ["remove-input"]}),
     ("tables.show(many, 'many', 'Many rows.')", {"tags": ["remove-input"]}),
-    ("scores = {(f'collection {k}', measure): ['0.647 ± 0.004 †'] for k in range(4) for measure in ('nDCG@10', 'R@1000')}", {}),
+    ("heads = [(f'collection {k}', name) for k in range(4) for name in ('nDCG@10', 'R@1000')]", {}),
+    ("scores = {head: ['0.647 ± 0.004 †'] for head in heads}", {}),
     ("tables.show_marked(pd.DataFrame(scores), 'wide', 'Many columns.')", {"tags": ["remove-input"]}),
     ("Markdown(f'*{count} rows*, by `pandas`.')", {}),
     ("print('a long line ' * 20)", {}),
@@ -99,7 +101,7 @@ def small_book(root: Path) -> Path:
         cell.source = _unlinked(cell.source) if cell.cell_type == "markdown" else cell.source
     nbformat.write(explorer, root / f"{EXPLORER}.ipynb")
     words = "# One of each\n\nSee {numref}`fig-line`, $x^2 + y_i$ and [a link](https://example.org/).\n" + MATHEMATICS
-    words += "\n| name | value |\n| --- | --- |\n| $x$ | `code` |\n"
+    words += "\n:::{table} Names.\n| name | value |\n| --- | --- |\n| $x$ | `code` |\n:::\n"
     cells = [v4.new_markdown_cell(words, id="title")]
     cells += [v4.new_code_cell(source, id=f"cell-{k}", metadata=metadata) for k, (source, metadata) in enumerate(CELLS)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -110,6 +112,7 @@ def small_book(root: Path) -> Path:
 def _unlinked(text: str) -> str:
     """A text whose links to chapters that the small book does not have are plain words, as is what it shows of them."""
     text = re.sub(r"```\{glue\} (\S+)\n:doc: \S+\n```", r"Here stands what `\1` says.", text)
+    text = re.sub(r"\{doc\}`[^`]*?(\w+)`", lambda found: found[0] if EXPLORER.endswith(found[1]) else f"`{found[1]}`", text)
     link = re.compile(r"\[([^\]]*)\]\([^)\s]*?(\w+)\.ipynb[^)\s]*\)")
     return link.sub(lambda found: found[0] if EXPLORER.endswith(found[2]) else found[1], text)
 

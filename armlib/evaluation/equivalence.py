@@ -65,8 +65,8 @@ def equivalence(
     Examples:
         >>> from armlib.evaluation.equivalence import equivalence
         >>> test = equivalence([0.50, 0.40, 0.60, 0.55], [0.51, 0.41, 0.59, 0.56])
-        >>> test.equivalent, f"{test.difference:.3f} is between {test.low:.3f} and {test.high:.3f}"
-        (True, '-0.005 is between -0.017 and 0.007')
+        >>> test.equivalent, f"{test.difference:.3f}, from {test.low:.3f} to {test.high:.3f}"
+        (True, '-0.005, from -0.017 to 0.007')
     """
     check_levels(margin, alpha)
     if isinstance(a, pd.Series) and isinstance(b, pd.Series):
@@ -123,8 +123,9 @@ def compare(
         >>> from armlib import compare, evaluate
         >>> qrels = {f"q{number}": {"d": 1} for number in range(8)}
         >>> first = {query: {"d": 1.0} for query in qrels}
-        >>> second = {query: {"d": 1.0, "e": 2.0} for query in qrels}  # finds the other document first
-        >>> measured = {name: evaluate(run, qrels, "RR@10") for name, run in {"first": first, "second": second}.items()}
+        >>> second = {query: {"d": 1.0, "e": 2.0} for query in qrels}  # "e" comes first
+        >>> runs = {"first": first, "second": second}
+        >>> measured = {name: evaluate(run, qrels, "RR@10") for name, run in runs.items()}
         >>> compare(measured, "RR@10")[["mean", "difference", "equivalent"]]
                 mean  difference  equivalent
         system

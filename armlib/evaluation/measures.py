@@ -103,7 +103,8 @@ def evaluate(
 
     Examples:
         >>> from armlib import evaluate
-        >>> found = evaluate({"q1": {"a": 2.0, "b": 1.0}, "q2": {"a": 0.5}}, {"q1": {"b": 1}, "q2": {"a": 1}}, ["nDCG@10", "RR@10"])
+        >>> run = {"q1": {"a": 2.0, "b": 1.0}, "q2": {"a": 0.5}}
+        >>> found = evaluate(run, {"q1": {"b": 1}, "q2": {"a": 1}}, ["nDCG@10", "RR@10"])
         >>> found.mean["RR@10"]
         0.75
         >>> found.per_query["nDCG@10"].round(4).to_dict()  # 1 / log2(3) of the second rank

@@ -44,9 +44,6 @@ class Experiment:
         'static(0.3), in-batch'
         >>> experiment.make_loss()
         MarginLoss(static(0.3, in_batch=True))
-        >>> Experiment(target="distributed", in_batch=True)
-        Traceback (most recent call last):
-        armlib.errors.InputError: in_batch is for static and adaptive targets; 'distributed' uses the batch already
     """
 
     collection: str = _value("docstrings", "what to train on: a name of ir_datasets, a folder in BEIR layout, a file of triples")

@@ -45,7 +45,8 @@ class RunStore:
 
     Examples:
         >>> from armlib import Experiment, RunStore
-        >>> settings = {"steps": 2, "batch_size": 1, "validation_queries": 1, "evaluation": ("none",)}
+        >>> settings = {"steps": 2, "batch_size": 1, "validation_queries": 1}
+        >>> settings["evaluation"] = ("none",)
         >>> experiment = Experiment(collection="my/folder", encoder="my/encoder", **settings)
         >>> store = RunStore("my/runs")
         >>> store.state(experiment)

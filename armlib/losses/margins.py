@@ -74,8 +74,9 @@ class MarginLoss(Loss):
 
         >>> import torch
         >>> from armlib import MarginLoss
-        >>> queries, positives, negatives = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]])  # (1, 2) each
-        >>> MarginLoss("static(0.3)")(queries, positives, negatives)  # the margin is 1, so this is (1 - 0.3)^2
+        >>> queries = positives = torch.tensor([[1.0, 0.0]])  # (1, 2)
+        >>> negatives = torch.tensor([[0.0, 1.0]])  # so the margin is 1
+        >>> MarginLoss("static(0.3)")(queries, positives, negatives)  # (1 - 0.3)^2
         tensor(0.4900)
         >>> MarginLoss("adaptive")(queries, positives, negatives)  # the target is (1 + 0) / 2
         tensor(0.2500)

@@ -19,7 +19,11 @@ GOOD = f"""<html><body><main><div class="highlight"><pre>{"x" * LINE}\nshort</pr
 def problems(folder: Path, planted: str = "") -> list[str]:
     (folder / "_static").mkdir(exist_ok=True)
     (folder / "_static" / "template.html").write_text("<table></table>")
-    (folder / "a.html").write_text(GOOD.replace("</main>", f"{planted}</main>"))
+    output = f"<div class='cell_output'><div class='highlight'><pre>{'y' * 200}</pre></div></div>"
+    (folder / "a.html").write_text(GOOD.replace("</main>", f"{output}{planted}</main>"))
+    for apart, text in {"_modules": f"<pre>{'x' * 200}</pre>", "book": "<table><tr><td>1</td></tr></table>"}.items():
+        (folder / apart).mkdir(exist_ok=True)
+        (folder / apart / "source.html").write_text(f"<main><div class='highlight'>{text}</div></main>")
     return check_presentation(folder)
 
 
