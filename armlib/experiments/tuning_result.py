@@ -158,6 +158,8 @@ class Tuning:
         if chosen != self.best:
             fewer = self.grid.numbers(chosen) < self.grid.numbers(self.best)
             return f"{said}: equivalent to the best, {self.best}, {'with fewer numbers' if fewer else 'and no harder'} to choose."
+        if len(verdicts) == 1:
+            return f"{said}: nothing else was compared, so nothing speaks for it."
         if alike:
             return f"{said}: the best, and of the {len(alike) + 1} that are equivalent none has fewer numbers to choose."
         if unclear:

@@ -202,6 +202,11 @@ def test_verdicts(tuned) -> None:
     assert "cannot be told apart" in found.about_recommended()
 
 
+def test_of_one_loss_alone_nothing_is_said_but_that(tuned) -> None:
+    said = tuned(0.01, {("static(0.3)", 1e-3): 0.0}).about_recommended()
+    assert said.endswith("nothing else was compared, so nothing speaks for it.")
+
+
 def test_a_difference_is_equivalent_just_where_its_bounds_lie_within_the_margin(tuned) -> None:
     seen = set()
     for noise in (0.05, 0.2, 0.5):
