@@ -265,7 +265,17 @@ function fitDrawing(svg, narrow) {
   if (narrow.matches) fit();
 }
 
+// A table that is scrolled, however little, can be reached by Tab.
+function reachable() {
+  document.querySelectorAll(".table-on-page").forEach((region) => {
+    if (region.scrollWidth > region.clientWidth) region.tabIndex = 0;
+    else region.removeAttribute("tabindex");
+  });
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  reachable();
+  window.addEventListener("resize", reachable);
   // The theme hides its table of contents while something with this class is beside it, and fails on pages that have none.
   const contents = document.querySelector("div.bd-sidebar-secondary");
   if (contents) document.querySelectorAll(".table-on-page.wide").forEach((table) => table.classList.add("full-width"));
