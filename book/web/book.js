@@ -274,12 +274,12 @@ function reachable() {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
-  reachable();
-  window.addEventListener("resize", reachable);
   // The theme hides its table of contents while something with this class is beside it, and fails on pages that have none.
   const contents = document.querySelector("div.bd-sidebar-secondary");
   if (contents) document.querySelectorAll(".table-on-page.wide").forEach((table) => table.classList.add("full-width"));
   const narrow = matchMedia("screen and (max-width: 48rem)");
   document.querySelectorAll("svg.drawing").forEach((svg) => fitDrawing(svg, narrow));
   document.querySelectorAll(".table-on-page.sortable").forEach(makeSortable);
+  reachable();
+  window.addEventListener("resize", reachable);
 });
