@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from armbook import factorial
 from armbook.evidence import Evidence
@@ -186,6 +187,15 @@ def every_round(
         new = {name: [one for one in later(profile, found[name]) if one not in found[name]] for name, later in further.items()}
         wanted = {name: experiments for name, experiments in new.items() if experiments}
     return found
+
+
+def alone(profile: Profile, chapter: str) -> list[Profile]:
+    """The profile with one encoder at a time, of those of which a chapter asks for nothing but what it asks of the whole profile.
+
+    So a chapter can be shown, and its later rounds be known, for the encoders of which all is there.
+    """
+    asked, singles = set(CHAPTERS[chapter](profile)), [replace(profile, encoders=(encoder,)) for encoder in profile.encoders]
+    return [single for single in singles if asked.issuperset(CHAPTERS[chapter](single))]  # a chapter of one takes the first
 
 
 def wanted(profile: Profile, chapter: str, found: Found) -> list[Experiment]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
-from armbook.chapters import CHAPTERS, every_round, first_round, wanted
+from armbook.chapters import alone, every_round, first_round, wanted
 from armbook.evidence import Evidence, of_profile
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile, load_profile
@@ -36,12 +35,10 @@ def results(*chapters: str, evidence: Evidence | None = None) -> list[Result]:
     evidence = evidence or of_profile(profile)
     found: dict[Experiment, Result] = {}
     for name in chapters:
-        asked = set(first_round(profile, [name]))
-        for encoder in profile.encoders:
-            alone = replace(profile, encoders=(encoder,))
-            if asked.issuperset(CHAPTERS[name](alone)):  # a chapter of one encoder takes the profile's first
-                there = every_round(alone, evidence.there, [name])[name]
-                found |= there if there.keys() >= set(wanted(alone, name, there)) else {}
+        first_round(profile, [name])  # refuses a chapter that there is not
+        for single in alone(profile, name):
+            there = every_round(single, evidence.there, [name])[name]
+            found |= there if there.keys() >= set(wanted(single, name, there)) else {}
     return list(found.values())
 
 

@@ -69,6 +69,12 @@ def test_what_is_finished_is_written_once_and_the_rest_is_counted(
     assert counted.startswith(f"9 results in {folder}: 0 written, 9 kept") and "adaptive 3" in missing
     assert not (tmp_path / "elsewhere").exists()
 
+    file.write_text(PROFILE.replace('["lsa/distilbert"]', '["lsa/distilbert", "lsa/roberta"]'))
+    folder = tmp_path / "two"
+    assert ship()[0].startswith(f"9 results in {folder}: 9 written, 0 kept"), (
+        "what one encoder's sweep tunes, with another's to come"
+    )
+
 
 def test_results_of_other_data_are_missing(
     portable_experiment: Experiment, portable_store: RunStore, tmp_path: Path, capsys
