@@ -18,7 +18,8 @@ from armbook.batch_example import embedded_triples
 from armbook.claims.verdicts import MARGIN
 from armbook.learning_curves import SECOND_LINE, SMOOTHED, draw_curve, smoothed_traces
 from armbook.miniature import each
-from armbook.results import Score, half_range, seeds_of, spoken, telling_scores
+from armbook.results import Score, half_range, headed, seeds_of, telling_scores
+from armbook.sentences import listed_in_words
 from armbook.style import GREY, STYLE, colour, marker
 from armbook.tables import value_text
 from armlib.encoder.bi_encoder import BiEncoder
@@ -87,9 +88,8 @@ def _others_said(results: Sequence[Result]) -> str:
     said = f"the other changes move it by {rest.min():+.3f} to {rest.max():+.3f}" if len(rest) else ""
     if not len(costly):
         return f"On average over these settings, {said}." if said else ""
-    listed = [f"{_with_article(name)} ({change:+.3f})" for name, change in costly.items()]
-    named = listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"
-    verb = "costs" if len(listed) == 1 else "cost"
+    named = listed_in_words(f"{_with_article(name)} ({change:+.3f})" for name, change in costly.items())
+    verb = "costs" if len(costly) == 1 else "cost"
     return f"On average over these settings, {named} {verb} more than {MARGIN} {MEASURE}{'; ' if said else ''}{said}."
 
 
@@ -300,7 +300,7 @@ def ablations_table(results: Sequence[Result]) -> pd.DataFrame:
     found = by_ablation(results)
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for collection, mode, measure in telling_scores(results):
-        head = f"{SHORT.get(spoken(measure).split('@')[0], spoken(measure).split('@')[0])}@{measure.split('@')[1]}"
+        head = headed(measure)
         for name, some in found.items():
             row = rows.setdefault(
                 (collection, name), {"collection": collection, "ablation": name, "D+ x D-": f"{settled(some):.3f}"}
@@ -308,9 +308,6 @@ def ablations_table(results: Sequence[Result]) -> pd.DataFrame:
             values = [result.value(collection, mode, measure) for result in some]
             row[f"{head}, {'re-ranked' if mode == RERANKING else 'full'}"] = value_text(values)
     return pd.DataFrame(rows.values())
-
-
-SHORT = {"Recall": "R"}  # of measures in the heads of columns
 
 
 def settled(results: Sequence[Result]) -> float:

@@ -19,11 +19,11 @@ from armbook.learning_curves import (
     outcomes_in_words,
     peak,
     peaks_side_by_side,
-    range_in_words,
     told_apart,
     validation_measures,
 )
 from armbook.results import ADAPTIVE, spoken
+from armbook.sentences import range_in_words
 from armlib.experiments.result import Result
 from armlib.training.settings import MEASURE
 

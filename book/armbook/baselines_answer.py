@@ -8,6 +8,7 @@ import pandas as pd
 
 from armbook.baselines import BEFORE, ONE, Baseline
 from armbook.baselines_gains import TUNED, Scores, measured_scores, published_scores, signed
+from armbook.sentences import capital, listed_in_words, range_in_words
 from armbook.table4_sources import Source, paired
 from armbook.tuned_losses import SELF, TEACHER
 from armlib.evaluation.equivalence import Equivalence
@@ -165,7 +166,7 @@ def _tuning(columns: Sequence[Scores]) -> str:
     }
     smallest, largest = min(map(min, gains.values())), max(map(max, gains.values()))
     word = "Yes" if smallest > 0 else "Not everywhere" if largest > 0 else "No"
-    told = _and([f"{_range(values, columns[0].digits)} {measure}" for measure, values in gains.items()])
+    told = _and([f"{range_in_words(values, f'.{columns[0].digits}f')} {measure}" for measure, values in gains.items()])
     ranked, found = gains.values()
     more = sum(recall > precision for precision, recall in zip(ranked, found, strict=True))
     where = f"on {more} of {len(found)} collections" if len(found) > 1 else "here" if more else "nowhere"
@@ -256,16 +257,10 @@ def _of_group(source: Source, group: str) -> list[Baseline]:
     return [row for row in rows if row.evaluations.keys() >= set(source.collections)]
 
 
-def _range(values: Sequence[float], digits: int) -> str:
-    low, high = (f"{value:.{digits}f}" for value in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"
-
-
 def _capital(text: str) -> str:
-    return text[0].upper() + text[1:] if not text.startswith("nDCG") else text
+    return text if text.startswith("nDCG") else capital(text)
 
 
 def _and(parts: Iterable[str]) -> str:
     start, *others = parts  # each may begin with a space, as what stands before them does not end with one
-    *between, last = [start, *(text.lstrip() for text in others)]
-    return f"{', '.join(between)} and {last}" if between else last
+    return listed_in_words([start, *(text.lstrip() for text in others)])

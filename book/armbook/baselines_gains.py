@@ -10,8 +10,9 @@ import pandas as pd
 
 from armbook import published
 from armbook.baselines import BEFORE, FIRST_STAGE, ONE
-from armbook.baselines_table import LOSSES, SHORT, Column, heading
+from armbook.baselines_table import LOSSES, Column
 from armbook.comparison import paper_measures
+from armbook.results import headed
 from armbook.table4_sources import Source
 from armbook.tables import DASH, two_levels
 from armbook.tuned_losses import SELF
@@ -79,7 +80,7 @@ def published_scores() -> list[Scores]:
     for year, name in published.SETS.items():
         for score, measure in published.SCORES.items():
             scores = dict(zip(names, table[f"{year}_{score}"], strict=True))
-            made.append(Scores((f"published: {name}", SHORT.get(measure, measure)), scores, groups, 2))
+            made.append(Scores((f"published: {name}", headed(measure)), scores, groups, 2))
     return made
 
 
@@ -100,7 +101,7 @@ def measured_scores(source: Source) -> list[Scores]:
         means = {row.loss: row.mean(name).mean for row in rows if name in row.evaluations}
         for measure in paper_measures(next(iter(means.values())), FULL_RANKING):
             scores = {loss: mean[measure] for loss, mean in means.items()}
-            made.append(Scores((name, heading(measure)), scores, groups, 3, trained))
+            made.append(Scores((name, headed(measure)), scores, groups, 3, trained))
     return made
 
 

@@ -13,7 +13,7 @@ from armbook import published
 from armbook.baselines import FROM_RUN, ONE, RERANKED, Baseline
 from armbook.comparison import paper_measures
 from armbook.counts import short_count
-from armbook.results import spoken
+from armbook.results import headed
 from armbook.table4_sources import Source
 from armbook.tables import BEST, DASH, two_levels, yes_or_no
 from armbook.tuned_losses import BEYOND, NONE, RANDOM, SELF, TEACHER
@@ -24,7 +24,6 @@ from armlib.training.settings import MEASURE
 
 WORDS = ("group", "loss", "batches", "in-batch")
 MARKS = {FROM_RUN: " (run file)", RERANKED: " (re-ranks)"}
-SHORT = {"Recall@1000": "R@1000"}
 GROUPS = {SELF: "self", TEACHER: "teacher", NONE: "none", BEYOND: "beyond"}
 _NAMES = {"Hofstatter et al. 2021": "Hofstätter 2021", "Wang and Zuccon 2023": "Wang 2023"}
 LOSSES = {"bm25": "BM25", "margin-mse": "MarginMSE", "static eps=1": ONE, "static tuned": "static, tuned"}
@@ -51,7 +50,7 @@ def table4(source: Source) -> pd.DataFrame:
     lines = []
     for number, row in enumerate(source.rows):
         scores = {
-            (name, heading(measure)): (means[name][number].mean[measure], DAGGER if number in same else "")
+            (name, headed(measure)): (means[name][number].mean[measure], DAGGER if number in same else "")
             for (name, measure), same in alike.items()
             if name in row.evaluations
         }
@@ -59,13 +58,13 @@ def table4(source: Source) -> pd.DataFrame:
         seen = DASH if row.triples is None else f"{short_count(row.triples)}{', some as lists' if lists else ''}"
         loss = row.loss + MARKS.get(row.origin, "")
         lines.append(_Line(row.group, (GROUPS[row.group], loss, row.sampling, row.in_batch), scores, seen))
-    return _as_text(lines, WORDS, [(name, heading(measure)) for name, measure in alike], 3)
+    return _as_text(lines, WORDS, [(name, headed(measure)) for name, measure in alike], 3)
 
 
 def published4() -> pd.DataFrame:
     """The paper's own Table 4 in the form of `table4`, with a column ``source`` behind the others of ``system``."""
     columns = {
-        f"{year}_{score}": (name, SHORT.get(measure, measure))
+        f"{year}_{score}": (name, headed(measure))
         for year, name in published.SETS.items()
         for score, measure in published.SCORES.items()
     }
@@ -90,11 +89,6 @@ def _printed_triples() -> list[str]:
     """Millions of triples with the digits that the paper prints."""
     with (resources.files("armbook") / "published" / "table4.csv").open(encoding="utf8") as file:
         return pd.read_csv(file, dtype=str).triples_millions.tolist()
-
-
-def heading(measure: str) -> str:
-    """A measure as the head of a column, such as ``R@1000`` for ``R(rel=2)@1000``; the caption says from which grade on."""
-    return SHORT.get(spoken(measure), spoken(measure))
 
 
 @dataclass(frozen=True)

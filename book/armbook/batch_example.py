@@ -12,10 +12,10 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from armbook.claims.evidence import Example
-from armbook.learning_curves import range_in_words
 from armbook.published import table2
 from armbook.reranking import gpu_if_any
 from armbook.results import DISTRIBUTED
+from armbook.sentences import range_in_words
 from armbook.tables import shortened
 from armlib.data.collection import Collection
 from armlib.errors import InputError

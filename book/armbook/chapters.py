@@ -211,6 +211,18 @@ def wanted(profile: Profile, chapter: str, found: Found) -> list[Experiment]:
     return list(dict.fromkeys([*first, *(LATER[chapter](profile, found) if complete else [])]))
 
 
+def every_round_there(profile: Profile, get: Callable[[Sequence[Experiment]], Found]) -> dict[str, Found]:
+    """As `every_round`, of all chapters, where ``get`` trains nothing.
+
+    What the results of one encoder name does not wait for those of others.
+    """
+    found = every_round(profile, get)
+    for name in found:
+        for single in alone(profile, name):
+            found[name] = {**found[name], **every_round(single, get, [name])[name]}
+    return found
+
+
 @contextmanager
 def from_store(store: RunStore | Evidence, jobs: int) -> Iterator[Callable[[Sequence[Experiment]], Found]]:
     """What `every_round` takes as ``get``: results of a store, of which so many processes train those that are missing.

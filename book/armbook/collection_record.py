@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from armbook import baselines, data_and_encoders
+from armbook import baselines, data_and_encoders, miniature
 from armbook.chapters import every_round
 from armbook.evidence import find, of_profile
 from armbook.miniature import HERE, NAME
@@ -21,7 +21,7 @@ from armbook.tuned_losses import Tuning
 from armlib import storage
 from armlib.errors import InputError
 from armlib.evaluation.measures import Evaluation
-from armlib.experiments.profile import Profile, load_profile
+from armlib.experiments.profile import Profile
 
 FILE = "collection.json"
 DIGITS = 6
@@ -121,14 +121,14 @@ def shipped(profile: Profile | None = None) -> CollectionRecord | None:
     Raises:
         InputError: the file is no such record.
     """
-    folder = find((profile or load_profile("small")).experiment.collection)
+    folder = find((profile or miniature.scale()).experiment.collection)
     return read(folder.path / FILE) if folder is not None and (folder.path / FILE).is_file() else None
 
 
 def sources(here: CollectionRecord, profile: Profile) -> dict[str, CollectionRecord]:
     """Records by source, as `armbook.miniature.sources` has results: what came with the repository, then this copy's."""
     own = {HERE: here}
-    if profile.experiment.collection == load_profile("small").experiment.collection:
+    if miniature.is_of(profile):
         return own
     there = shipped()
     return {NAME: there, **own} if there else own

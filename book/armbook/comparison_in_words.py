@@ -10,8 +10,9 @@ import pandas as pd
 
 from armbook.comparison import TIED, published_scores, selection, tuned_in_words, variant_scores
 from armbook.comparison_tables import Sources, time_ratios
-from armbook.results import ADAPTIVE, DISTRIBUTED, HITS, RECALL, STATIC, named
-from armbook.side_by_side import OPENINGS, PUBLISHED, headed, paper_collections, titled
+from armbook.results import ADAPTIVE, DISTRIBUTED, HITS, RECALL, STATIC, headed, named
+from armbook.sentences import capital, listed_in_words, range_in_words
+from armbook.side_by_side import OPENINGS, PUBLISHED, paper_collections, titled
 from armbook.style import short_name
 from armbook.tables import BEST
 from armlib.evaluation.equivalence import DAGGER
@@ -56,7 +57,7 @@ def _of_source(source: str, scores: pd.DataFrame, costs: Sources) -> str:
 def _leaders(ndcg: pd.DataFrame, recall: pd.DataFrame) -> str:
     both = pd.concat([ndcg, recall])
     cases, encoders = both.groupby(["encoder", "collection", "measure"]).ngroups, both.encoder.nunique()
-    collections = _joined([titled(name) for name in dict.fromkeys(both.collection)])
+    collections = listed_in_words([titled(name) for name in dict.fromkeys(both.collection)])
     for variant, words in IN_WORDS.items():
         if _won(both, variant) == cases:
             one = short_name(str(both.encoder.iloc[0]))
@@ -70,7 +71,7 @@ def _shared(scores: pd.DataFrame) -> str:
     whole = scores.groupby(["encoder", "collection"]).ngroups
     parts = [f"{words} in {_times(count, whole)}" for words, count in won.most_common() if count]
     tied = whole - sum(won.values())
-    said = f"belongs to {_joined(parts)}" if parts else "belongs to no variant alone"
+    said = f"belongs to {listed_in_words(parts)}" if parts else "belongs to no variant alone"
     return said + (f" (a tie in {_times(tied, whole)})" if tied and parts else "")
 
 
@@ -84,9 +85,9 @@ def _equivalence(ndcg: pd.DataFrame, recall: pd.DataFrame, variants: list[tuple[
     gap = float(np.mean([_gaps(ndcg, variant).mean() for variant in variants]))
     behind = f" (on average {gap:.3f} nDCG@10 below it)" if gap >= 0.0005 else ""
     if by_ndcg == by_recall == 0:
-        return f"{words[0].upper()}{words[1:]} are never shown equivalent to the best{behind}."
+        return f"{capital(words)} are never shown equivalent to the best{behind}."
     return (
-        f"{words[0].upper()}{words[1:]} are the best or equivalent to it in {_times(by_ndcg, cases)} by nDCG@10 and in "
+        f"{capital(words)} are the best or equivalent to it in {_times(by_ndcg, cases)} by nDCG@10 and in "
         f"{_times(by_recall, cases)} by R@1000{behind}."
     )
 
@@ -278,8 +279,7 @@ def _raised(scores: pd.DataFrame, target: str) -> int:
 def _range(costs: pd.DataFrame, compared: str) -> str:
     table = time_ratios(costs)
     found = table.ratio[table.compared == compared]
-    low, high = f"{found.min():.1f}", f"{found.max():.1f}"
-    return low if low == high else f"{low} to {high}"
+    return range_in_words(found, ".1f")
 
 
 def _times(count: int, of: int) -> str:
@@ -287,10 +287,6 @@ def _times(count: int, of: int) -> str:
         return "the one case" if count else "no case"
     whole = "both cases" if of == 2 else f"all {of} cases"
     return whole if count == of else f"{count} of {of} cases" if count else "no case"
-
-
-def _joined(parts: list[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
 
 
 def _lie(count: int) -> str:

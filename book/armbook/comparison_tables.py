@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
 from armbook.comparison import COMPARED
+from armbook.counts import clock, hours_and_minutes, short_count
 from armbook.results import DISTRIBUTED, PREFERRED, STATIC, VARIANTS, variant_name
 from armbook.side_by_side import PUBLISHED, model_names, paper_collections, titled
 from armbook.style import GREY, STYLE, colour, marker
@@ -60,7 +61,9 @@ def costs_table(costs: Sources) -> pd.DataFrame:
         names, fine = model_names(frame.encoder), frame.seconds_with_sweep.min() < SHORT
         for each in frame.to_dict("records"):
             row = rows.setdefault((names[each["encoder"]], each["target"], each["in_batch"]), {})
-            row[source, "time"] = clock(each["seconds_with_sweep"], fine) + ("*" if each["target"] == STATIC else "")
+            row[source, "time"] = (clock if fine else hours_and_minutes)(each["seconds_with_sweep"]) + (
+                "*" if each["target"] == STATIC else ""
+            )
             row[source, "triples"] = short_count(each["triples"])
             if "best_triples" in each:
                 row[source, "best at"] = short_count(each["best_triples"])
@@ -88,23 +91,6 @@ def time_ratios(costs: pd.DataFrame) -> pd.DataFrame:
         for encoder in dict.fromkeys(costs.encoder)
     ]
     return pd.DataFrame(rows, columns=["encoder", "compared", "ratio"])
-
-
-def clock(seconds: float, fine: bool) -> str:
-    """A time as ``h:mm``, rounded; with ``fine`` as ``h:mm:ss``."""
-    if fine:
-        whole = round(seconds)
-        return f"{whole // HOUR}:{whole % HOUR // 60:02}:{whole % 60:02}"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60}:{minutes % 60:02}"
-
-
-def short_count(count: float) -> str:
-    """A count with its order of magnitude, such as ``1.98M`` or ``15.4k``."""
-    for size, letter, digits in ((1e6, "M", 2), (1e3, "k", 1)):
-        if count >= size:
-            return f"{count / size:.{digits}f}{letter}"
-    return f"{count:.0f}"
 
 
 def grades_in_words(scores: Sources, measure: str) -> str:

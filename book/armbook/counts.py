@@ -19,3 +19,9 @@ def clock(seconds: float) -> str:
     """A time as hours, minutes and seconds, such as ``0:01:35``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def hours_and_minutes(seconds: float) -> str:
+    """A time as hours and minutes, rounded, such as ``15:07``."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02}"

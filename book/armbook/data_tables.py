@@ -12,6 +12,7 @@ from IPython.display import HTML
 from armbook import data_and_encoders, published
 from armbook.collection_record import CollectionRecord
 from armbook.counts import short_count
+from armbook.miniature import each
 from armlib.retrieval.indexes import PAPER_PASSAGES
 
 PUBLISHED = "published"
@@ -126,7 +127,7 @@ def padding_rows(records: Records) -> pd.DataFrame:
 
 def answer(records: Records) -> str:
     """What there is to train on, what is cut off, and what padding would cost, in Markdown: a paragraph for each source."""
-    return "\n\n".join(f"**{name[0].upper()}{name[1:]}.** {_told(record)}" for name, record in records.items())
+    return each(records, _told)
 
 
 def _told(record: CollectionRecord) -> str:

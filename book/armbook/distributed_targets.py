@@ -18,11 +18,11 @@ from armbook.learning_curves import (
     outcomes_in_words,
     peak,
     peaks_side_by_side,
-    range_in_words,
     told_apart,
     with_common_seeds,
 )
 from armbook.results import ADAPTIVE, DISTRIBUTED, STATIC, variant_name
+from armbook.sentences import range_in_words
 from armlib.experiments.result import Result
 
 IN_BATCH = variant_name(ADAPTIVE, True)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from armbook import tuned_losses
 from armbook.results import one_measure
+from armbook.sentences import listed_in_words, range_in_words
 from armbook.tables import value_text
 from armbook.tuned_losses import System, Tuning
 from armlib.evaluation.equivalence import DAGGER, compare_pairs
@@ -201,9 +202,9 @@ def answer(measured: Measured) -> str:
     ]
     read = tests[tests.added.str.startswith("context")]
     if len(read):
-        alike = int(read.equivalent.sum())
+        alike, change = int(read.equivalent.sum()), range_in_words(read.difference, "+.3f")
         said.append(
-            f"Reading a context changes {MEASURE} by {_range(read.difference)}, and is equivalent to reading none in {alike} of "
+            f"Reading a context changes {MEASURE} by {change}, and is equivalent to reading none in {alike} of "
             f"{len(read)} comparisons."
         )
     best = {name: max(measured, key=lambda cell: mean_evaluation(measured[cell][name]).mean[MEASURE]).loss for name in collections}
@@ -220,23 +221,13 @@ def _batches_said(tests: pd.DataFrame, collection: str) -> str:
     texts = []
     for verb, some in (("raise", better), ("lower", worse)):
         if len(some):
-            change = _range(some.difference)
-            which = "every loss" if len(some) == len(tests) else _listed(list(some.loss))
+            change = range_in_words(some.difference, "+.3f")
+            which = "every loss" if len(some) == len(tests) else listed_in_words(f"“{name}”" for name in some.loss)
             texts.append(f"{verb} {MEASURE} of {which} ({change})")
     if not texts:
         return f"make no clear difference on {collection}"
     rest = "" if len(better) + len(worse) == len(tests) else ", without a clear difference to the rest"
     return f"{' and '.join(texts)} on {collection}{rest}"
-
-
-def _range(values: pd.Series) -> str:
-    low, high = f"{values.min():+.3f}", f"{values.max():+.3f}"
-    return low if low == high else f"{low} to {high}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    quoted = [f"“{name}”" for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def queries_of_a_batch(experiment: Experiment, count: int) -> list[str]:

@@ -9,17 +9,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from armbook import published
+from armbook import miniature, published
 from armbook.counts import short_count
 from armbook.evidence import of_profile
 from armbook.learning_curves import learning_curve, smoothed_traces
 from armbook.miniature import HERE, NAME
 from armbook.results import ADAPTIVE, DISTRIBUTED, RECALL, STATIC, measure_name
+from armbook.sentences import capital
 from armbook.style import STYLE, colour
 from armbook.tables import DASH, value_text
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.experiments.experiment import Experiment
-from armlib.experiments.profile import Profile, load_profile
+from armlib.experiments.profile import Profile
 from armlib.experiments.result import Result
 from armlib.training.settings import MEASURE
 
@@ -39,8 +40,8 @@ def sources(own: Sequence[Result], profile: Profile, targets: Sequence[str]) -> 
         profile: their scale.
         targets: what is compared.
     """
-    small = load_profile("small")
-    if profile.experiment.collection == small.experiment.collection:
+    small = miniature.scale()
+    if miniature.is_of(profile):
         return {HERE: list(own)}
     there = compared(of_profile(small).there(_asked(small, targets)).values(), small, targets)
     return {**({NAME: there} if there else {}), HERE: list(own)}
@@ -75,7 +76,7 @@ def by_variant(found: Iterable[Result]) -> dict[str, list[Result]]:
 
 def answer(shown: Sources) -> str:
     """Where validation ends for each target, and which of them fall, in Markdown: a paragraph for each source."""
-    return "\n\n".join(f"**{name[0].upper()}{name[1:]}.** {_told(found)}" for name, found in shown.items())
+    return miniature.each(shown, _told)
 
 
 def _told(found: Sequence[Result]) -> str:
@@ -90,7 +91,7 @@ def _told(found: Sequence[Result]) -> str:
 
 
 def _targets(name: str) -> str:
-    return f"{name[0].upper()}{name[1:]} targets" if "(" not in name else f"With {name}, validation"
+    return f"{capital(name)} targets" if "(" not in name else f"With {name}, validation"
 
 
 def _course(name: str, curve: pd.Series) -> str:

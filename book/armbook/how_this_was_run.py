@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from armbook import chapters
+from armbook.counts import clock
 from armbook.miniature import HERE
 from armbook.results import encoder_name
 from armbook.style import COLOURS, GREY, STYLE, colour, kind
@@ -259,12 +260,6 @@ def counted(scale: Profile, results: Sequence[Result]) -> str:
     first, every = len(chapters.first_round(scale)), len({result.experiment for result in results})
     further = f", and {every - first} more that these tuned: {every} in all" if every > first else ""
     return f"Profile `{scale.name}` started with {first} training runs{further}."
-
-
-def clock(seconds: float) -> str:
-    """A time as h:mm:ss."""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 def lasting(seconds: float) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from armbook.results import spoken
+from armbook.sentences import listed_in_words, range_in_words
 from armbook.tables import value_text
 from armlib.errors import InputError
 from armlib.experiments.result import Result
@@ -227,19 +228,6 @@ def training_in_words(results: Sequence[Result]) -> str:
         f"A training run sees {range_in_words(triples, ',')} triples, {range_in_words(shares, '.2g')} of an epoch, "
         f"in batches of {listed_in_words(map(str, sizes))}; the learning rate starts at {range_in_words(rates, 'g')}."
     )
-
-
-def range_in_words(values: Iterable[float], form: str) -> str:
-    """Lowest and highest value in a format, such as ``0.1 to 0.3``; one where they look alike."""
-    listed = list(values)
-    low, high = format(min(listed), form), format(max(listed), form)
-    return low if low == high else f"{low} to {high}"
-
-
-def listed_in_words(texts: Iterable[str]) -> str:
-    """Texts in a row, such as ``one, two and three``."""
-    *first, last = texts
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def encoders_in_words(count: int, of: int) -> str:

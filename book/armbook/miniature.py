@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from armbook.chapters import alone, every_round, first_round, wanted
 from armbook.evidence import Evidence, of_profile
+from armbook.sentences import capital
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile, load_profile
 from armlib.experiments.result import Result
 
 NAME = "MS MARCO in miniature"
 HERE = "this copy"
+Shown = TypeVar("Shown")  # what a source has
 ABOUT = (
     "MS MARCO in miniature: 33 thousand passages, the TREC-DL judgments among them, encoders of two layers; measured beforehand "
     "and part of the repository."
 )
+
+
+def scale() -> Profile:
+    """The profile whose results came with the repository."""
+    return load_profile("small")
+
+
+def is_of(profile: Profile) -> bool:
+    """Whether a profile trains on the collection of the miniature, so that only its own results are shown."""
+    return profile.experiment.collection == scale().experiment.collection
 
 
 def results(*chapters: str, evidence: Evidence | None = None) -> list[Result]:
@@ -31,7 +44,7 @@ def results(*chapters: str, evidence: Evidence | None = None) -> list[Result]:
     Raises:
         InputError: there is no chapter of that name, or a shipped file is damaged.
     """
-    profile = load_profile("small")
+    profile = scale()
     evidence = evidence or of_profile(profile)
     found: dict[Experiment, Result] = {}
     for name in chapters:
@@ -54,12 +67,12 @@ def sources(here: Iterable[Result], profile: Profile, *chapters: str) -> dict[st
         InputError: as `results`.
     """
     shown = {HERE: list(here)}
-    if profile.experiment.collection == load_profile("small").experiment.collection:
+    if is_of(profile):
         return shown
     shipped = results(*chapters)
     return {NAME: shipped, **shown} if shipped else shown
 
 
-def each(shown: dict[str, list[Result]], make: Callable[[list[Result]], str]) -> str:
+def each(shown: Mapping[str, Shown], make: Callable[[Shown], str]) -> str:
     """A text for every source, each after its name in bold."""
-    return "\n\n".join(f"**{name[0].upper()}{name[1:]}.** {make(found)}" for name, found in shown.items())
+    return "\n\n".join(f"**{capital(name)}.** {make(found)}" for name, found in shown.items())

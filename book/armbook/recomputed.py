@@ -13,6 +13,7 @@ from armbook import published
 from armbook.authors_runs import Place, find_runs, judgments_file
 from armbook.comparison import marks
 from armbook.results import VARIANTS, named, variant_name
+from armbook.sentences import capital
 from armbook.tables import BEST, cell, two_levels, yes_or_no
 from armlib.data.types import Qrels
 from armlib.errors import InputError
@@ -162,7 +163,7 @@ def recomputed_in_words(found: Recomputed, scores: pd.DataFrame) -> str:
     ]
     if missing:
         lines.append(f"The folder has no runs of {', '.join(missing)}.")
-    return " ".join([*lines, *(f"{note[0].upper()}{note[1:]}." for note in found.notes)])
+    return " ".join([*lines, *(f"{capital(note)}." for note in found.notes)])
 
 
 def _count(count: int, of: int) -> str:

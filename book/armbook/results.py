@@ -213,3 +213,8 @@ def spoken(measure: str) -> str:
     for written, said in (("Success", "Hits"), ("R", "Recall")):
         measure = re.sub(rf"^{written}(\(rel=\d+\))?@", f"{said}@", measure)
     return measure
+
+
+def headed(measure: str) -> str:
+    """A measure as the head of a column, such as ``R@1000`` for ``R(rel=2)@1000``; the caption says from which grade on."""
+    return re.sub("^Recall@", "R@", spoken(measure))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from armbook.chapters import alone, every_round, wanted
+from armbook.chapters import every_round_there, wanted
 from armbook.tuned_losses import Found
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.profile import Profile
@@ -44,10 +44,7 @@ def ship(profile: Profile, store: RunStore, shipped: Shipped) -> Shipment:
         there.update((result.key, result) for result in found.values())
         return found
 
-    shown = every_round(profile, get)
-    for name in shown:
-        for single in alone(profile, name):
-            every_round(single, get, [name])
+    shown = every_round_there(profile, get)
     missing = {name: [each for each in wanted(profile, name, found) if each not in found] for name, found in shown.items()}
     written = sum(shipped.add(result) for result in there.values() if not isinstance(result, ShippedResult))
     return Shipment(written, len(there) - written, {name: experiments for name, experiments in missing.items() if experiments})

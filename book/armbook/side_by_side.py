@@ -27,11 +27,6 @@ def titled(collection: str) -> str:
     return f"TREC-DL {found[1]}" if found else short_name(collection)
 
 
-def headed(measure: str) -> str:
-    """A measure's name without its grade: ``R(rel=2)@1000`` is R@1000, and ``Success(rel=2)@100`` Hits@100."""
-    return re.sub(r"\(rel=\d+\)", "", measure).replace("Success", "Hits")
-
-
 def model_names(encoders: Iterable[str]) -> dict[str, str]:
     """What encoders are called in a row beside the paper's: by the paper's model where one alone is of that architecture."""
     whole = list(dict.fromkeys(encoders))

@@ -15,6 +15,7 @@ from armbook.miniature import HERE
 from armbook.results import (
     RECALL,
     SATURATED,
+    headed,
     hits_measure,
     in_full,
     is_static,
@@ -23,7 +24,7 @@ from armbook.results import (
     reported_collection,
     tuned_targets,
 )
-from armbook.side_by_side import PUBLISHED, headed, model_names, titled
+from armbook.side_by_side import PUBLISHED, model_names, titled
 from armbook.style import STYLE, dashes, draw_mean, marker, short_name
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING

@@ -12,7 +12,7 @@ from armbook.evidence import of_profile
 from armbook.tuned_losses import Tuning
 from armlib.errors import unknown
 from armlib.evaluation.equivalence import Equivalence, equivalence
-from armlib.experiments.profile import Profile, load_profile
+from armlib.experiments.profile import Profile
 from armlib.training.settings import MEASURE
 
 
@@ -78,7 +78,7 @@ def here(tuning: Tuning, elsewhere: Sequence[Retriever] = ()) -> Source:
 
 def in_miniature() -> Source | None:
     """What came with the repository; None where not all of it is there."""
-    profile = load_profile("small")
+    profile = miniature.scale()
     one = replace(profile, encoders=profile.encoders[:1])
     evidence, record = of_profile(one), collection_record.shipped(profile)
     parts = [miniature.results(name, evidence=evidence) for name in ("baselines", "teachers")]
@@ -90,7 +90,7 @@ def in_miniature() -> Source | None:
 
 def sources(own: Source, profile: Profile) -> dict[str, Source]:
     """By its name, what came with the repository, then this copy's; the latter alone where it is of the same collection."""
-    there = None if profile.experiment.collection == load_profile("small").experiment.collection else in_miniature()
+    there = None if miniature.is_of(profile) else in_miniature()
     return {**({miniature.NAME: there} if there else {}), miniature.HERE: own}
 
 

@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from armbook import published
 from armbook.curve_figures import blocks, encoder_colours, legend, line_widths
-from armbook.learning_curves import NEAR_ZERO, SMOOTHED, Shown, listed_in_words, range_in_words, settled_from, smoothed
+from armbook.learning_curves import NEAR_ZERO, SMOOTHED, Shown, settled_from, smoothed
+from armbook.sentences import listed_in_words, range_in_words
 from armbook.style import GREY, STYLE
 from armlib.errors import InputError
 from armlib.experiments.result import Result

@@ -26,19 +26,10 @@ from armbook.comparison import (
     variant_scores,
     variants,
 )
-from armbook.comparison_tables import (
-    clock,
-    costs_table,
-    effectiveness_and_cost,
-    grades_in_words,
-    ratios_table,
-    scores_table,
-    short_count,
-    time_ratios,
-)
+from armbook.comparison_tables import costs_table, effectiveness_and_cost, grades_in_words, ratios_table, scores_table, time_ratios
 from armbook.miniature import HERE, NAME
-from armbook.results import RECALL, is_of_the_paper
-from armbook.side_by_side import PUBLISHED, headed, model_names, paper_collections, titled
+from armbook.results import RECALL, headed, is_of_the_paper
+from armbook.side_by_side import PUBLISHED, model_names, paper_collections, titled
 from armbook.style import colour, marker
 from armbook.tables import show
 from armlib.errors import InputError
@@ -234,11 +225,7 @@ def test_a_tie_has_no_best() -> None:
 def test_costs_and_ratios_stand_side_by_side() -> None:
     costs = costs_by_source(SHOWN)
     table = costs_table(costs)
-    assert table[NAME].iloc[0].tolist() == ["0:00:21*", "1.0k", "500"] and table[HERE].iloc[4].tolist() == [
-        "0:00:08",
-        "1.0k",
-        "500",
-    ]
+    assert table[NAME].iloc[0].tolist() == ["0:00:21*", "1k", "500"] and table[HERE].iloc[4].tolist() == ["0:00:08", "1k", "500"]
     ratios = ratios_table(costs)
     assert list(ratios) == ["compared", "encoder", PUBLISHED, NAME, HERE] and len(ratios) == 16
     first = ratios[ratios.compared == "static / distributed"].set_index("encoder")
@@ -246,18 +233,6 @@ def test_costs_and_ratios_stand_side_by_side() -> None:
     assert first.loc["mine", PUBLISHED] != first.loc["mine", PUBLISHED], "not published"
     found = time_ratios(costs[HERE])
     assert found.ratio[(found.encoder == "mine") & (found.compared == "static / distributed")].item() == 21 / 8
-
-
-@pytest.mark.parametrize(
-    ("seconds", "fine", "text"),
-    [(54420, False, "15:07"), (3840, False, "1:04"), (29.6, False, "0:00"), (29.6, True, "0:00:30"), (3725, True, "1:02:05")],
-)
-def test_times_are_written_as_the_paper_does(seconds: float, fine: bool, text: str) -> None:
-    assert clock(seconds, fine) == text
-
-
-def test_counts_have_their_magnitude() -> None:
-    assert [short_count(each) for each in (1_980_000, 15_360, 500)] == ["1.98M", "15.4k", "500"]
 
 
 def test_names_are_short() -> None:

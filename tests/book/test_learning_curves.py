@@ -21,7 +21,6 @@ from armbook.learning_curves import (
     encoders_in_words,
     learning_curve,
     learning_curve_table,
-    listed_in_words,
     outcomes_in_words,
     peak,
     told_apart,
@@ -127,7 +126,6 @@ def test_outcomes_and_encoders_are_counted_in_words() -> None:
     assert outcomes_in_words([OPEN, HIGHER, LOWER]) == f"{HIGHER} for 1 of 3 encoders, {LOWER} for 1 and not told apart for 1"
     counted = [encoders_in_words(*each) for each in ((1, 1), (3, 3), (0, 3), (2, 3), (0, 1))]
     assert counted == ["the one encoder", "all 3 encoders", "none of 3 encoders", "2 of 3 encoders", "no encoder"]
-    assert [listed_in_words(texts) for texts in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
 
 
 def test_the_table_says_when_a_learning_curve_is_best_and_how_it_ends(adaptive) -> None:

@@ -53,7 +53,7 @@ def found(tmp_path: Path, without_data: None) -> dict:
     """What all chapters find with no training run of one's own and no data."""
     shipped = evidence.find(SMALL.experiment.collection, Path(__file__).parent)
     assert shipped is not None and shipped.path == FOLDER
-    return chapters.every_round(SMALL, evidence.Evidence(RunStore(tmp_path / "runs"), shipped).there)
+    return chapters.every_round_there(SMALL, evidence.Evidence(RunStore(tmp_path / "runs"), shipped).there)
 
 
 def test_all_of_it_is_small() -> None:

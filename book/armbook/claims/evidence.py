@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from armbook.claims.verdicts import NOT_TRAINED
-from armbook.claims.wording import listed
+from armbook.sentences import listed_in_words
 from armlib.evaluation.measures import Evaluation
 
 
@@ -71,7 +71,9 @@ class Missing(Exception):
         together: dict[tuple[str, ...], list[str]] = {}
         for what, of in self.parts.items():
             together.setdefault(tuple(of), []).append(what)
-        return "; ".join(f"{listed(what)} ({listed(of)})" if of else listed(what) for of, what in together.items())
+        return "; ".join(
+            f"{listed_in_words(what)} ({listed_in_words(of)})" if of else listed_in_words(what) for of, what in together.items()
+        )
 
 
 def gather(get: Callable, wanted: Iterable) -> list:

@@ -11,8 +11,9 @@ from armbook.claims.evidence import Missing, Retriever
 from armbook.claims.groups import Group
 from armbook.claims.rules import Case, beyond, every, lines, mean, mean_interval, tally
 from armbook.claims.verdicts import MARGIN, NO_PREMISE, NOT_MEASURED, Judges, Outcome, judges
-from armbook.claims.wording import SIGNS, counted, listed, place, said, sentences, with_trec
+from armbook.claims.wording import SIGNS, counted, place, said, sentences, with_trec
 from armbook.results import ADAPTIVE, DISTRIBUTED, RECALL, variant_name
+from armbook.sentences import listed_in_words
 from armlib.evaluation.evaluate import FULL_RANKING
 from armlib.evaluation.measures import Evaluation
 from armlib.training.settings import MEASURE
@@ -63,7 +64,7 @@ def _data(group: Group) -> Outcome:
         found = [teacher.triples / one for teacher in teachers for one in _triples(group, variant)]
         ratios[variant] = round(min(found)) >= low and round(max(found)) <= high
         texts.append(f"{SIGNS[ratios[variant]]} {min(found):.1f} to {max(found):.1f} times those of {said(*variant)} targets")
-    names = listed(teacher.name for teacher in teachers)
+    names = listed_in_words(teacher.name for teacher in teachers)
     return Outcome(all(ratios.values()), sentences(f"the triples of {names}, divided by ours"), tuple(texts))
 
 
@@ -221,7 +222,7 @@ def _beside(group: Group, variant: tuple[str, bool], pattern: str) -> list[Case]
             where = f"{encoder}, {place(collection)}" if encoder else place(collection)
             found.append(_case(where, (name, best.name), evaluation, best.evaluations[collection], measure))
     if not found:
-        places = listed(dict.fromkeys(place(collection) for _, collection in ours))
+        places = listed_in_words(dict.fromkeys(place(collection) for _, collection in ours))
         raise Missing(f"teacher distillation measured on {places}", reason=NOT_MEASURED)
     return found
 

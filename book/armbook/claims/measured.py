@@ -25,7 +25,8 @@ from armbook.claims.verdicts import (
     claims,
     decided,
 )
-from armbook.claims.wording import listed, sentences
+from armbook.claims.wording import sentences
+from armbook.sentences import listed_in_words
 from armlib.experiments.profile import Profile
 from armlib.experiments.result import Result
 
@@ -103,8 +104,8 @@ def _scope(profile: Profile, group: Group) -> str:
         kept = sorted({"best validation" if each.selection == "best" else "last step" for each in experiments})
         seeds = sorted({each.seed for each in experiments})
         parts += [
-            f"{listed(steps)} steps of {listed(sizes)} triples",
+            f"{listed_in_words(steps)} steps of {listed_in_words(sizes)} triples",
             f"weights of the {' or '.join(kept)}",
-            f"{'seeds' if len(seeds) > 1 else 'seed'} {listed(seeds)}",
+            f"{'seeds' if len(seeds) > 1 else 'seed'} {listed_in_words(seeds)}",
         ]
     return ", ".join(parts)

@@ -13,6 +13,7 @@ from importlib import resources
 from armbook import miniature
 from armbook.claims.ledger import PUBLISHED, VERDICTS, Row
 from armbook.claims.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED, Verdict
+from armbook.sentences import capital
 
 SIGNS = {HOLDS: "✓", DOES_NOT_HOLD: "✗", UNDECIDED: "–"}
 SHORT = {PUBLISHED: "tables", miniature.NAME: "miniature", miniature.HERE: "this copy"}
@@ -72,7 +73,7 @@ def _choices(rows: Sequence[Row], name: str, column: int) -> str:
         _button(column, str(number), f"{SIGNS[verdict]} {verdict} {found.count(verdict)}")
         for number, verdict in enumerate(VERDICTS)
     ]
-    return f"<fieldset><legend>{html.escape(_capital(name))}</legend>{''.join(made)}</fieldset>"
+    return f"<fieldset><legend>{html.escape(capital(name))}</legend>{''.join(made)}</fieldset>"
 
 
 def _button(column: int, value: str, label: str, *, checked: bool = False) -> str:
@@ -113,12 +114,8 @@ def _chip(name: str, verdict: Verdict) -> str:
 def _evidence(name: str, verdict: Verdict) -> str:
     because = f", {verdict.reason}" if verdict.reason else ""
     cases = "".join(f"<li>{html.escape(case)}</li>" for case in verdict.cases)
-    scope = f'<p class="scope">{html.escape(_capital(verdict.scope))}.</p>' if name != PUBLISHED and verdict.keys else ""
+    scope = f'<p class="scope">{html.escape(capital(verdict.scope))}.</p>' if name != PUBLISHED and verdict.keys else ""
     return (
-        f"<h4>{html.escape(_capital(name))}: {verdict.verdict}{because}</h4><p>{html.escape(verdict.evidence)}</p>"
+        f"<h4>{html.escape(capital(name))}: {verdict.verdict}{because}</h4><p>{html.escape(verdict.evidence)}</p>"
         f"{f'<ul>{cases}</ul>' if cases else ''}{scope}"
     )
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

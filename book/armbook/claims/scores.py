@@ -8,8 +8,9 @@ from armbook.claims.evidence import Missing, gather
 from armbook.claims.groups import Group, Scorer, hits, ndcg, pairs, recall
 from armbook.claims.rules import ALPHA, Case, every, leads, lines, mean, tally
 from armbook.claims.verdicts import MARGIN, NO_PREMISE, Judges, Outcome, judges
-from armbook.claims.wording import SIGNS, counted, listed, place, said, sentences
+from armbook.claims.wording import SIGNS, counted, place, said, sentences
 from armbook.results import ADAPTIVE, DISTRIBUTED, MEAN, SEEDS, STATIC, VARIANTS, best_static
+from armbook.sentences import listed_in_words
 from armlib.evaluation.equivalence import compare, equivalence
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.experiments.result import Result
@@ -287,4 +288,4 @@ def _shared(found: Iterable[tuple[float, set[float]]]) -> str:
     common = sorted(set.intersection(*(good for _, good in listed_)))
     if not common or len({top for top, _ in listed_}) == 1:
         return ""
-    return f" ({listed(f'{target:g}' for target in common)} would do for all)"
+    return f" ({listed_in_words(f'{target:g}' for target in common)} would do for all)"

@@ -9,7 +9,7 @@ from armbook import baselines, batch_example, chapters, miniature
 from armbook.claims.evidence import Example, Retriever
 from armbook.evidence import Evidence
 from armbook.tuned_losses import Found, Tuning
-from armlib.experiments.profile import Profile, load_profile
+from armlib.experiments.profile import Profile
 from armlib.experiments.result import Result
 from armlib.experiments.shipped import ShippedResult
 
@@ -64,8 +64,8 @@ def beside(profile: Profile, evidence: Evidence | None = None) -> Source | None:
     Raises:
         InputError: a shipped file is damaged.
     """
-    small = load_profile("small")
-    if profile.experiment.collection == small.experiment.collection:
+    small = miniature.scale()
+    if miniature.is_of(profile):
         return None
     found = {name: miniature.results(name, evidence=evidence) for name in chapters.CHAPTERS}
     results = list({each.key: each for some in found.values() for each in some}.values())

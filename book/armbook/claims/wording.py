@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from armbook.results import spoken, variant_name
+from armbook.sentences import capital
 from armlib.evaluation.evaluate import FULL_RANKING
 
 TREC = re.compile(r"(?:^|.*[/-])trec-dl-(20\d\d)\b.*")
@@ -42,15 +43,9 @@ def measure_in_words(collection: str, mode: str, measure: str) -> str:
     return f"{spoken(measure)}{'' if mode == FULL_RANKING else ' of re-ranking'} on {place(collection)}"
 
 
-def listed(values: Iterable[object]) -> str:
-    """Things in a row, such as ``0, 1 and 2``."""
-    *some, last = map(str, values)
-    return f"{', '.join(some)} and {last}" if some else last
-
-
 def sentences(*parts: str) -> str:
     """Parts of a text as sentences: each starts with a capital and ends with a full stop."""
-    return " ".join(f"{part[0].upper()}{part[1:].removesuffix('.')}." for part in parts if part)
+    return " ".join(f"{capital(part).removesuffix('.')}." for part in parts if part)
 
 
 def counted(number: int, one: str, many: str = "") -> str:

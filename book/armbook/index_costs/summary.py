@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from armbook.index_costs.measurements import FLAT, HNSW, IVF, PAPER, IndexMeasurements, lists
-from armbook.results import spoken
+from armbook.results import headed
 from armlib.retrieval.factories import DEFAULTS
 from armlib.training.settings import MEASURE
 
@@ -86,17 +86,13 @@ def scores_table(costs: IndexMeasurements) -> pd.DataFrame:
     judged = costs.scores.assign(
         index=costs.scores.kind.map(NAMES) + costs.scores.released.map({True: ", as released", False: ""}),
         nprobe=["" if pd.isna(value) else f"{value}" for value in costs.scores.nprobe],
-        column=costs.scores.measure.map(_head) + ", " + costs.scores.collection,
+        column=costs.scores.measure.map(headed) + ", " + costs.scores.collection,
         text=costs.scores.value.map("{:.3f}".format),
     )
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in judged.itertuples():
         rows.setdefault((row.index, row.nprobe), {"index": row.index, "nprobe": row.nprobe})[row.column] = row.text
     return pd.DataFrame(rows.values())
-
-
-def _head(measure: str) -> str:
-    return spoken(measure).replace("Recall", "R")
 
 
 def projection_table(projected: pd.DataFrame) -> pd.DataFrame:
