@@ -17,19 +17,11 @@ import pytest
 import torch
 
 from armbook import chapters, reranking, tables
-from armbook.ablations import (
-    ablations_figure,
-    ablations_table,
-    answer,
-    by_ablation,
-    loss_parts,
-    rates_said,
-    reach,
-    similarities_figure,
-    similarities_said,
-    training_batch,
-)
+from armbook.ablation_figures import ablations_figure, similarities_figure
+from armbook.ablations import ablations_table, by_ablation
+from armbook.ablations_in_words import answer, rates_said, similarities_said
 from armbook.miniature import HERE, NAME
+from armbook.one_batch import loss_parts, reach, training_batch
 from armbook.style import marker, save
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING

@@ -17,6 +17,7 @@ import pytest
 
 from armbook import chapters, paper_and_code, reranking
 from armbook.miniature import HERE, NAME
+from armbook.readings import by_reading, readings_figure, readings_summary, readings_table, readings_text
 from armbook.style import colour
 from armlib.errors import InputError
 from armlib.evaluation.equivalence import equivalence
@@ -43,23 +44,23 @@ def test_the_list_of_differences_is_whole() -> None:
 
 
 def test_readings_are_compared_at_equal_seeds(readings: list[Fabricated]) -> None:
-    table = paper_and_code.readings_table(readings)
+    table = readings_table(readings)
     assert table.loss.unique().tolist() == ["distributed", "adaptive, in-batch", "static(0.3), in-batch"]
     assert len(table) == 3 * 6
     np.testing.assert_allclose(table.difference[table.measure == "nDCG@10"], 0.03)
     np.testing.assert_allclose(table.spread[table.measure == "nDCG@10"], 0.03)  # half of 0.04 + 0.02
     row = table[(table.loss == "distributed") & (table.collection == "two/test") & (table.measure == "nDCG@10")].iloc[0]
     assert row["mode"] == RERANKING and row.paper == pytest.approx(0.4 + np.mean(LOSSES_SHIFTS))
-    by_reading = paper_and_code.by_reading(readings)["distributed"]
+    both = by_reading(readings)["distributed"]
     means = {
         reading: np.mean([each.per_query("two/test", RERANKING).scores("nDCG@10") for each in some], axis=0)
-        for reading, some in by_reading.items()
+        for reading, some in both.items()
     }
     test = equivalence(means["released-code"], means["paper"])
     assert row["corrected p"] == pytest.approx(min(1, 3 * test.p)) and row.equivalent
-    shown = paper_and_code.readings_text(table)
+    shown = readings_text(table)
     assert shown.difference[0] == "+0.030 †" and shown["half range of seeds"][0] == "0.030"
-    said = paper_and_code.readings_summary(table)
+    said = readings_summary(table)
     assert said.startswith(
         "The two readings are equivalent in all 18 comparisons; they differ by more than half the range of seeds in "
     )
@@ -69,26 +70,26 @@ def test_readings_are_compared_at_equal_seeds(readings: list[Fabricated]) -> Non
 
 def test_a_difference_beyond_the_margin_is_not_equivalent(readings: list[Fabricated]) -> None:
     changed = [of_changed_loss(r.experiment, 0.04) if r.experiment.reading != "paper" else r for r in readings]
-    table = paper_and_code.readings_table(changed)
+    table = readings_table(changed)
     assert not table.equivalent[table.measure == "nDCG@10"].any() and table.equivalent[table.measure != "nDCG@10"].all()
 
 
 def test_one_seed_has_no_spread(readings: list[Fabricated]) -> None:
-    table = paper_and_code.readings_table([result for result in readings if result.experiment.seed == 0])
-    assert table.spread.isna().all() and "with one seed, nothing can be said" in paper_and_code.readings_summary(table)
-    assert set(paper_and_code.readings_text(table)["half range of seeds"]) == {""}
+    table = readings_table([result for result in readings if result.experiment.seed == 0])
+    assert table.spread.isna().all() and "with one seed, nothing can be said" in readings_summary(table)
+    assert set(readings_text(table)["half range of seeds"]) == {""}
 
 
 def test_unequal_seeds_are_refused(readings: list[Fabricated]) -> None:
     with pytest.raises(InputError, match=r"static\(0.3\), in-batch has the seeds \[0, 1, 2\] in the paper reading and \[0, 1\]"):
-        paper_and_code.readings_table(readings[:-1])
+        readings_table(readings[:-1])
     with pytest.raises(InputError, match="has the seeds"):
-        paper_and_code.readings_figure({HERE: readings[1:]})
+        readings_figure({HERE: readings[1:]})
 
 
 def test_readings_are_the_means_of_their_seeds(readings: list[Fabricated]) -> None:
-    figure = paper_and_code.readings_figure({HERE: readings})
-    for number, (name, both) in enumerate(paper_and_code.by_reading(readings).items()):
+    figure = readings_figure({HERE: readings})
+    for number, (name, both) in enumerate(by_reading(readings).items()):
         above, below = figure.axes[number], figure.axes[number + 3]
         assert above.get_title() == name and set(named_lines(above)) == set(named_lines(below)) == {"paper", "released-code"}
         for reading, some in both.items():
@@ -99,9 +100,9 @@ def test_readings_are_the_means_of_their_seeds(readings: list[Fabricated]) -> No
             np.testing.assert_allclose(named_lines(below)[reading], np.column_stack([some[0].trace.triples, expected]))
         assert {line.get_color() for line in above.lines} == {colour(name)}
         assert {line.get_linestyle() for line in above.lines} == {"-", "--"}, "the readings look alike in grey"
-    alone = paper_and_code.readings_figure({HERE: [result for result in readings if result.experiment.seed == 0]})
+    alone = readings_figure({HERE: [result for result in readings if result.experiment.seed == 0]})
     assert not alone.axes[0].collections and len(named_lines(alone.axes[0])) == 2
-    two = paper_and_code.readings_figure({NAME: readings, HERE: readings})
+    two = readings_figure({NAME: readings, HERE: readings})
     assert len(two.axes) == 12 and two.axes[6].get_title() == f"{HERE}\ndistributed"
     plt.close("all")
 
