@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -20,20 +18,18 @@ from armlib.evaluation.evaluate import FULL_RANKING
 from armlib.evaluation.measures import Evaluation
 from armlib.experiments.experiment import Experiment
 from armlib.experiments.provenance import machine_line
+from armlib.experiments.public_names import is_on_the_hub, known_of, public_encoder, public_name
 from armlib.experiments.result import Result
 from armlib.losses import Loss, MarginLoss
-from armlib.names import encoder_folder
 
 CARD = "README.md"
 FOLDER = "this folder"
-PATHS = ("/", "~", ".")  # what a name that is a path begins with
 AFTER = "this encoder"
 TAGS = ("sentence-transformers", "sentence-similarity", "feature-extraction", "dense", "armlib")
 MARGIN, ALPHA = 0.05, 0.05  # of the tests of equivalence, as in paper section 5.4
 STAGES = ("preparing", "training", "validating", "evaluating", "total")
 Baselines = Mapping[str, Mapping[tuple[str, str], Evaluation]]
 """By the name of a system, such as BM25, its measures by collection and mode."""
-
 CITATION = """\
 @article{gienapp2024learning,
   title   = {Learning Effective Representations for Retrieval Using Self-Distillation with Adaptive Relevance Margins},
@@ -44,39 +40,6 @@ CITATION = """\
   url     = {https://arxiv.org/abs/2407.21515}
 }
 """
-
-
-class Known(NamedTuple):
-    """What is known of a collection: the licence of its texts, what its measures are not, and its id on the Hugging Face hub."""
-
-    licence: str = ""
-    caution: str = ""
-    hub: str = ""
-
-
-MSMARCO = "MS MARCO is for non-commercial research"
-NO_BENCHMARK = "Measures on it are not results on a public benchmark"
-# By the beginning of a collection's name; of others nothing is claimed.
-KNOWN = {
-    "docstrings": Known("the texts have the licences of the packages that they come from", NO_BENCHMARK),
-    "msmarco-mini": Known(MSMARCO, "Measures on it are not results on MS MARCO or TREC-DL"),
-    "msmarco-passage": Known(MSMARCO, hub="microsoft/ms_marco"),
-    "beir/msmarco": Known(MSMARCO, hub="BeIR/msmarco"),
-}
-# What the organisation BeIR has on the hub under the name that ir_datasets gives it.
-ON_THE_HUB = (
-    "arguana",
-    "climate-fever",
-    "fever",
-    "fiqa",
-    "hotpotqa",
-    "nfcorpus",
-    "nq",
-    "quora",
-    "scidocs",
-    "scifact",
-    "trec-covid",
-)
 
 
 def write_card(result: Result, folder: Path) -> None:
@@ -124,8 +87,8 @@ def model_card(
 
 def _metadata(result: Result, licence: str) -> ModelCardData:
     asked = result.experiment
-    hub = _known(asked.collection).hub
-    base = asked.encoder if _is_on_the_hub(asked.encoder) else None
+    hub = known_of(asked.collection).hub
+    base = asked.encoder if is_on_the_hub(asked.encoder) else None
     scores = [
         EvalResult(
             task_type="information-retrieval" if row["mode"] == FULL_RANKING else "reranking",
@@ -213,7 +176,7 @@ Queries are cut at {layout.query_length} tokens.{prompted}"""
 
 def _training(result: Result, layout: Layout) -> str:
     asked, about = result.experiment, result.about
-    known, loss = _known(asked.collection), asked.make_loss()
+    known, loss = known_of(asked.collection), asked.make_loss()
     rows = [
         ("collection", f"`{_inline(public_name(asked.collection))}`"),
         ("licence of the data", known.licence or "not known to armlib"),
@@ -289,7 +252,7 @@ def _measures(result: Result, baselines: Baselines) -> str:
         rows = [[name, *(f"{each.mean[measure]:.4f}" for measure in names)] for name, each in systems.items()]
         text += f"\n\n### {_inline(public_name(collection))}, {mode}, {len(evaluation.per_query):,} queries"
         text += f"\n\n{_table(('', *names), rows)}"
-        caution = _known(collection).caution
+        caution = known_of(collection).caution
         text += f"\n\n{caution}." if caution else ""
         text += f"\n\n{_tested(systems)}" if others else ""
     if result.chosen_on_test_set:
@@ -340,32 +303,6 @@ def _dimensions(result: Result, layout: Layout) -> int:
     pooled = storage.read_json(result.folder / "encoder" / "1_Pooling" / "config.json", dict)
     width = pooled.get("embedding_dimension") or pooled["word_embedding_dimension"]
     return min(width if layout.linear is None else layout.linear.out_features, layout.truncate_dim or 1 << 62)
-
-
-def _known(collection: str) -> Known:
-    found = next((known for start, known in KNOWN.items() if collection == start or collection.startswith(f"{start}/")), None)
-    if found is None:
-        beir = re.match(r"beir/([^/]+)(/|$)", collection)
-        found = Known(hub=f"BeIR/{beir[1]}") if beir and beir[1] in ON_THE_HUB else Known()
-    return found
-
-
-def public_encoder(name: str) -> str:
-    """An encoder as others may read it: of a folder, its own name."""
-    return Path(name).name if encoder_folder(name) or name.startswith(PATHS) else name
-
-
-def _is_on_the_hub(encoder: str) -> bool:
-    return not encoder.startswith("lsa/") and encoder_folder(encoder) is None
-
-
-def public_name(name: str) -> str:
-    """A collection as others may read it: of a path, the end, with the split where there is one; so of paths within quotes."""
-    if not name.startswith(PATHS):
-        return re.sub(r"""(['"])([/~.][^'"]*)\1""", lambda found: f"{found[1]}{Path(found[2]).name}{found[1]}", name)
-    path = Path(name)
-    whole = path.name.endswith((".tsv", ".tsv.gz")) or path.is_dir()
-    return "/".join(path.parts[-1 if whole else -2 :])
 
 
 def _inline(text: str) -> str:

@@ -17,8 +17,9 @@ from armlib.encoder.onnx_export import write_onnx
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.evaluation.measures import Evaluation
-from armlib.experiments.model_card import CARD, FOLDER, Baselines, model_card, public_encoder, public_name
+from armlib.experiments.model_card import CARD, FOLDER, Baselines, model_card
 from armlib.experiments.outcome import BEFORE, BM25, LARGE, before_training, bm25, sizes
+from armlib.experiments.public_names import public_encoder, public_name
 from armlib.experiments.result import Result
 from armlib.experiments.store import RunStore
 from armlib.experiments.training_data import TrainingData

@@ -24,8 +24,9 @@ from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.evaluation.measures import default_measures, evaluate
 from armlib.experiments import sharing
 from armlib.experiments.experiment import Experiment
-from armlib.experiments.model_card import model_card, public_name
+from armlib.experiments.model_card import model_card
 from armlib.experiments.outcome import BEFORE, BM25, before_training
+from armlib.experiments.public_names import public_name
 from armlib.experiments.result import Result
 from armlib.experiments.sharing import compared, export_encoder, push_to_hub
 from armlib.experiments.store import RunStore
