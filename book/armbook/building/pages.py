@@ -36,6 +36,7 @@ except ImportError as error:
 PARAMETERS = Path("book/parameters.yml")
 BUILD = Path("book/_build")
 MATHJAX = "tex-svg-full.js"
+MEASURED = ("results", "benchmarks/results")  # folders of what was measured beforehand and chapters show
 # What the paper numbers, by the notebook that makes it.
 NUMBERED = {
     "figure 1": "01_why_margins",
@@ -180,10 +181,11 @@ def _tasks(profile: str, root: Path) -> list[Task]:
 
 
 def _fingerprint(root: Path) -> str:
-    """Stands for the code of both packages, their data and the versions of what they use."""
+    """Stands for the code of both packages, their data, what came measured with the repository, and versions of libraries."""
     packages = Path(armlib.__file__).parent, Path(armbook.__file__).parent
     found = (path for package in packages for path in sorted(package.rglob("*")) if path.is_file())
     files = [path for path in found if path.parent.name != "__pycache__"]  # where files come and go
+    files += [file for name in MEASURED for file in sorted((root / name).rglob("*")) if file.is_file()]
     pins = [root / "pyproject.toml"] if (root / "pyproject.toml").is_file() else []
     return digest(sys.version, *(f"{path.name} {file_digest(path)}" for path in [*files, *pins]))
 

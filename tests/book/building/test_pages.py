@@ -67,6 +67,14 @@ def test_nothing_is_made_again_when_nothing_changed(root, capsys):
     assert capsys.readouterr().out == "nothing has changed since the last build\n"
 
 
+@pytest.mark.parametrize("folder", ["results/msmarco-mini", "benchmarks/results"])
+def test_chapters_are_run_again_when_other_results_came_with_the_repository(root, folder, capsys):
+    (root / folder).mkdir(parents=True)
+    (root / folder / "measured.json").write_text("{}")
+    build(root)
+    assert capsys.readouterr().out.startswith("2 of 2 notebooks to run")
+
+
 def test_a_change_of_prose_runs_no_notebook(root, capsys):
     edit(root / "book" / "intro.md", "# Tiny", "# Smaller")
     build(root)
