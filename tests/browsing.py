@@ -212,6 +212,19 @@ def accessibility_faults(page: Page, within: str = "article.bd-article", rules: 
     return found
 
 
+def cut_formulas(page: Page, displayed: bool) -> list[str]:
+    """Formulas in the text that are wider than its column, which hides their end; if asked for, displayed ones that scroll, too."""
+    return page.evaluate(
+        """displayed => {
+        const found = [...document.querySelectorAll("article span.math")].map(node => [node, node.closest("p, li, td, dd")]);
+        if (displayed) found.push(...[...document.querySelectorAll("article div.math mjx-container")].map(node => [node, node]));
+        return found.filter(([node, room]) => node.scrollWidth > room.clientWidth + 1)
+            .map(([node]) => `a formula of ${node.scrollWidth} px is cut: ${node.textContent.slice(0, 60)}`);
+    }""",
+        displayed,
+    )
+
+
 def overflowing(page: Page) -> list[str]:
     """What reaches beyond the right edge of the window without being scrollable, as selectors with their pixels."""
     return page.evaluate("""() => {

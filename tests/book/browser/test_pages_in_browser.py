@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from browsing import EXPLORER, INTRODUCTION, NARROW, SAMPLE, WIDE, accessibility_faults, content_pages, overflowing, web_server
+from browsing import (
+    EXPLORER,
+    INTRODUCTION,
+    NARROW,
+    SAMPLE,
+    WIDE,
+    accessibility_faults,
+    content_pages,
+    cut_formulas,
+    overflowing,
+    web_server,
+)
 
 pytestmark = pytest.mark.slow
 PAGES = [f"{page}.html" for page in (INTRODUCTION, SAMPLE, EXPLORER, "book/bibliography")]
@@ -89,7 +100,7 @@ def test_every_page_of_a_whole_book(visitor):
         for name in names:
             for start, width, scheme in ((html.as_uri(), WIDE, "light"), (html.as_uri(), WIDE, "dark"), (address, NARROW, "light")):
                 page = visitor.open(f"{start}/{name}", width, scheme)
-                found = accessibility_faults(page) + overflowing(page)
+                found = accessibility_faults(page) + overflowing(page) + cut_formulas(page, displayed=width == WIDE)
                 faults += [f"{name} ({scheme}, {width} px) {fault}" for fault in found]
                 unset = page.locator("article .math:not(:has(mjx-container))").count() + page.locator("mjx-merror").count()
                 faults += [f"{name} ({scheme}, {width} px) has {unset} formulas that are not set"] if unset else []
