@@ -71,7 +71,7 @@ CELLS = (
     ("tables.show(many, 'many', 'Many rows.')", {"tags": ["remove-input"]}),
     ("heads = [(f'collection {k}', name) for k in range(4) for name in ('nDCG@10', 'R@1000')]", {}),
     ("scores = {head: ['0.647 ± 0.004 †'] for head in heads}", {}),
-    ("tables.show_marked(pd.DataFrame(scores), 'wide', 'Many columns.')", {"tags": ["remove-input"]}),
+    ("tables.show(pd.DataFrame(scores), 'wide', 'Many columns.')", {"tags": ["remove-input"]}),
     ("Markdown(f'*{count} rows*, by `pandas`.')", {}),
     ("print('a long line ' * 20)", {}),
 )

@@ -103,11 +103,12 @@ def save(table: pd.DataFrame, name: str) -> list[Path]:
     return made
 
 
-BEST = "best"
+BEST = "best"  # marks a score by the word after it
 DASH = "–"  # for what there is not
 SHORT = 20  # letters of a cell that are not broken into lines
 COLUMN = 50  # ems of a table's letters that a page's column takes
 MANY = 15  # rows from which on a page offers to sort and filter
+MARKED_BEST = re.compile(rf"[-+]?\d[\d.,]*( ± [\d.,]+)?( \S+)? {BEST}")  # a score with its marks, and no sentence that ends so
 
 
 def cell(mean: float, spread: float | None, mark: str, digits: int = 3) -> str:
@@ -115,51 +116,34 @@ def cell(mean: float, spread: float | None, mark: str, digits: int = 3) -> str:
     return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "") + (f" {mark}" if mark else "")
 
 
-def show_marked(table: pd.DataFrame, name: str, caption: str) -> HTML:
-    """Export a table of text as `save_marked` does, and show it, with what is marked best in bold.
-
-    Args:
-        table: cells of text; those that end in ``best`` lose the word and become bold.
-        name: of the exported files, unlike that of any other table.
-        caption: a sentence above the table, shown as it is.
-    """
-    save_marked(table, name, caption)
-    return HTML(_on_page(as_html(table, text=_bold_best, number=str), table, name, html.escape(caption)))
-
-
 def _escaped(table: pd.DataFrame, escape: Callable[[str], str]) -> pd.DataFrame:
     plain = lambda cell: cell if isinstance(cell, float) else escape(str(cell))  # noqa: E731
     return table.map(plain, na_action="ignore").rename(columns=lambda name: escape(str(name)))
 
 
-def _styled(table: pd.DataFrame, name: str, caption: str, number: Callable[[float], str] = str) -> Styler:
+def _styled(table: pd.DataFrame, name: str, caption: str, number: Callable[[float], str]) -> Styler:
     styler = Styler(table.reset_index(drop=True), uuid=name, cell_ids=False, caption=caption).hide(axis="index")
-    plain = lambda value: (number(value) if isinstance(value, float) else str(value)).removesuffix(f" {BEST}")  # noqa: E731
+    plain = lambda value: number(value) if isinstance(value, float) else _unmarked(str(value))  # noqa: E731
     styler = styler.format(plain, na_rep=DASH)
-    return styler.map(lambda text: "font-weight: bold" if str(text).endswith(f" {BEST}") else "")
-
-
-def save_marked(table: pd.DataFrame, name: str, caption: str, *, number: Callable[[float], str] = str) -> list[Path]:
-    """Export a table as `save` does, in LaTeX with the caption, in bold what is best, and numbers as ``number`` writes them."""
-    made = save(table, name)
-    styler = _styled(_escaped(table, _for_latex), name, _for_latex(caption), number)
-    text = styler.to_latex(hrules=True, convert_css=True, multicol_align="c")
-    with disk_errors(made[1]):
-        made[1].write_text(text, encoding="utf8")
-    return made
+    return styler.map(lambda text: "font-weight: bold" if MARKED_BEST.fullmatch(str(text)) else "")
 
 
 def show(table: pd.DataFrame, name: str, caption: str, *, digits: int = 3) -> HTML:
-    """Export a table as `save_marked` does, and show it with its caption.
+    """Export a table as `save` does, in LaTeX with its caption and with what is best in bold, and show it.
 
     Args:
-        table: one row a line; the index is not shown. Cells of text that end in ``best`` lose the word and become bold.
+        table: one row a line; the index is not shown. Scores with ``best`` after them, as text, lose the word and become bold.
         name: of the exported files, unlike that of any other table.
         caption: sentences in Markdown.
         digits: decimals of numbers that are not whole.
     """
     number = f"{{:,.{digits}f}}".format
-    save_marked(table, name, caption, number=number)
+    exported = save(table, name)[1]
+    text = _styled(_escaped(table, _for_latex), name, _for_latex(caption), number).to_latex(
+        hrules=True, convert_css=True, multicol_align="c"
+    )
+    with disk_errors(exported):
+        exported.write_text(text, encoding="utf8")
     made = as_html(table, text=_bold_best, number=number)
     return HTML(_on_page(made, table, name, _inline(caption)))
 
@@ -187,8 +171,13 @@ def _width(made: str) -> int:
     return round(sum(0.57 * letters + 1.2 for letters in widths.values()))
 
 
+def _unmarked(text: str) -> str:
+    return text.removesuffix(f" {BEST}") if MARKED_BEST.fullmatch(text) else text
+
+
 def _bold_best(text: str) -> str:
-    return f"<b>{_breakable(text.removesuffix(f' {BEST}'))}</b>" if text.endswith(f" {BEST}") else _breakable(text)
+    shown = _breakable(_unmarked(text))
+    return f"<b>{shown}</b>" if MARKED_BEST.fullmatch(text) else shown
 
 
 def _unbroken(cell: str) -> str:
@@ -198,7 +187,7 @@ def _unbroken(cell: str) -> str:
 
 
 def _inline(markdown: str) -> str:
-    return MarkdownIt().renderInline(markdown)
+    return MarkdownIt(options_update={"html": False}).renderInline(markdown)
 
 
 def made_of(results: Sequence[Result]) -> HTML:

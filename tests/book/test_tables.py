@@ -45,12 +45,23 @@ def test_names_are_shown_and_never_read_as_markup_or_formulas(tmp_path, monkeypa
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
     name = "<script>alert(1)</script>"
     table = pd.DataFrame([["=1+1 best", name]], columns=pd.MultiIndex.from_tuples([("a", name), ("a", "@b")]))
-    shown = tables.show_marked(table, "t", f"On {name}").data
+    shown = tables.show(table, "t", f"On {name}").data
     assert "<script" not in shown and shown.replace("<wbr>", "").count("&lt;script&gt;alert(1)&lt;/script&gt;") == 3
-    assert "<b>=1+1</b>" in shown
+    assert "<b>" not in shown and "=1+1 best" in shown
     csv = tmp_path / "t.csv"
     assert csv.read_text() == f",a,a\n,{name},'@b\n0,'=1+1 best,{name}\n"
     assert "<script" not in tables.as_html(table.set_axis(["x", name], axis="columns").set_axis([name], axis="index"), index=True)
+
+
+def test_scores_marked_best_are_bold_and_sentences_that_end_so_are_left(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
+    bold = {"0.64 † best": "0.64 †", "0.853 ± 0.003 best": "0.853 ± 0.003", "-0.1 best": "-0.1"}
+    plain = ["where 0 is best", "exact re-ranking of the best", "1,000 passages are the best", "0.64 †"]
+    shown = tables.show(pd.DataFrame({"x": [*bold, *plain]}), "marked", "").data
+    latex = (tmp_path / "marked.tex").read_text()
+    assert shown.count("<b>") == latex.count(r"\bfseries") == len(bold)
+    assert all(f"<b><span>{text}</span></b>" in shown or f"<span><b>{text}</b></span>" in shown for text in bold.values())
+    assert all(text in shown and text in latex for text in plain)
 
 
 def test_provenance_names_keys_and_fingerprints(results) -> None:
@@ -102,7 +113,7 @@ def test_a_table_that_needs_the_margin_gets_it(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
     narrow, wide = (pd.DataFrame([{("a", f"nDCG@{k}"): "0.647 ± 0.004 †" for k in range(count)}]) for count in (3, 8))
     shown = [
-        tables.show_marked(each.set_axis(pd.MultiIndex.from_tuples(each.columns), axis="columns"), "w", "").data
+        tables.show(each.set_axis(pd.MultiIndex.from_tuples(each.columns), axis="columns"), "w", "").data
         for each in (narrow, wide)
     ]
     assert [" wide " in each for each in shown] == [False, True]

@@ -28,7 +28,7 @@ CELLS = (
     }),
     ("scores = pd.DataFrame({'target': ['static'] * rows, 'nDCG@10': [k / 7 for k in range(rows)]})", {"tags": ["remove-input"]}),
     ("tables.show(scores, 'scores', 'Scores of a *run*.')", {"tags": ["remove-input"]}),
-    ("tables.show_marked(scores.astype(str), 'marked', 'Marked.')", {"tags": ["remove-input"]}),
+    ("tables.show(scores.astype(str), 'marked', 'Marked.')", {"tags": ["remove-input"]}),
 )  # fmt: skip
 
 
