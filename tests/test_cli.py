@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,7 +49,12 @@ def test_train_evaluate_search(small_store, small_experiment, beir_folder, tmp_p
     for file in files:
         assert read_run(file) == read_run(stored.folder / "runs" / file.name)
 
-    capsys.readouterr()
+    said = capsys.readouterr().out
+    assert re.search(r"/test: exact search of \d+ passages for \d+ queries, \d+ found for each; encode queries \S+ s, build", said)
+    approximate = ["--index", "IVF2,Flat:nprobe=1", "--measure", "nDCG@10"]
+    assert run("evaluate", key, "--runs", small_store.path, "--output", tmp_path / "approximate", *approximate) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"search with index IVF2,Flat:nprobe=1 of .*; recall against exact search \S+ at 10, .* \(\d+ queries\)", said)
     assert run("evaluate", key, "--runs", small_store.path, "--output", output, "--measure", "nDCG@10", "RR@10", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["measures"] == measures.to_dict("records") and printed["model"] == key

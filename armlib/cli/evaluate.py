@@ -125,8 +125,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     if compared:
         print(f"\n{as_text(compared)}\n")
     for name, about in indexes.items():
-        print(one_line(f"{written_here(name)}: index {about}"))
+        print(one_line(f"{written_here(name)}: {_search_in_words(about)}"))
     print(one_line(f"runs and measures per query: {folder}/runs, {folder}/measures"))
+
+
+def _search_in_words(about: Mapping[str, Any]) -> str:
+    """What `armlib.retrieval.rankings.full_ranking` says of a search, as a part of a sentence."""
+    what = "exact search" if about["exact"] else f"search with index {about['index']}"
+    said = f"{what} of {about['passages']:,} passages for {about['queries']:,} queries, {about['found']:,.6g} found for each"
+    if not about["exact"]:
+        recalled = ", ".join(f"{value:.3f} at {depth}" for depth, value in about["recall"].items())
+        said += f"; recall against exact search {recalled} ({about['recall_queries']:,} queries)"
+    return f"{said}; " + ", ".join(f"{step} {seconds:.3g} s" for step, seconds in about["seconds"].items())
 
 
 def _command(options: argparse.Namespace, names: Sequence[str], lengths: Mapping[str, int]) -> list[str]:

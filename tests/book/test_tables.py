@@ -113,8 +113,7 @@ def test_a_table_that_needs_the_margin_gets_it(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
     narrow, wide = (pd.DataFrame([{("a", f"nDCG@{k}"): "0.647 ± 0.004 †" for k in range(count)}]) for count in (3, 8))
     shown = [
-        tables.show(each.set_axis(pd.MultiIndex.from_tuples(each.columns), axis="columns"), "w", "").data
-        for each in (narrow, wide)
+        tables.show(each.set_axis(pd.MultiIndex.from_tuples(each.columns), axis="columns"), "w", "").data for each in (narrow, wide)
     ]
     assert [" wide " in each for each in shown] == [False, True]
     assert ["--ems: 29" in shown[0], "--ems: 78" in shown[1]] == [True, True]  # 15 letters and the padding, three and eight times
