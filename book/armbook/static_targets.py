@@ -14,7 +14,6 @@ from armbook import published
 from armbook.miniature import HERE
 from armbook.results import (
     RECALL,
-    SATURATED,
     headed,
     hits_measure,
     in_full,
@@ -24,7 +23,7 @@ from armbook.results import (
     reported_collection,
     tuned_targets,
 )
-from armbook.side_by_side import PUBLISHED, model_names, titled
+from armbook.side_by_side import PUBLISHED, model_names
 from armbook.style import STYLE, dashes, draw_mean, marker, short_name
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
@@ -243,14 +242,3 @@ def beside_published(shown: Mapping[str, Sequence[Result]], collections: Mapping
     order = ["training", PUBLISHED, *shown]
     columns = sorted(table.columns, key=lambda column: order.index(column[0]))
     return table[columns].set_axis(pd.MultiIndex.from_tuples(columns), axis="columns")
-
-
-def scores_in_words(results: Sequence[Result], collection: str) -> str:
-    """Which scores Figure 3 shows, as a part of a sentence; where recall takes the place of hits, with the reason."""
-    mode, measure = hits_measure(results, collection)
-    if mode == RERANKING:
-        return f"nDCG@10 and {headed(measure)} of re-ranking on {titled(collection)}"
-    return (
-        f"nDCG@10 of re-ranking on {titled(collection)} and, in place of Hits@100, {headed(measure)} of full ranking, since every "
-        f"result has at least {SATURATED:.0%} of the Hits@100 that the first stage allows, which tells nothing apart"
-    )

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from armbook.results import SATURATED, headed, hits_measure
 from armbook.side_by_side import OPENINGS, PUBLISHED, titled
-from armbook.static_targets import DEFAULT, NEGATIVES, PUBLISHED_TARGETS, scores_in_words, swept
+from armbook.static_targets import DEFAULT, NEGATIVES, PUBLISHED_TARGETS, swept
 from armbook.style import short_name
 from armbook.tables import DASH, listed
+from armlib.evaluation.evaluate import RERANKING
 from armlib.experiments.result import Result
 from armlib.losses import parse_target
 from armlib.training.settings import MEASURE
@@ -121,7 +123,10 @@ def values_in_words(shown: Mapping[str, Sequence[Result]]) -> str:
     partial, lines = False, [f"The paper tries {len(PUBLISHED_TARGETS)} targets, from 0 to 1 in steps of 0.1."]
     for source, results in shown.items():
         found = sorted({parse_target(result.experiment.target).value for result in results})
-        lines.append(f"{OPENINGS[source]} there {'is' if len(found) == 1 else 'are'} {len(found)}: {listed(found)}.")
+        if found == sorted(PUBLISHED_TARGETS):
+            lines.append(f"{OPENINGS[source]} they are the same.")
+        else:
+            lines.append(f"{OPENINGS[source]} there {'is' if len(found) == 1 else 'are'} {len(found)}: {listed(found)}.")
         partial |= not set(PUBLISHED_TARGETS) <= set(found)
     if partial:
         lines.append("A best target that lies between those would be missed.")
@@ -129,9 +134,21 @@ def values_in_words(shown: Mapping[str, Sequence[Result]]) -> str:
 
 
 def scores_shown(shown: Mapping[str, Sequence[Result]], collections: Mapping[str, str]) -> str:
-    """Which scores the figure shows of each source, in Markdown."""
-    found = {source: scores_in_words(swept(results), collections[source]) for source, results in shown.items()}
-    return " ".join(f"{OPENINGS[source]}, scores are {words}." for source, words in found.items())
+    """Which scores the figure shows of each source, in Markdown; where recall takes the place of hits, with the reason."""
+    places: dict[str, list[str]] = {}
+    for source, results in shown.items():
+        mode, measure = hits_measure(swept(results), collections[source])
+        instead = f"{MEASURE} of re-ranking and, in place of Hits@100, {headed(measure)} of full ranking"
+        scores = f"{MEASURE} and {headed(measure)} of re-ranking" if mode == RERANKING else instead
+        opening = OPENINGS[source]
+        places.setdefault(scores, []).append(f"{opening[0].lower()}{opening[1:]} on {titled(collections[source])}")
+    lines = []
+    for scores, where in places.items():
+        lines.append(f"Scores are {scores}: {', '.join(where)}.")
+        if "in place of" in scores:
+            share = f"at least {SATURATED:.0%} of what the first stage allows"
+            lines.append(f"Hits@100 would tell nothing apart there, since every result has {share}.")
+    return " ".join(lines)
 
 
 def meaning(tables: Tables, collections: Mapping[str, str]) -> str:
