@@ -50,20 +50,27 @@ def write_run_metadata(
     for collection in collections:
         for mode in (RERANKING, FULL_RANKING) if evaluator.full else (RERANKING,):
             path = folder / f"{file_name(collection.name, mode, evaluator.measures)}{ENDING}"
-            metadata = {
-                "schema-version": 0.1,
-                "run-version": 1.0,
-                "tag": tag,
-                **_platform(),
-                "research goal": {"evaluation": {"reported measures": list(evaluator.measures[collection.name])}},
-                "implementation": {"executable": {"cmd": shlex.join(command)}, "source": {"lang": ["python"]}},
-                "method": _method(evaluator, encoder, mode),
-                "data": _data(encoder, collection),
-            }
             with atomic_file(path) as draft:
-                draft.write_text(f"# ir_metadata.start\n{yaml_dump(metadata, sort_keys=False)}# ir_metadata.end\n", encoding="utf8")
+                draft.write_text(run_metadata(evaluator, encoder, collection, mode, tag=tag, command=command), encoding="utf8")
             written.append(path)
     return written
+
+
+def run_metadata(
+    evaluator: Evaluator, encoder: BiEncoder, collection: Collection, mode: str, *, tag: str, command: Sequence[str]
+) -> str:
+    """What made one run, as YAML: of one collection and mode, else as `write_run_metadata` takes it."""
+    metadata = {
+        "schema-version": 0.1,
+        "run-version": 1.0,
+        "tag": tag,
+        **_platform(),
+        "research goal": {"evaluation": {"reported measures": list(evaluator.measures[collection.name])}},
+        "implementation": {"executable": {"cmd": shlex.join(command)}, "source": {"lang": ["python"]}},
+        "method": _method(evaluator, encoder, mode),
+        "data": _data(encoder, collection),
+    }
+    return f"# ir_metadata.start\n{yaml_dump(metadata, sort_keys=False)}# ir_metadata.end\n"
 
 
 def _platform() -> dict[str, Any]:

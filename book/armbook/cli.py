@@ -112,22 +112,30 @@ def _add_ship(commands: Any) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="where to; chapters look in results/ and there in the collection's name")
     parser.add_argument("--profile", default="small", metavar="NAME", help="demo, small, paper or a TOML file (default: small)")
     parser.add_argument("--list", action="store_true", help="also print each training run that is missing")
+    about = "also write TREC runs of the first encoder's variants on TREC-DL, 100 passages a query, from the run store"
+    parser.add_argument("--rankings", action="store_true", help=about)
     add_runs_option(parser)
 
 
 def _ship(options: argparse.Namespace) -> None:
+    from armbook import shipped_rankings
     from armbook.shipping import ship
     from armlib.experiments.profile import load_profile
     from armlib.experiments.shipped import Shipped
     from armlib.experiments.store import RunStore
 
-    shipped = Shipped(options.folder)
-    done = ship(load_profile(options.profile), RunStore(options.runs), shipped)
+    profile, store, shipped = load_profile(options.profile), RunStore(options.runs), Shipped(options.folder)
+    done = ship(profile, store, shipped)
     missing = list(dict.fromkeys(each for some in done.missing.values() for each in some))
     if options.list:
         for experiment in missing:
             print(f"missing {experiment.key()} | {experiment}")
-    size = sum(file.stat().st_size for file in shipped.path.glob("*") if file.is_file())
+    if options.rankings:
+        runs = shipped_rankings.write_rankings(
+            shipped_rankings.compared(profile, shipped, store), profile.name, shipped.path / shipped_rankings.FOLDER
+        )
+        print(f"{len(runs)} rankings in {runs[0].parent}")
+    size = sum(file.stat().st_size for file in shipped.path.rglob("*") if file.is_file())
     print(f"{done.written + done.kept} results in {shipped.path}: {done.written} written, {done.kept} kept; {size / 1e6:.1f} MB")
     counts = [f"{name} {len(some)}" for name, some in done.missing.items()]
     print(f"{len(missing)} training runs are missing: {', '.join(counts)}, and what these tune" if counts else "none is missing")

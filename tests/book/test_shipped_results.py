@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import lzma
 import math
 import re
+import shlex
 import sys
 from dataclasses import replace
 from functools import cache
@@ -13,17 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from armbook import baselines, chapters, evidence, factorial, learning_curves, tables, teacher_figures
+from armbook.shipped_rankings import DEPTH
+from armbook.shipped_rankings import FOLDER as RANKINGS
 from armbook.tuned_losses import Tuning
-from armlib import names
+from armlib import evaluate, names
+from armlib.cli.experiment_options import add_experiment_options
+from armlib.cli.options import asked_experiment
 from armlib.errors import InputError
 from armlib.evaluation.evaluate import FULL_RANKING, RERANKING
 from armlib.experiments import training_data
 from armlib.experiments.profile import load_profile
 from armlib.experiments.provenance import provenance
+from armlib.experiments.run_metadata import ENDING
 from armlib.experiments.shipped import Shipped, ShippedResult
 from armlib.experiments.store import RunStore
+from armlib.retrieval.run_files import read_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "results" / "msmarco-mini"
@@ -119,6 +128,32 @@ def test_chapters_show_what_they_show_of_results(found: dict) -> None:
     assert all(each.key in tables.provenance(results) for each in results)
     with pytest.raises(InputError, match="was shipped without weights"):
         results[0].encoder()
+
+
+def test_rankings_are_those_of_shipped_results() -> None:
+    runs, shipped = sorted((FOLDER / RANKINGS).glob("*.run.gz")), {each.key: each for each in Shipped(FOLDER).results()}
+    of_variants = set()
+    for file in runs:
+        told = yaml.safe_load(file.with_name(file.name.replace(".run.gz", ENDING)).read_text())
+        name, result = told["data"]["test collection"]["name"], shipped[told["tag"]]
+        _, _, *words = shlex.split(told["implementation"]["executable"]["cmd"])
+        asked = asked_experiment(add_experiment_options(argparse.ArgumentParser()).parse_args(words))
+        assert asked == result.experiment
+        run = read_run(file)
+        assert list(run) == sorted(run) and set(run) <= set(result.per_query(name, FULL_RANKING).per_query.index)
+        assert len(run) == QUERIES[name] and {len(found) for found in run.values()} == {DEPTH}
+        of_variants.add((result.experiment.variant(), name))
+    assert len(runs) == len(of_variants) == 5 * 2
+
+
+@pytest.mark.slow
+def test_rankings_have_the_measures_of_their_results(ir_datasets_home: Path) -> None:
+    shipped = {each.key: each for each in Shipped(FOLDER).results()}
+    for file in (FOLDER / RANKINGS).glob("*.run.gz"):
+        told = yaml.safe_load(file.with_name(file.name.replace(".run.gz", ENDING)).read_text())
+        name = told["data"]["test collection"]["name"]
+        again = evaluate(read_run(file), names.load_collection(name).qrels(), ["nDCG@10"]).per_query["nDCG@10"]
+        assert again.equals(shipped[told["tag"]].per_query(name, FULL_RANKING).per_query["nDCG@10"]), file.name
 
 
 def test_the_other_profiles_have_none() -> None:
