@@ -29,7 +29,7 @@ STEPS = (
     ("__main__",),
 )
 # What chapters share: these know nothing of any chapter, nor of the claims that chapters' numbers are held against.
-SHARED = ("counts", "sentences", "results", "published", "style", "hovering", "tables", "learning_curves")
+SHARED = ("counts", "sentences", "results", "published", "style", "hovering", "switching", "tables", "learning_curves")
 
 
 class Import(NamedTuple):

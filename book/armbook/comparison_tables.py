@@ -17,6 +17,7 @@ from armbook.counts import clock, hours_and_minutes, short_count
 from armbook.results import DISTRIBUTED, PREFERRED, STATIC, VARIANTS, variant_name
 from armbook.side_by_side import PUBLISHED, model_names, paper_collections, titled
 from armbook.style import GREY, STYLE, colour, marker
+from armbook.switching import OF
 from armbook.tables import cell, two_levels, yes_or_no
 from armlib.training.settings import MEASURE
 
@@ -141,7 +142,8 @@ def _draw_source(axes: Axes, scores: pd.DataFrame, costs: pd.DataFrame, unit: fl
         spent = cost.loc[row.encoder, row.target, row.in_batch]
         shade, whole = colour(variant_name(row.target, row.in_batch)), spent.seconds_with_sweep / unit
         if row.target == STATIC and "seconds" in spent:
-            axes.plot([spent.seconds / unit, whole], [row.mean] * 2, color=shade, linewidth=0.8, zorder=1)
+            ends, name = [spent.seconds / unit, whole], model_names(scores.encoder)[row.encoder]
+            axes.plot(ends, [row.mean] * 2, color=shade, linewidth=0.8, zorder=1, label=f"{OF}{name}")
         style = {"color": shade, "marker": marker(row.encoder), "linestyle": "none", "elinewidth": 0.8}
         spread = row.spread if row.seeds > 1 else 0
         axes.errorbar(whole, row.mean, yerr=spread, label=f"{row.encoder}, {variant_name(row.target, row.in_batch)}", **style)

@@ -17,7 +17,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from armbook.hovering import OF, mark_values
+from armbook.hovering import mark_values
+from armbook.switching import OF
 from armlib.storage import disk_errors
 
 # Load the backend now: the one of notebooks turns on interactive drawing, which the end of an rc_context would take back.
@@ -156,8 +157,8 @@ def maxima(figure: Figure) -> list[list[tuple[float, float]]]:
 def save(figure: Figure, name: str) -> list[Path]:
     """Export a figure as SVG and PDF into ``$ARMLIB_FIGURES``, by default ``figures/generated``.
 
-    The same data give the same bytes. The figure then carries its name, by which a page finds the files, and the values of its
-    lines, which a page shows under the pointer.
+    The same data give the same bytes. The figure then carries its name, by which a page finds the files, the values of its lines,
+    which a page shows under the pointer, and what of it belongs to which entry of the legend and to which row, which a page switches.
     """
     folder = Path(os.environ.get("ARMLIB_FIGURES", "figures/generated"))
     made = []

@@ -118,7 +118,8 @@ def effectiveness_and_teachers(sources: Mapping[str, Source]) -> Figure:
                 values = [each.mean[MEASURE] for each in row.evaluations[where]]
                 shade, shape = looks[row.loss]
                 mean, spread = float(np.mean(values)), float(np.ptp(values)) / 2
-                axes.plot([row.cost.amortised, row.cost.full], [mean] * 2, color=shade, linewidth=0.8, zorder=1)
+                ends = [row.cost.amortised, row.cost.full]
+                axes.plot(ends, [mean] * 2, color=shade, linewidth=0.8, zorder=1, label=f"_{row.loss}")
                 style = {"color": shade, "marker": shape, "linestyle": "none", "elinewidth": 0.8}
                 axes.errorbar(row.cost.full, mean, yerr=spread, label=row.loss, **style)
             for row in source.rows:

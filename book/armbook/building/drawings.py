@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from xml.etree import ElementTree
 
 from armbook.hovering import VALUES
 from armbook.style import EXPORTED, GREY
+from armbook.switching import ENTRY, ROW
 from armlib.errors import InputError
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 REFERENCE = re.compile(r"url\(#([^)]+)\)")
-PARTS = {"axes": "axes", "legend": "legend", "matplotlib.axis": "axis"}  # of a figure, that a narrow page moves
+PARTS = {"axes": "axes", "legend": "legend", "matplotlib.axis": "axis", "subfigure": "subfigure"}  # that a page moves
 DRAWN = ("d", "x", "y", "width", "height", "transform", "points")
 
 ElementTree.register_namespace("", SVG)
@@ -57,7 +59,15 @@ def _references(element: ElementTree.Element) -> list[str]:
 def _tidy(element: ElementTree.Element, prefix: str, used: set[str]) -> None:
     identity = element.attrib.pop("id", "")
     if identity.startswith(VALUES):
-        element.attrib |= {"class": "values", "data-values": identity.removeprefix(VALUES)}
+        about = json.loads(identity.removeprefix(VALUES))
+        if entries := about.pop("entries", None):
+            element.set("data-entries", " ".join(entries))
+        if about:
+            element.attrib |= {"class": "values", "data-values": json.dumps(about, ensure_ascii=False)}
+    elif identity.startswith(ENTRY):
+        element.set("data-entry", identity.removeprefix(ENTRY))
+    elif identity.startswith(ROW):
+        element.attrib |= {"class": "axes", "data-row": identity.removeprefix(ROW)}
     elif identity in used:
         element.set("id", prefix + identity)
     elif kind := PARTS.get(identity.rpartition("_")[0]):
