@@ -64,6 +64,23 @@ CELLS = (
         "    lines[0].axes.set_ylabel('height')\n    figure.legend(handles=lines[:1])\nexported = style.save(figure, 'line')",
         {"mystnb": {"figure": {"caption": "A line.", "name": "fig-line"}, "image": {"alt": "A line that rises."}}},
     ),
+    (
+        "with plt.rc_context(style.STYLE):\n"
+        "    figure, panels = plt.subplots(2, 2, figsize=(6, 5), sharex=True, sharey='row')\n"
+        "    for row, name in zip(panels, ('nDCG@10', 'hits')):\n        row[0].set_ylabel(name)\n"
+        "        for axes in row:\n            for k, (shade, dash) in enumerate(['b-', 'b:', 'r-', 'r:']):\n"
+        "                axes.plot([0, 1, 2], [k, k + 1, k + 1], color=shade, ls=dash)\n"
+        "                axes.fill_between([0, 2], [k, k], [k + 1, k + 2], color=shade, alpha=0.2)\n"
+        "    panels[0, 0].set_title('left')\n    panels[1, 0].set_xlabel('triples')\n"
+        "    looks = {'blue': 'b-', 'red': 'r-', 'solid': 'k-', 'dotted': 'k:'}\n"
+        "    handles = [plt.Line2D([], [], color=a, ls=b, label=name) for name, (a, b) in looks.items()]\n"
+        "    figure.legend(handles=handles, loc='outside lower center', ncols=4)\n"
+        "exported += style.save(figure, 'rows')",
+        {
+            "tags": ["remove-input"],
+            "mystnb": {"figure": {"caption": "Rows.", "name": "fig-rows"}, "image": {"alt": "Lines in two rows."}},
+        },
+    ),
     ("columns = {f'a column with a name {k}': [k / 7] * count for k in range(9)}", {}),
     ("tables.show(pd.DataFrame(columns), 'names', 'Long names.')", {"tags": ["remove-input"]}),
     ("numbers = [12, 9, 1_980_000, 3, *range(20, 34)]\ntimes = ['15:07'] * 17 + ['2:30']", {}),

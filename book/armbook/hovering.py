@@ -17,10 +17,10 @@ MOST = 127  # points of a line; matplotlib leaves points out of longer ones
 def mark_values(figure: Figure) -> None:
     """Give what is drawn in a figure an id: ``values:{"entries": [...], "name": ..., "x": [...], "y": [...]}``.
 
-    Lines have their name and values. A line is named by its label; where that is hidden, by what follows `OF` in it and the entries of
-    legends that it belongs to. Lines across the axes, single points, lines of more than `MOST` points, and those with gaps have none.
-    Lines, bands and dots have the entries that they belong to, by the names of `armbook.switching.mark_entries`; rows of panels are
-    marked, too. What has neither keeps its id.
+    Lines have their name and values. A line is named by its label; where that is hidden, by what follows `OF` in it and the entries
+    of legends that it belongs to. Lines across the axes, single points, lines of more than `MOST` points, and those with gaps have
+    no values. Lines, bands and dots have the entries that they belong to, by the names of `armbook.switching.mark_entries`. What
+    has neither keeps its id. Rows of panels are marked, too.
     """
     entries = entries_of(figure)
     names = mark_entries(figure, entries)

@@ -158,7 +158,7 @@ def save(figure: Figure, name: str) -> list[Path]:
     """Export a figure as SVG and PDF into ``$ARMLIB_FIGURES``, by default ``figures/generated``.
 
     The same data give the same bytes. The figure then carries its name, by which a page finds the files, the values of its lines,
-    which a page shows under the pointer, and what of it belongs to which entry of the legend and to which row, which a page switches.
+    which a page shows under the pointer, and what belongs to which entry of the legend and which row, which a page switches.
     """
     folder = Path(os.environ.get("ARMLIB_FIGURES", "figures/generated"))
     made = []

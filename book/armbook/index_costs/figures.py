@@ -44,7 +44,9 @@ def recall_and_cost(costs: IndexMeasurements, depth: int = 0) -> Figure:
                 right.plot(rows.nprobe.astype(float), rows[column], label=f"_{_name(kind, factor)}", **look)
         for axes, coordinate in ((left, "ms"), (right, "nprobe")):
             for _, row in costs.table[costs.table.released].iterrows():
-                axes.plot(row[coordinate], row[column], label=RELEASED_LABEL if axes is left else f"_{RELEASED_LABEL}", **_RELEASED_LOOK)
+                axes.plot(
+                    row[coordinate], row[column], label=RELEASED_LABEL if axes is left else f"_{RELEASED_LABEL}", **_RELEASED_LOOK
+                )
                 axes.annotate(
                     "released code", (row[coordinate], row[column]), (8, -13), textcoords="offset points", fontsize="small"
                 )

@@ -10,6 +10,7 @@ import pytest
 
 from armbook import style
 from armbook.building.drawings import inline
+from armbook.hovering import mark_values
 from armlib.errors import InputError
 
 
@@ -51,6 +52,26 @@ def test_the_parts_that_a_narrow_page_moves_are_marked(svg) -> None:
     drawing, _ = inline(svg, "d1-", "x")
     assert [drawing.count(f'class="{part}"') for part in ("axes", "axis", "legend", "values")] == [2, 4, 1, 1]
     assert 'data-values="{&quot;name&quot;: &quot;a &amp; b&quot;, &quot;x&quot;: [&quot;0&quot;, &quot;1&quot;' in drawing
+
+
+def test_what_a_page_switches_says_where_it_belongs() -> None:
+    figure, panels = plt.subplots(2, 1)
+    for axes, label in zip(panels, ("a & b", "hits"), strict=True):
+        axes.set_ylabel(label)
+        axes.plot([0, 1], [0, 1], color="red", label="first")
+        axes.plot([0, 1], [1, 0], color="blue", label="second")
+        axes.fill_between([0, 1], [0, 1], [1, 2], color="red", alpha=0.1)
+    figure.legend(handles=panels[0].lines)
+    mark_values(figure)
+    text = StringIO()
+    with plt.rc_context(style.STYLE):
+        figure.savefig(text, format="svg")
+    plt.close(figure)
+    drawing, _ = inline(text.getvalue(), "d1-", "x")
+    assert re.findall(r'class="axes" data-row="([^"]*)"', drawing) == ["a &amp; b", "hits"]
+    assert re.findall(r'data-entries="([^"]*)"', drawing) == ["a0", "a0", "a1"] * 2, "bands lie below lines"
+    assert re.findall(r'<g data-entry="([^"]*)"><text', drawing) == ["a0", "a1"]
+    assert drawing.count("entries&quot;") == 0 and len(re.findall(r'class="values"', drawing)) == 4
 
 
 def test_coordinates_are_rounded_to_what_can_be_seen(svg) -> None:
