@@ -1,4 +1,4 @@
-"""What stands where in the book: the parts of the table of contents, their pages and the sections of these, as a list and in a PDF."""
+"""What stands where in the book: parts, pages and sections, as a table of contents and as the outline of a PDF."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def add_outline(file: Path, tree: Iterable[Entry]) -> None:
         place = Fit.xyz(top=float(tops[name])) if entry.name else Fit.fit()
         # Open down to the pages; their sections are a click away.
         item = writer.add_outline_item(
-            entry.title, numbers[name] - 1, parent, fit=place, is_open=not entry.name
+            title=entry.title, page_number=numbers[name] - 1, parent=parent, fit=place, is_open=not entry.name
         )
         for inner in entry.below:
             add(inner, item)

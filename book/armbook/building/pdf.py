@@ -41,7 +41,7 @@ body { display: block; min-height: 0; }
 .printed > article, .printed > nav { break-before: page; }
 .printed > header { padding-top: 80mm; text-align: center; }
 .printed > header h1 { font-size: 2.6rem; }
-.printed > nav { line-height: 1.3; }
+.printed > nav { font-size: 9pt; line-height: 1.25; }
 .printed > nav ol { list-style: none; margin: 0; padding-left: 1.2rem; }
 .printed > nav > ol { padding-left: 0; }
 .printed > nav > ol > li { margin-top: 0.6rem; font-weight: bold; break-after: avoid; }
@@ -64,7 +64,8 @@ def browser() -> str:
         InputError: it is not there, or what drives it is not.
     """
     try:
-        import playwright.sync_api  # asked for before a long build
+        # Asked for before a long build.
+        import playwright.sync_api  # noqa: F401
         import pypdf  # noqa: F401
     except ImportError as error:
         raise InputError(f"a PDF is printed with a package that is absent ({error.name}): pip install 'armlib[pdf]'") from error
@@ -141,7 +142,7 @@ def combined(root: Path, html: Path, profile: str) -> tuple[str, list[Entry]]:
     shared = {name for name, count in counts.items() if count > 1}
     for page, article in articles.items():
         _localise(page, article, shared, articles)
-        _unfold(article)
+        _settle(article)
     first = next(iter(soups))
     tree = entries(root, articles, _anchor)
     title, author = markup.escape(config["title"]), markup.escape(config["author"])
@@ -163,10 +164,15 @@ def _anchor(page: str, fragment: str = "") -> str:
     return f"{page.replace('/', '-')}--{fragment}" if fragment else page.replace("/", "-")
 
 
-def _unfold(article: Tag) -> None:
-    """Open what is opened by a click."""
+def _settle(article: Tag) -> None:
+    """Open what is opened by a click, and take away links to files beside the pages, which a PDF does not bring along."""
     for node in article.select("details"):
         node["open"] = ""
+    for link in article.select("a[href]"):
+        if link.select_one(".viewcode-link"):
+            link.decompose()
+        elif not urlsplit(str(link["href"])).scheme and not str(link["href"]).startswith("#"):
+            link.unwrap()
 
 
 def _localise(page: str, article: Tag, shared: set[str], articles: dict[str, Tag]) -> None:
