@@ -187,6 +187,15 @@ def _localise(page: str, article: Tag, shared: set[str], articles: dict[str, Tag
     for node in article.select("[href], [src]"):
         for name in {"href", "src"} & node.attrs.keys():
             node[name] = _moved(page, str(node[name]), shared, articles)
+    # Within drawings: markers that are used again, and what clips or fills a shape.
+    for node in article.select("svg *"):
+        for name, value in node.attrs.items():
+            if name == "xlink:href" and str(value)[1:] in shared:
+                node[name] = f"#{_anchor(page, str(value)[1:])}"
+            elif isinstance(value, str) and "url(#" in value:
+                node[name] = re.sub(
+                    r"url\(#([^)]+)\)", lambda url: f"url(#{_anchor(page, url[1])})" if url[1] in shared else url[0], value
+                )
 
 
 def _moved(page: str, address: str, shared: set[str], articles: dict[str, Tag]) -> str:

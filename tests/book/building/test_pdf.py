@@ -29,7 +29,8 @@ PAGE = """<html><head><title>{name}</title><link rel="stylesheet" href="../_stat
 <script src="../_static/theme.js"></script></head>
 <body><nav>not printed</nav><article class="bd-article"><section id="{name}">
 <h1><span class="section-number">1. </span>Page {name}<a class="headerlink" href="#{name}">#</a></h1>
-<p id="same">{text}</p><label for="same">label</label><img src="../_images/x.svg">{sections}</section></article></body></html>"""
+<p id="same">{text}</p><label for="same">label</label><img src="../_images/x.svg">
+<svg><defs><path id="dot"/><clipPath id="frame"/></defs><g clip-path="url(#frame)"><use xlink:href="#dot"/></g></svg>{sections}</section></article></body></html>"""
 SECTIONS = """<section id="first"><h2>First
 {name} &amp; more<a class="headerlink" href="#first">#</a></h2><p style="height: 900px">It takes a page.</p></section>
 <section id="second-{name}"><h2>Second</h2><details><summary>Solution</summary><h4>No heading</h4><p>{name} is solved</p></details>
@@ -70,6 +71,14 @@ def test_links_between_pages_become_links_within_the_file(book: Path) -> None:
         f"{page}--same" for page in ("book-intro", "notebooks-one", "notebooks-two")
     ]
     assert {image["src"] for image in soup.select("img")} == {"_images/x.svg"}
+
+
+def test_drawings_keep_their_markers_and_frames(book: Path) -> None:
+    soup = BeautifulSoup(pdf.combined(book, book / "html", "demo")[0], "html.parser")
+    for page in ("book-intro", "notebooks-one", "notebooks-two"):
+        drawing = soup.select_one(f"article#{page} svg")
+        assert drawing.use["xlink:href"] == f"#{page}--dot" == f"#{drawing.path['id']}"
+        assert drawing.g["clip-path"] == f"url(#{page}--frame)" and drawing.clippath["id"] == f"{page}--frame"
 
 
 def test_it_has_a_title_page_the_contents_and_the_styles(book: Path) -> None:
