@@ -54,7 +54,7 @@ body { display: block; min-height: 0; }
 .printed div.cell:has(details.made) { display: none; }  /* keys and commands, pages of them, for those who can copy them */
 .printed mjx-container g { stroke: none; }  /* a line of no width is a hairline in a PDF */
 """
-FOOTER = '<div style="font-size: 8px; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
+FOOTER = '<div style="font-size: 8pt; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
 
 
 def browser() -> str:

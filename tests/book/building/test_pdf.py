@@ -30,7 +30,8 @@ PAGE = """<html><head><title>{name}</title><link rel="stylesheet" href="../_stat
 <body><nav>not printed</nav><article class="bd-article"><section id="{name}">
 <h1><span class="section-number">1. </span>Page {name}<a class="headerlink" href="#{name}">#</a></h1>
 <p id="same">{text}</p><label for="same">label</label><img src="../_images/x.svg">
-<svg><defs><path id="dot"/><clipPath id="frame"/></defs><g clip-path="url(#frame)"><use xlink:href="#dot"/></g></svg>{sections}</section></article></body></html>"""
+<svg><defs><path id="dot"/><clipPath id="frame"/></defs><g clip-path="url(#frame)"><use xlink:href="#dot"/></g></svg>
+{sections}</section></article></body></html>"""
 SECTIONS = """<section id="first"><h2>First
 {name} &amp; more<a class="headerlink" href="#first">#</a></h2><p style="height: 900px">It takes a page.</p></section>
 <section id="second-{name}"><h2>Second</h2><details><summary>Solution</summary><h4>No heading</h4><p>{name} is solved</p></details>
