@@ -51,7 +51,9 @@ body { display: block; min-height: 0; }
 .printed > nav a b { width: 2.2em; font-weight: inherit; text-align: right; }
 .printed .headerlink, .printed .copybtn, .printed button { display: none; }
 .printed .whole { break-inside: avoid; }
-.printed div.cell:has(details.made) { display: none; }  /* keys and commands, pages of them, for those who can copy them */
+.printed details.made { font-size: 6.5pt; line-height: 1.3; }  /* keys of training runs, to be looked up and not to be read */
+.printed details.made > summary { font-size: 8pt; font-weight: 600; list-style: none; }
+.printed details.made :is(p, ul, li, code, pre) { font-size: inherit; line-height: inherit; margin-top: 0; margin-bottom: 0.2em; }
 .printed mjx-container g { stroke: none; }  /* a line of no width is a hairline in a PDF */
 """
 FOOTER = '<div style="font-size: 8pt; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
