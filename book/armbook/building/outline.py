@@ -93,6 +93,7 @@ def add_outline(file: Path, tree: Iterable[Entry]) -> None:
 
     numbers = page_numbers(file)
     writer = pypdf.PdfWriter(clone_from=file)
+    writer.pdf_header = pypdf.PdfReader(file).pdf_header  # tags and bookmarks need more than the writer's 1.3
     tops = {name.removeprefix("/"): to.top for name, to in writer.named_destinations.items()}
 
     def add(entry: Entry, parent: Any) -> None:

@@ -152,3 +152,4 @@ def test_it_is_printed_with_contents_and_bookmarks_that_lead_to_their_pages(book
     assert [int(number) for number in listed] == [below[1][1] + 1 for below in (below_intro, below_one, below_two)]
     assert all(f"{name} is solved" in "".join(texts) for name in starts), "solutions are printed"
     assert "/StructTreeRoot" in reader.trailer["/Root"], "tagged, for those who have it read to them"
+    assert reader.pdf_header >= "%PDF-1.4", "the first version with tags"
