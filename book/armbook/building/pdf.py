@@ -16,10 +16,21 @@ import yaml
 from bs4 import BeautifulSoup, Tag
 
 from armbook.building.checks import pages
+from armbook.building.outline import Entry, add_outline, contents, entries, page_numbers
 from armlib.errors import InputError
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FILE = "book.pdf"
+WIDTH = 672  # pixels of CSS between the margins of the sheet
+# What takes less than two fifths of a sheet is not divided.
+KEEPING = """() => {
+    for (const node of document.querySelectorAll(".printed :is(table, div.cell_input, div.highlight, dl.py > dt, .sd-dropdown)"))
+        node.classList.toggle("whole", node.offsetHeight < 400);
+}"""
+NUMBERING = """numbers => {
+    for (const link of document.querySelectorAll(".printed > nav a"))
+        link.lastElementChild.textContent = numbers[decodeURIComponent(link.hash.slice(1))];
+}"""
 PATIENCE = 600_000  # milliseconds that setting all formulas of the book may take
 REFERRING = ("for", "aria-labelledby", "aria-describedby", "aria-controls")
 STYLE = """
@@ -30,17 +41,22 @@ body { display: block; min-height: 0; }
 .printed > article, .printed > nav { break-before: page; }
 .printed > header { padding-top: 80mm; text-align: center; }
 .printed > header h1 { font-size: 2.6rem; }
-.printed nav ol { list-style: none; padding-left: 1.2rem; }
-.printed nav > ol { padding-left: 0; }
-.printed nav a { text-decoration: none; }
-.printed .headerlink, .printed .copybtn, .printed button.toggle-button, .printed details.hide { display: none; }
+.printed > nav { font-size: 9pt; line-height: 1.25; }
+.printed > nav ol { list-style: none; margin: 0; padding-left: 1.2rem; }
+.printed > nav > ol { padding-left: 0; }
+.printed > nav > ol > li { margin-top: 0.6rem; font-weight: bold; break-after: avoid; }
+.printed > nav > ol ol > li { margin: 0; font-weight: normal; break-after: auto; }
+.printed > nav a { display: flex; gap: 0.4rem; color: inherit; text-decoration: none; }
+.printed > nav a i { flex: 1; border-bottom: 1px dotted; margin-bottom: 0.3em; }
+.printed > nav a b { width: 2.2em; font-weight: inherit; text-align: right; }
+.printed .headerlink, .printed .copybtn, .printed button { display: none; }
+.printed .whole { break-inside: avoid; }
+.printed details.made { font-size: 6.5pt; line-height: 1.3; }  /* keys of training runs, to be looked up and not to be read */
+.printed details.made > summary { font-size: 8pt; font-weight: 600; list-style: none; }
+.printed details.made :is(p, ul, li, code, pre) { font-size: inherit; line-height: inherit; margin-top: 0; margin-bottom: 0.2em; }
 .printed mjx-container g { stroke: none; }  /* a line of no width is a hairline in a PDF */
-.printed caption { break-after: avoid; }
-.printed figure, .printed img, .printed tr, .printed div.cell_input { break-inside: avoid; }
-.printed table, .printed div.cell_output { overflow: visible; }
-.printed pre { white-space: pre-wrap; }
 """
-FOOTER = '<div style="font-size: 8px; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
+FOOTER = '<div style="font-size: 8pt; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
 
 
 def browser() -> str:
@@ -50,7 +66,9 @@ def browser() -> str:
         InputError: it is not there, or what drives it is not.
     """
     try:
-        import playwright.sync_api  # noqa: F401 - asked for before a long build
+        # Asked for before a long build.
+        import playwright.sync_api  # noqa: F401
+        import pypdf  # noqa: F401
     except ImportError as error:
         raise InputError(f"a PDF is printed with a package that is absent ({error.name}): pip install 'armlib[pdf]'") from error
     found = next(filter(None, map(shutil.which, PROGRAMS)), None)
@@ -78,29 +96,35 @@ def print_book(root: Path, html: Path, profile: str) -> Path:
 
     target = html.parent / FILE
     with tempfile.NamedTemporaryFile("w", suffix=".html", dir=html, encoding="utf8") as file, sync_playwright() as playwright:
-        file.write(combined(root, html, profile))
+        text, tree = combined(root, html, profile)
+        file.write(text)
         file.flush()
         chromium = playwright.chromium.launch(executable_path=program)
-        page = chromium.new_context(offline=True, color_scheme="light").new_page()
+        size = {"width": WIDTH, "height": 1000}
+        page = chromium.new_context(offline=True, color_scheme="light", viewport=size).new_page()
+        page.emulate_media(media="print")  # formulas are set in the size of the letters around them
         page.set_default_timeout(PATIENCE)
         page.goto(Path(file.name).as_uri())
         page.evaluate("async () => { await globalThis.MathJax?.startup?.promise; await document.fonts.ready; }")
-        page.pdf(
-            path=target,
-            prefer_css_page_size=True,
-            print_background=True,
-            outline=True,
-            tagged=True,
-            display_header_footer=True,
-            header_template="<div></div>",
-            footer_template=FOOTER,
-        )
+        page.evaluate(KEEPING)
+        for _ in range(2):  # on which pages the entries of the contents are is known when they are printed
+            page.pdf(
+                path=target,
+                prefer_css_page_size=True,
+                print_background=True,
+                tagged=True,
+                display_header_footer=True,
+                header_template="<div></div>",
+                footer_template=FOOTER,
+            )
+            page.evaluate(NUMBERING, page_numbers(target))
         chromium.close()
+    add_outline(target, tree)
     return target
 
 
-def combined(root: Path, html: Path, profile: str) -> str:
-    """All pages as one, in the order of ``_toc.yml``, with links between them as links within it.
+def combined(root: Path, html: Path, profile: str) -> tuple[str, list[Entry]]:
+    """All pages as one, in the order of ``_toc.yml``, with links between them as links within it; and its contents.
 
     Args:
         root, html, profile: as `print_book` takes them.
@@ -120,31 +144,37 @@ def combined(root: Path, html: Path, profile: str) -> str:
     shared = {name for name, count in counts.items() if count > 1}
     for page, article in articles.items():
         _localise(page, article, shared, articles)
+        _settle(article)
     first = next(iter(soups))
-    titles = {page: _title(article) for page, article in articles.items()}
+    tree = entries(root, articles, _anchor)
     title, author = markup.escape(config["title"]), markup.escape(config["author"])
     front = f"<header><h1>{title}</h1><p>{author}</p><p>Built with profile {markup.escape(profile)}</p></header>"
-    contents = f"<nav><h1>Contents</h1>{_contents(root, titles)}</nav>"
+    listed = f"<nav><h1>Contents</h1>{contents(tree)}</nav>"
     body = "\n".join(
         f'<article id="{_anchor(page)}" class="bd-article">{article.decode_contents()}</article>'
         for page, article in articles.items()
     )
-    return (
+    text = (
         f'<!DOCTYPE html><html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8"><title>{title}</title>'
         f"{''.join(_head(soups[first], first))}<style>{STYLE}</style></head>"
-        f'<body><main class="printed bd-content">{front}{contents}{body}</main></body></html>'
+        f'<body><main class="printed bd-content">{front}{listed}{body}</main></body></html>'
     )
+    return text, tree
 
 
 def _anchor(page: str, fragment: str = "") -> str:
     return f"{page.replace('/', '-')}--{fragment}" if fragment else page.replace("/", "-")
 
 
-def _title(article: Tag) -> str:
-    """The heading with its number, less the sign that links to it."""
-    heading = article.find("h1")
-    parts = heading.find_all(string=True) if heading is not None else []
-    return "".join(part for part in parts if "headerlink" not in part.parent.get_attribute_list("class")).strip()
+def _settle(article: Tag) -> None:
+    """Open what is opened by a click, and take away links to files beside the pages, which a PDF does not bring along."""
+    for node in article.select("details"):
+        node["open"] = ""
+    for link in article.select("a[href]"):
+        if link.select_one(".viewcode-link"):
+            link.decompose()
+        elif not urlsplit(str(link["href"])).scheme and not str(link["href"]).startswith("#"):
+            link.unwrap()
 
 
 def _localise(page: str, article: Tag, shared: set[str], articles: dict[str, Tag]) -> None:
@@ -159,6 +189,15 @@ def _localise(page: str, article: Tag, shared: set[str], articles: dict[str, Tag
     for node in article.select("[href], [src]"):
         for name in {"href", "src"} & node.attrs.keys():
             node[name] = _moved(page, str(node[name]), shared, articles)
+    # Within drawings: markers that are used again, and what clips or fills a shape.
+    for node in article.select("svg *"):
+        for name, value in node.attrs.items():
+            if name == "xlink:href" and str(value)[1:] in shared:
+                node[name] = f"#{_anchor(page, str(value)[1:])}"
+            elif isinstance(value, str) and "url(#" in value:
+                node[name] = re.sub(
+                    r"url\(#([^)]+)\)", lambda url: f"url(#{_anchor(page, url[1])})" if url[1] in shared else url[0], value
+                )
 
 
 def _moved(page: str, address: str, shared: set[str], articles: dict[str, Tag]) -> str:
@@ -185,20 +224,3 @@ def _head(soup: BeautifulSoup, page: str) -> Iterator[str]:
                 posixpath.join(posixpath.dirname(page), re.sub(r"\?.*", "", address))
             )
         yield str(node)
-
-
-def _contents(root: Path, titles: dict[str, str]) -> str:
-    """The table of contents: parts with their pages, and what is below these."""
-
-    def listed(node: object) -> str:
-        if isinstance(node, list):
-            return "".join(map(listed, node))
-        if not isinstance(node, dict):
-            return ""
-        below = "".join(listed(node[key]) for key in ("parts", "chapters", "sections") if key in node)
-        page = node.get("root") or node.get("file")
-        own = f'<a href="#{_anchor(page)}">{markup.escape(titles[page])}</a>' if page else markup.escape(node.get("caption", ""))
-        inner = f"<ol>{below}</ol>" if below else ""
-        return f"<li>{own}</li>{below}" if "root" in node else f"<li>{own}{inner}</li>"
-
-    return f"<ol>{listed(yaml.safe_load((root / '_toc.yml').read_text('utf8')))}</ol>"
