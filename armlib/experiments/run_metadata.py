@@ -80,7 +80,7 @@ def _platform() -> dict[str, Any]:
     hardware: dict[str, Any] = {"cpu": cpu, "ram": f"{machine['memory_gib'] * 2**30 / 1e9:.1f} GB"}
     if machine["gpu"]:
         hardware["gpu"] = {"model": machine["gpu"]}
-    system = {"kernel": platform.release()}
+    system = {"kernel": platform.release().partition("-")[0]}  # its version, without what the machine's owner called it
     with suppress(OSError):  # no Linux
         system["distribution"] = platform.freedesktop_os_release()["PRETTY_NAME"]
     libraries = [f"{name}=={version}" for name, version in versions.items() if name not in ("python", TOOLKIT)]

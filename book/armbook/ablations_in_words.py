@@ -50,7 +50,7 @@ def _mean_said(results: Sequence[Result]) -> str:
         )
     seeds = {score: half_range([result.value(*score) for result in found[REFERENCE]]) for score in changes}
     smaller = all(abs(change) <= seeds[score] for score, change in changes.items())  # NaN of one seed is not
-    return f"{said}, so it does not fail here.{' Another seed makes more of a difference.' if smaller else ''}"
+    return f"{said}, so it does not fail here.{' A different seed makes more difference.' if smaller else ''}"
 
 
 def _others_said(results: Sequence[Result]) -> str:

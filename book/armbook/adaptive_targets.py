@@ -69,7 +69,10 @@ def decline(peaks: dict[str, Peak]) -> str:
     real = range_in_words((each.last.mean() - each.held_out.mean() for each in peaks.values()), "+.3f")
     lower = sum(told_apart(each.last, each.held_out) == LOWER for each in peaks.values())
     if not lower:
-        return f"it ends {apparent} lower, but not in every seed once its peak is picked on the other seeds ({real})"
+        return (
+            f"it ends {apparent} below the peak of the mean, but a peak that is picked on the other seeds is not above the end in every "
+            f"seed ({real} from there to the end)"
+        )
     return f"it then declines in every seed for {encoders_in_words(lower, len(peaks))} ({real} from the held-out peak to the end)"
 
 

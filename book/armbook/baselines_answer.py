@@ -100,7 +100,7 @@ def against_no_training(source: Source) -> str:
         return f"Plain adaptive targets are worse than no training: they lower {falls}."
     if not falls:
         return f"Plain adaptive targets are better than no training: they raise {rises}."
-    return f"Against no training, plain adaptive targets lower {falls}; all other scores rise."
+    return f"Against no training, plain adaptive targets lower {falls}, and raise their other scores."
 
 
 def against_bm25(source: Source) -> str:

@@ -153,12 +153,13 @@ def _meaning(source: str, scores: pd.DataFrame) -> str:
         "their encoder or equivalent to it. "
     )
     far = len(others) - near
+    rest = "The others" if good else "All"
     if not near:
-        return f"{text}The others lie more than {MARGIN} below."
+        return f"{text}{rest} lie more than {MARGIN} below."
     if not far:
-        return f"{text}The others lie within {MARGIN} of the best, but the queries are too few to show equivalence."
+        return f"{text}{rest} lie within {MARGIN} of the best, but the queries are too few to show equivalence."
     return (
-        f"{text}Of the others, {near} {_lie(near)} within {MARGIN} of the best, where the queries are too few to show equivalence, "
+        f"{text}Of {'the others' if good else 'these'}, {near} {_lie(near)} within {MARGIN} of the best, where the queries are too few to show equivalence, "
         f"and {far} {_lie(far)} further below."
     )
 

@@ -159,7 +159,7 @@ def operations(record: CollectionRecord) -> str:
     first, tokens = record.encoders[0], record.padding[0]["real"]
     least = short_count(6 * first["without embeddings"] * tokens)
     return (
-        f"With the {tokens:.0f} real tokens of a triple, {first['encoder']} cannot be trained on less than about {least} "
+        f"With the {tokens:.0f} real tokens of a triple, {first['encoder']} cannot be trained with fewer than about {least} "
         "floating-point operations a triple."
     )
 

@@ -128,7 +128,7 @@ def final_models() -> str:
     listed = ", ".join(f"{ours:.2f}M and {theirs:.2f}M with {model}" for model, (ours, theirs) in seen.items())
     return (
         f"Table 3 agrees with the second reading and hardly with the first. Distributed targets lead both in-batch variants in "
-        f"nDCG@10, on both years, for {encoders_in_words(sum(gap > 0 for gap in lead.values()), len(lead))} (by at least "
+        f"nDCG@10, in both years, for {encoders_in_words(sum(gap > 0 for gap in lead.values()), len(lead))} (by at least "
         f"{min(lead.values()):.3f}). But early stopping ended their training after fewer triples than that of adaptive targets "
         f"for {encoders_in_words(fewer, len(seen))} only: {listed}."
     )
@@ -168,6 +168,7 @@ def _of_sizes(results: Sequence[Result], noise: float | None) -> str:
     found = _by_size(results)
     if not found:
         return ""
+    found = {encoder: peaks for encoder, peaks in found.items() if len(peaks) > 1} or found
     small, large = (int(pick(size for each in found.values() for size in each)) for pick in (min, max))
     every = [each for peaks in found.values() for each in peaks.values()]
     rising = sum(each.at_end for each in every)
@@ -206,10 +207,11 @@ def _size_readings(results: Sequence[Result]) -> list[str]:
     if not found:
         return ["–"] * 4
     seen = range_in_words((each.about["triples"] / each.about["available_triples"] for each in results), ".2g")
-    ends = [_ends(each) for each in found.values() if len(each) > 1]
-    if not ends:
+    several = [each for each in found.values() if len(each) > 1]
+    if not several:
         return [seen, "–", "–", "–"]
-    spread = range_in_words((float(np.ptp(_means(each))) for each in found.values()), ".3f")
+    ends = [_ends(each) for each in several]
+    spread = range_in_words((float(np.ptp(_means(each))) for each in several), ".3f")
     sooner = sum(first.triples < last.triples for first, last in ends)
     higher = sum(last.best > first.best for first, last in ends)
     return [seen, encoders_in_words(sooner, len(ends)), spread, encoders_in_words(higher, len(ends))]

@@ -258,7 +258,7 @@ def counted(scale: Profile, results: Sequence[Result]) -> str:
         results: all that the book shows of it.
     """
     first, every = len(chapters.first_round(scale)), len({result.experiment for result in results})
-    further = f", and {every - first} more that these tuned: {every} in all" if every > first else ""
+    further = f", and {every - first} more that tuning added: {every} in all" if every > first else ""
     return f"Profile `{scale.name}` started with {first} training runs{further}."
 
 

@@ -16,7 +16,7 @@ NAME = "MS MARCO in miniature"
 HERE = "this copy"
 Shown = TypeVar("Shown")  # what a source has
 ABOUT = (
-    "MS MARCO in miniature: 33 thousand passages, the TREC-DL judgments among them, encoders of two layers; measured beforehand "
+    "MS MARCO in miniature: 33 thousand passages, the TREC-DL judgments among them, tiny encoders; measured beforehand "
     "and part of the repository."
 )
 

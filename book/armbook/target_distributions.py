@@ -144,7 +144,7 @@ def answer(results: Sequence[Result]) -> str:
     near = f"within {NEAR_ZERO} of 0, a target of one half"
     if settled.notna().any():
         when = range_in_words(settled.dropna(), "d")
-        reached = f"stays {near}, from batch {when} on in {settled.notna().sum()} of {runs} training runs"
+        reached = f"comes to stay {near}, at batch {when}, in {settled.notna().sum()} of {runs} training runs"
     else:
         reached = f"ends at {end}; in none of {runs} training runs does it come to stay {near}"
     above = int((last.above > last.below).sum())
@@ -164,7 +164,7 @@ def observations(shown: Shown) -> pd.DataFrame:
     for source, results in shown.items():
         table = before_and_after(results)
         settled, last, ranges = table["settled", "batch"], table[AFTER], between_encoders(table)
-        when = f" (from batch {range_in_words(settled.dropna(), 'd')})" if settled.notna().any() else ""
+        when = f" (from batch {range_in_words(settled.dropna(), 'd')} on)" if settled.notna().any() else ""
         said = [f"{settled.notna().sum()} of {len(table)} runs{when}", f"{(last.above > last.below).sum()} of {len(table)} runs"]
         found[source] = said + [
             "–" if ranges.isna().any(axis=None) else f"up to {ranges[column].max():.2f}" for column in (BEFORE, AFTER)

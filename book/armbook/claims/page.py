@@ -20,10 +20,10 @@ SHORT = {PUBLISHED: "tables", miniature.NAME: "miniature", miniature.HERE: "this
 TITLES = {
     "04_static_targets": "Static targets",
     "05_adaptive_targets": "Adaptive targets",
-    "06_distributed_targets": "Distributed targets",
-    "07_target_distributions": "Target distributions",
-    "08_comparison": "Comparison of the variants",
-    "09_baselines": "Baselines and teachers",
+    "06_distributed_targets": "Distributed targets and the batch",
+    "07_target_distributions": "Where the targets go",
+    "08_comparison": "Comparison of variants",
+    "09_baselines": "Teachers and other baselines",
     "12_ablations": "Ablations",
 }
 
