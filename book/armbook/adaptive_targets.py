@@ -70,8 +70,8 @@ def decline(peaks: dict[str, Peak]) -> str:
     lower = sum(told_apart(each.last, each.held_out) == LOWER for each in peaks.values())
     if not lower:
         return (
-            f"it ends {apparent} below the peak of the mean, but a peak that is picked on the other seeds is not above the end in every "
-            f"seed ({real} from there to the end)"
+            f"it ends {apparent} below its peak, but where other seeds pick the peak, not every seed declines "
+            f"({real} from there to the end)"
         )
     return f"it then declines in every seed for {encoders_in_words(lower, len(peaks))} ({real} from the held-out peak to the end)"
 

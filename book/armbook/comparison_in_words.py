@@ -69,9 +69,9 @@ def _leaders(ndcg: pd.DataFrame, recall: pd.DataFrame) -> str:
 def _shared(scores: pd.DataFrame) -> str:
     won = Counter({words: _won(scores, variant) for variant, words in IN_WORDS.items()})
     whole = scores.groupby(["encoder", "collection"]).ngroups
-    parts = [f"{words} in {_times(count, whole)}" for words, count in won.most_common() if count]
+    parts = [f"to {words} in {_times(count, whole)}" for words, count in won.most_common() if count]
     tied = whole - sum(won.values())
-    said = f"belongs to {listed_in_words(parts)}" if parts else "belongs to no variant alone"
+    said = f"belongs {listed_in_words(parts)}" if parts else "belongs to no variant alone"
     return said + (f" (a tie in {_times(tied, whole)})" if tied and parts else "")
 
 
@@ -159,8 +159,8 @@ def _meaning(source: str, scores: pd.DataFrame) -> str:
     if not far:
         return f"{text}{rest} lie within {MARGIN} of the best, but the queries are too few to show equivalence."
     return (
-        f"{text}Of {'the others' if good else 'these'}, {near} {_lie(near)} within {MARGIN} of the best, where the queries are too few to show equivalence, "
-        f"and {far} {_lie(far)} further below."
+        f"{text}Of {'the others' if good else 'these'}, {near} {_lie(near)} within {MARGIN} of the best, where the queries are too "
+        f"few to show equivalence, and {far} {_lie(far)} further below."
     )
 
 

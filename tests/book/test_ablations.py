@@ -160,7 +160,7 @@ def shifted(ablations: list[Fabricated], one: float, two: float) -> list[Fabrica
 def test_the_answer_says_whether_the_explicit_mean_fails(ablations, one: float, two: float, said: str) -> None:
     text = answer({HERE: shifted(ablations, one, two)})
     assert text.startswith(f"**This copy.** {said}")
-    seeds = "so it does not fail here. Another seed makes more of a difference." in text
+    seeds = "so it does not fail here. A different seed makes more difference." in text
     assert seeds == (one != 0.0 and two != 0.0)
     assert "the penalty alone (-0.300), a soft error (-0.300) and a stopped gradient (-0.070) cost more than 0.05 nDCG@10" in text
 

@@ -147,7 +147,7 @@ def test_training_runs_are_counted_once_and_what_they_tune_apart(results) -> Non
     first = len(results)
     assert counted(PROFILE, results) == f"Profile `fabricated` started with {first} training runs."
     tuned = with_experiment(results[0], target="static(0.7)")
-    assert counted(PROFILE, [*results, tuned, tuned]).endswith(f"and 1 more that these tuned: {first + 1} in all.")
+    assert counted(PROFILE, [*results, tuned, tuned]).endswith(f"and 1 more that tuning added: {first + 1} in all.")
 
 
 def test_times_are_written_in_words() -> None:

@@ -139,13 +139,13 @@ def test_the_page_s_table_has_means_over_seeds_and_a_dash_for_what_does_not_sett
 def test_the_answer_says_whether_targets_settle_and_encoders_become_alike(results) -> None:
     settled = before_and_after(results)["settled", "batch"]
     text = answer(results)
-    assert f"from batch {settled.min()} to {settled.max()} on in 4 of 4 training runs." in text
+    assert f"at batch {settled.min()} to {settled.max()}, in 4 of 4 training runs." in text
     assert "starts at 0.60 to 0.9" in text and "in 4 of 4 training runs" in text
     assert text.endswith(
         "Training brings the encoders closer together: they differ by up to 0.30 in the first batch and 0.00 at the end."
     )
     apart = [falling(ENCODERS[0], 0, start=0.9, end=0.0), falling(ENCODERS[1], 0, start=0.9, end=0.4)]
-    assert "on in 1 of 2 training runs" in answer(apart) and "leaves the encoders no closer together" in answer(apart)
+    assert ", in 1 of 2 training runs" in answer(apart) and "leaves the encoders no closer together" in answer(apart)
     never = answer([falling("lsa/mpnet", 0, end=0.4)])
     assert "ends at 0.40; in none of 1 training runs does it come to stay within 0.1 of 0" in never and "encoders" not in never
 
@@ -154,7 +154,7 @@ def test_readings_of_figure_6_stand_beside_the_paper_s(results) -> None:
     found = observations({"here": results, "elsewhere": [falling("lsa/mpnet", 0, end=0.4)]})
     settled = before_and_after(results)["settled", "batch"]
     assert found.here.tolist() == [
-        f"4 of 4 runs (from batch {settled.min()} to {settled.max()})",
+        f"4 of 4 runs (from batch {settled.min()} to {settled.max()} on)",
         "4 of 4 runs",
         "up to 0.30",
         "up to 0.00",

@@ -129,9 +129,8 @@ def _skew(group: Group) -> Outcome:
         outcomes.append(True if skewed else False if max(shares) < 0.5 else None)
         at_least = " or more" if min(shares) < max(shares) else ""
         distances = f"{mean(map(np.mean, above)):.2f} above the mean, {mean(map(np.mean, below)):.2f} below it"
-        texts.append(
-            f"{SIGNS[outcomes[-1]]} {encoder}: {distances}; the maximum is further from it in {min(shares):.0%} of batches{at_least}"
-        )
+        further = f"the maximum is further from it in {min(shares):.0%} of batches{at_least}"
+        texts.append(f"{SIGNS[outcomes[-1]]} {encoder}: {distances}; {further}")
     told = tally(outcomes, "over the last quarter of training the maximum", "lies further from the mean", "nearer", "encoder")
     return Outcome(every(outcomes), sentences(told), tuple(texts))
 

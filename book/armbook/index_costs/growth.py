@@ -118,7 +118,7 @@ def exponents(growth: pd.DataFrame) -> pd.DataFrame:
     """The power of the size by which times grow between the two largest sizes: 1 is linear, 0 constant.
 
     Returns:
-        Columns ``index`` (its kind, and whether searched as released), ``from`` and ``to`` (the sizes) and ``exponent``; no row for
+        Columns ``kind``, ``released`` (whether searched as that), ``from`` and ``to`` (the sizes) and ``exponent``; no row for
         what was measured at a single size.
     """
     rows = []
@@ -126,8 +126,8 @@ def exponents(growth: pd.DataFrame) -> pd.DataFrame:
         if len(some) > 1:
             first, last = some.nlargest(2, "size").sort_values("size").to_dict("records")
             slope = np.log(last["ms"] / first["ms"]) / np.log(last["size"] / first["size"])
-            rows.append((f"{kind}, as released" if released else kind, first["size"], last["size"], float(slope)))
-    return pd.DataFrame(rows, columns=["index", "from", "to", "exponent"])
+            rows.append((kind, released, first["size"], last["size"], float(slope)))
+    return pd.DataFrame(rows, columns=["kind", "released", "from", "to", "exponent"])
 
 
 def index_bytes(kind: str, count: int, dimension: int, width: int = 4) -> float:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from armbook.index_costs.measurements import FLAT, HNSW, IVF, PAPER, IndexMeasurements, lists
 from armbook.results import headed
+from armbook.tables import DASH
 from armlib.retrieval.factories import DEFAULTS
 from armlib.training.settings import MEASURE
 
@@ -55,18 +56,24 @@ def settings_table(costs: IndexMeasurements) -> pd.DataFrame:
     """A row for each setting, as text.
 
     Returns:
-        Columns ``index``, ``nprobe``, ``efSearch``, ``k_factor`` (empty where the kind has none), ``R@10`` and deeper (recall
+        Columns ``index``, ``nprobe``, ``efSearch``, ``k_factor`` (a dash where the kind has none), ``R@10`` and deeper (recall
         against exact search), ``compared`` (passages a query) and ``ms`` (a query); the released code's row says so.
     """
     table = costs.table
     names = table.kind.map(NAMES) + table.released.map({True: ", as released", False: ""})
     shown = pd.DataFrame({"index": names})
     for name in ("nprobe", "efSearch", "k_factor"):
-        shown[name] = ["" if pd.isna(value) else f"{value}" for value in table[name]]
+        shown[name] = [DASH if pd.isna(value) else f"{value}" for value in table[name]]
     for name in table.filter(like="recall@"):
         shown[name.replace("recall", "R")] = table[name].map("{:.3f}".format)
     shown["compared"] = table.compared.map("{:,.0f}".format)
     return shown.assign(ms=table.ms.map("{:.3g}".format))
+
+
+def exponents_table(powers: pd.DataFrame) -> pd.DataFrame:
+    """`armbook.index_costs.growth.exponents` with names of indexes."""
+    names = powers.kind.map(NAMES) + powers.released.map({True: ", as released", False: ""})
+    return pd.DataFrame({"index": names, **powers[["from", "to", "exponent"]]})
 
 
 def kinds_table(costs: IndexMeasurements) -> pd.DataFrame:
@@ -85,7 +92,7 @@ def scores_table(costs: IndexMeasurements) -> pd.DataFrame:
     """Scores by judgments as text: ``index``, ``nprobe``, and a column for each collection and measure."""
     judged = costs.scores.assign(
         index=costs.scores.kind.map(NAMES) + costs.scores.released.map({True: ", as released", False: ""}),
-        nprobe=["" if pd.isna(value) else f"{value}" for value in costs.scores.nprobe],
+        nprobe=[DASH if pd.isna(value) else f"{value}" for value in costs.scores.nprobe],
         column=costs.scores.measure.map(headed) + ", " + costs.scores.collection,
         text=costs.scores.value.map("{:.3f}".format),
     )

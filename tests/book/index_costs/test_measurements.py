@@ -147,8 +147,11 @@ def test_growth_is_timed_at_every_size(searched) -> None:
         PAPER: [300, 600],
     }
     assert table[table.released]["index"].str.contains("nprobe=1,efSearch=16").all() and table.released.sum() == 2
-    found = exponents(table.assign(ms=table["size"] ** 0.5)).set_index("index")
-    assert found.exponent.to_numpy() == pytest.approx(0.5) and list(found.index) == [*KINDS, "paper, as released"]
+    found = exponents(table.assign(ms=table["size"] ** 0.5)).set_index("kind")
+    assert found.exponent.to_numpy() == pytest.approx(0.5) and list(zip(found.index, found.released, strict=True)) == [
+        *((kind, False) for kind in KINDS),
+        (PAPER, True),
+    ]
     assert found["from"][FLAT] == 600 and found["to"][FLAT] == 1200
     assert exponents(table[table["size"] == 300]).empty
 
