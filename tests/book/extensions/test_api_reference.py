@@ -6,7 +6,9 @@ import importlib
 import inspect
 import re
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
+from types import FunctionType
 from typing import Any, ForwardRef, NamedTuple, Protocol
 
 import pytest
@@ -109,18 +111,27 @@ def documented(name: str) -> Any:
     return getattr(importlib.import_module(module), last)
 
 
+DESCRIBED = (FunctionType, classmethod, staticmethod, property, cached_property)
+
+
+def described_by(kind: type, member: str) -> str | None:
+    """The module of the class from which a method or property has its docstring."""
+    classes = (base for base in kind.__mro__ if isinstance(vars(base).get(member), DESCRIBED) and vars(base)[member].__doc__)
+    return next((base.__module__ for base in classes), None)
+
+
 def test_members_are_described_by_this_package() -> None:
     pytest.importorskip("sentence_transformers")
-    foreign = []
-    for name in DOCUMENTED:
-        thing = None if ".pyterrier." in name else documented(name)  # which not every machine has
-        for member in vars(thing) if inspect.isclass(thing) else ():
-            shown = inspect.isroutine(getattr(thing, member)) or isinstance(vars(thing)[member], property)
-            if not member.startswith("_") and shown:
-                said = next((base for base in thing.__mro__ if getattr(vars(base).get(member), "__doc__", None)), None)
-                if said is None or not said.__module__.startswith("armlib."):
-                    foreign.append(f"{name}.{member}")
-    assert foreign == []
+    things = {name: documented(name) for name in DOCUMENTED if ".pyterrier." not in name}  # which not every machine has
+    members = [
+        (kind, member)
+        for kind in things.values()
+        if inspect.isclass(kind)
+        for member, value in vars(kind).items()
+        if isinstance(value, DESCRIBED) and not member.startswith("_")
+    ]
+    assert len(members) > 50
+    assert [one for one in members if not str(described_by(*one)).startswith("armlib.")] == []
 
 
 def test_several_returned_values_are_a_list() -> None:
