@@ -95,7 +95,7 @@ def load_collection(name: str | Path) -> Collection:
 
 
 def read_qrels(source: str | Path) -> Qrels:
-    """Judgments: query id -> document id -> grade.
+    """Read judgments: query id to document id to grade.
 
     Args:
         source: a file, plain or compressed by gzip, in TREC's layout (query, iteration, document, grade) or in BEIR's (the

@@ -55,11 +55,11 @@ class Collection(ABC):
 
     @abstractmethod
     def queries(self) -> dict[str, str]:
-        """Query id -> text."""
+        """Query id to text."""
 
     @abstractmethod
     def qrels(self) -> Qrels:
-        """Query id -> document id -> grade."""
+        """Query id to document id to grade."""
 
     def graded(self, relevant_from: int) -> Collection:
         """The same collection with another lowest grade that counts as relevant, for triples that are mined and binary measures.

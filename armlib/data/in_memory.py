@@ -57,7 +57,7 @@ class InMemory(Collection):
             name: as for the class.
 
         Raises:
-            InputError: what `text_triples` raises.
+            InputError: there are no such rows, or no rows at all; a cell holds no text.
         """
         documents: dict[str, str] = {}
         queries: dict[str, str] = {}

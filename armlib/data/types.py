@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 Qrels = dict[str, dict[str, int]]
-"""Query id -> document id -> grade."""
+"""Query id to document id to grade."""
 
 HIGHEST_GRADE = 10_000
 """Grades beyond this, and below its negative, are refused: trec_eval counts the documents of every grade up to the highest one,

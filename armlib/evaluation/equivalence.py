@@ -26,7 +26,8 @@ class Equivalence:
     Attributes:
         difference: mean of the first system minus that of the second.
         p: the larger p-value of the two one-sided tests; below alpha, the systems are equivalent within the margin.
-        low, high: bounds of the difference with confidence 1 - 2 alpha; equivalent just where they lie in the margin.
+        low: lower bound of the difference, with confidence 1 - 2 alpha.
+        high: upper bound, likewise; the systems are equivalent just where both bounds lie in the margin.
         margin: the largest difference that counts as none.
         alpha: the level that ``low`` and ``high`` belong to.
         queries: how many pairs.

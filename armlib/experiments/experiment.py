@@ -31,8 +31,8 @@ def _value(default: Any, about: str) -> Any:
 class Experiment:
     """One training run and its evaluation. Two experiments with equal values and equal data have the same key.
 
-    What each value is, ``armlib train --help`` says too. The loss is the margin loss of `MARGIN_VALUES`, or any other that
-    ``loss`` names; then those six are not used, and ``target`` is empty.
+    What each value is, ``armlib train --help`` says too. The loss is the margin loss of the six values from ``target`` to
+    ``filter``, or any other that ``loss`` names; then those six are not used, and ``target`` is empty.
 
     Raises:
         InputError: a value is of the wrong type or out of range, or values do not go together.

@@ -25,7 +25,12 @@ DECIDED = frozenset({"collection", "encoder", "loss", "validation", "validation_
 
 
 class FineTuned(NamedTuple):
-    """A fine-tuned encoder, on the device that it was trained on, and what its training left behind."""
+    """A fine-tuned encoder, and what its training left behind.
+
+    Attributes:
+        encoder: with its trained weights, on the device that it was trained on.
+        run: losses and validations of its training.
+    """
 
     encoder: BiEncoder
     run: TrainingRun

@@ -198,6 +198,7 @@ class MarginLoss(Loss):
         return f"{name}({inside})" if inside else name
 
     def extra_repr(self) -> str:
+        """What printing a model shows of the loss: the text that `armlib.losses.registry.parse_loss` reads."""
         return str(self)
 
 

@@ -91,6 +91,7 @@ class Static(Target):
 
     @property
     def readings(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Of `armlib.losses.cosines.READINGS`, those in which it is defined: with a penalty, the paper's alone."""
         return ("paper",) if self.variance else READINGS
 
     def of_batch(self, margins: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:

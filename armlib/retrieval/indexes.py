@@ -110,8 +110,8 @@ def build_index(
             exact re-ranking from the vectors themselves, kept in memory as float32) with n so that as many vectors
             share a list as in the paper's index; or any FAISS factory string. Parameters may follow a colon:
             ``"paper:nprobe=64,k_factor=8,efSearch=128"``, ``"IVF256,Flat:nprobe=16"``, ``"HNSW32:efSearch=128"``;
-            those that are left out are set to `DEFAULTS`, never left to FAISS. ``Refine(SQfp16)`` in place of
-            ``RFlat`` halves the memory of re-ranking.
+            those that are left out are set to `armlib.retrieval.factories.DEFAULTS`, never left to FAISS.
+            ``Refine(SQfp16)`` in place of ``RFlat`` halves the memory of re-ranking.
         device: where ``"exact"`` searches. FAISS indexes are built on the CPU; with a CUDA device and a FAISS that has GPUs
             (faiss-gpu), flat ones and those of inverted lists are copied to all of them and searched there, by the same scores up
             to rounding. Others, such as graphs, are searched on the CPU.

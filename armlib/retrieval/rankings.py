@@ -83,7 +83,7 @@ def rerank_first_stage(
         queries: token store in which the run's queries are found by id.
         passages: token store in which the candidates are found by id.
         first_stage: the candidates of each query.
-        query_length, passage_length: maximum lengths in tokens.
+        query_length, passage_length: maximum length in tokens.
         passage_vectors: (N, D) vectors of all passages of the store, in its order, where they exist already.
 
     Returns:
@@ -138,7 +138,7 @@ def full_ranking(
         k: results per query; all passages, where there are fewer.
         index: what `armlib.retrieval.indexes.build_index` takes, or an index that has been built over ``passage_vectors``.
         passage_vectors: (N, D) vectors of the passages in their order; None encodes them into memory.
-        query_length, passage_length: maximum lengths in tokens.
+        query_length, passage_length: maximum length in tokens.
         seed: of the index's clusterings.
         own: queries that are documents of the collection under the same id; each is left out of its own ranking.
         left_out: rows of passages that are not ranked, such as empty ones; so many more are searched for.

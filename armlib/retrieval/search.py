@@ -40,7 +40,7 @@ class Searcher:
     Args:
         encoder: a bi-encoder.
         collection: what to search.
-        query_length, passage_length: maximum lengths in tokens.
+        query_length, passage_length: maximum length in tokens.
     """
 
     def __init__(self, encoder: BiEncoder, collection: Collection, *, query_length: int = 30, passage_length: int = 200) -> None:
@@ -56,7 +56,7 @@ class Searcher:
         """The k passages nearest to the question, best first.
 
         Raises:
-            InputError: what `check_question` raises.
+            InputError: the question is empty or no text that UTF-8 can hold, or k is not at least 1.
         """
         check_question(question, k)
         scores, rows = self._nearest(self.encode([question]), k)
@@ -73,7 +73,7 @@ class Searcher:
             own: questions that are documents of the collection under the same id; each is left out of its own ranking.
 
         Raises:
-            InputError: what `check_question` raises.
+            InputError: a question is empty or no text that UTF-8 can hold, or k is not at least 1.
         """
         for question in questions.values():
             check_question(question, k)

@@ -19,6 +19,7 @@ from armbook import chapters, paper_and_code, reranking
 from armbook.miniature import HERE, NAME
 from armbook.readings import by_reading, readings_figure, readings_summary, readings_table, readings_text
 from armbook.style import colour
+from armlib.encoder.bi_encoder import BiEncoder
 from armlib.errors import InputError
 from armlib.evaluation.equivalence import equivalence
 from armlib.evaluation.evaluate import RERANKING
@@ -114,6 +115,14 @@ def test_learning_rates_bound_how_far_a_weight_gets() -> None:
     assert text["times the paper's"].tolist()[:3] == ["1", "128", "12.8"] and text["learning rate"][0] == "3.9e-08"
     own, base = table.loc["fabricated profile"], LOSSES_PROFILE.experiment
     assert own.farthest == pytest.approx(sum(base.learning_rate * base.decay**step for step in range(base.steps)))
+
+
+def test_the_encoder_says_the_same_of_the_paper_s_learning_rate() -> None:
+    paper = paper_and_code.learning_rates(LOSSES_PROFILE).loc["paper"]
+    said = " ".join((BiEncoder.__doc__ or "").split())
+    assert paper.farthest == pytest.approx(sum(5e-6 / 128 * paper_and_code.DECAY**step for step in range(int(paper.steps))))
+    assert f"3.9e-8, multiplied by {paper_and_code.DECAY} after each of {int(paper.steps):,} steps" in said
+    assert f"moves a weight by about {paper.farthest:.2g} at most" in said
 
 
 # With a trained encoder

@@ -110,7 +110,7 @@ class RetrievalEvaluator(SentenceEvaluator):
         """The ranking of each judged query.
 
         Raises:
-            InputError: as for a call.
+            InputError: the model compares embeddings by something else than their cosine, or a candidate is no document.
         """
         if model.similarity_fn_name != "cosine":
             raise InputError(

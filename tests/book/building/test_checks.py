@@ -95,6 +95,7 @@ def test_pages_in_order_have_no_problems(html):
         ("<a href='c.html'>c</a>", "links to c.html, which does not exist"),
         ("<a href='b.html#part'>c</a>", "links to b.html#part, where there is no such anchor"),
         ("<a href='#part'>c</a>", "links to #part, where there is no such anchor"),
+        ("<a href='mailto:nDCG%4010'>nDCG</a>", "links to nDCG@10 as if it were an e-mail address"),
         ("<p id='top'>", "the id top is given 2 times"),
         ("<script src='https://example.org/x.js'></script>", "loads https://example.org/x.js from outside"),
         ("<script src='//example.org/x.js'></script>", "loads //example.org/x.js from outside"),
