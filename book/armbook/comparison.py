@@ -109,20 +109,21 @@ def training_costs(results: Iterable[Result]) -> pd.DataFrame:
     Returns:
         A row for each encoder and variant: ``encoder``, ``target`` (``static`` for the tuned one), ``in_batch``, ``seconds`` of one
         training, ``seconds_with_sweep`` (equal to ``seconds`` where nothing is searched for), ``triples`` seen by one training run,
-        ``best_triples`` (seen at the best validation of the mean over seeds).
+        ``triples_with_sweep``, ``best_triples`` (seen at the best validation of the mean over seeds).
     """
     whole = _once(results)
     rows = []
     for (encoder, target, in_batch), chosen in variants(whole).items():
-        seconds = float(np.mean([result.about["seconds"]["training"] for result in chosen]))
+        searched = _swept(whole, encoder, in_batch, chosen) if target == STATIC else [chosen]
         rows.append(
             {
                 "encoder": encoder,
                 "target": target,
                 "in_batch": in_batch,
-                "seconds": seconds,
-                "seconds_with_sweep": _sweep_seconds(whole, encoder, in_batch, chosen) if target == STATIC else seconds,
-                "triples": round(np.mean([result.about["triples"] for result in chosen])),
+                "seconds": _mean_seconds(chosen),
+                "seconds_with_sweep": float(sum(map(_mean_seconds, searched))),
+                "triples": _mean_triples(chosen),
+                "triples_with_sweep": sum(map(_mean_triples, searched)),
                 "best_triples": int(learning_curve(chosen).mean(axis="columns").idxmax()),
             }
         )
@@ -263,16 +264,24 @@ def paper_measures(measured: Iterable[str], mode: str) -> list[str]:
     return [name for pattern in (re.escape(MEASURE), second) for name in measured if re.fullmatch(pattern, name)]
 
 
-def _sweep_seconds(results: Sequence[Result], encoder: str, in_batch: bool, chosen: Sequence[Result]) -> float:
-    by_value: dict[float, dict[int, float]] = {}
+def _swept(results: Sequence[Result], encoder: str, in_batch: bool, chosen: Sequence[Result]) -> list[list[Result]]:
+    """What a search trains: each target with the seeds that all have; the tuned one, too, if those were trained for less."""
+    by_value: dict[float, dict[int, Result]] = {}
     swept = of_sweep(filter(is_static, results))
     swept = [each for each in swept if (each.experiment.encoder, each.experiment.in_batch) == (encoder, in_batch)]
     for result in swept:
-        value = parse_target(result.experiment.target).value
-        by_value.setdefault(value, {})[result.experiment.seed] = result.about["seconds"]["training"]
-    seeds = set.intersection(*(set(seconds) for seconds in by_value.values()))
-    seconds = float(sum(np.mean([seconds[seed] for seed in seeds]) for seconds in by_value.values()))
-    return seconds + trained_again(chosen, swept) * float(np.mean([each.about["seconds"]["training"] for each in chosen]))
+        by_value.setdefault(parse_target(result.experiment.target).value, {})[result.experiment.seed] = result
+    seeds = set.intersection(*map(set, by_value.values()))
+    found = [[some[seed] for seed in sorted(seeds)] for some in by_value.values()]
+    return [*found, list(chosen)] if trained_again(chosen, swept) else found
+
+
+def _mean_seconds(results: Sequence[Result]) -> float:
+    return float(np.mean([result.about["seconds"]["training"] for result in results]))
+
+
+def _mean_triples(results: Sequence[Result]) -> int:
+    return round(np.mean([result.about["triples"] for result in results]))
 
 
 def _once(results: Iterable[Result]) -> list[Result]:

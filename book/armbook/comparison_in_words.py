@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from armbook.comparison import TIED, published_scores, selection, tuned_in_words, variant_scores
-from armbook.comparison_tables import Sources, time_ratios
+from armbook.comparison_tables import Sources, by_triples, cost_ratios
 from armbook.results import ADAPTIVE, DISTRIBUTED, HITS, RECALL, STATIC, headed, named
 from armbook.sentences import capital, listed_in_words, range_in_words
 from armbook.side_by_side import OPENINGS, PUBLISHED, paper_collections, titled
@@ -49,7 +49,7 @@ def _of_source(source: str, scores: pd.DataFrame, costs: Sources) -> str:
             f"**{OPENINGS[source]}**, {_leaders(ndcg, recall)}",
             _equivalence(ndcg, recall, [(DISTRIBUTED, False)]),
             _adaptive(ndcg, recall),
-            _time(costs[source], costs[PUBLISHED]),
+            _cost(costs[source], costs[PUBLISHED]),
         ]
     )
 
@@ -98,11 +98,20 @@ def _adaptive(ndcg: pd.DataFrame, recall: pd.DataFrame) -> str:
     return " ".join(_equivalence(ndcg, recall, some) for some in ([both] if never else [[each] for each in both]))
 
 
-def _time(costs: pd.DataFrame, printed: pd.DataFrame) -> str:
-    return (
-        f"With the search for their value, static targets take {_range(costs, STATIC_OVER_DISTRIBUTED)} times as long to train as "
-        f"distributed ones (published: {_range(printed, STATIC_OVER_DISTRIBUTED)})."
-    )
+def _cost(costs: pd.DataFrame, printed: pd.DataFrame) -> str:
+    ours, theirs = (_range(each, STATIC_OVER_DISTRIBUTED) for each in (costs, printed))
+    lead = "With the search for their value, static targets"
+    if by_triples(costs):
+        return f"{lead} see {ours} times as many triples as distributed ones (published: {theirs} times as long to train)."
+    return f"{lead} take {ours} times as long to train as distributed ones (published: {theirs})."
+
+
+def measured_by(costs: Sources) -> str:
+    """What the cost of variants is counted in, by source; for a caption."""
+    found: dict[str, list[str]] = {}
+    for source, frame in costs.items():
+        found.setdefault("triples" if by_triples(frame) else "training time", []).append(source)
+    return ", ".join(f"{listed_in_words(sources)} in {what}" for what, sources in found.items())
 
 
 def statements(scores: Sources, costs: Sources) -> pd.DataFrame:
@@ -127,8 +136,8 @@ def statements(scores: Sources, costs: Sources) -> pd.DataFrame:
         whole = ndcg.groupby(["encoder", "collection"]).ngroups
         for said, count in rows.items():
             table.setdefault(said, {})[source] = f"{count(ndcg, recall)} of {whole}"
-        for compared in dict.fromkeys(time_ratios(costs[source]).compared):
-            table.setdefault(f"training time, {compared}", {})[source] = f"{_range(costs[source], compared)}×"
+        for compared in dict.fromkeys(cost_ratios(costs[source]).compared):
+            table.setdefault(f"cost, {compared}", {})[source] = f"{_range(costs[source], compared)}×"
     return pd.DataFrame([{"section 5.4": said, **row} for said, row in table.items()])
 
 
@@ -172,7 +181,7 @@ def text_against_table(scores: Sources, costs: Sources) -> str:
     """
     recall, printed = _group(scores[PUBLISHED], RECALL), costs[PUBLISHED]
     whole, won = recall.groupby(["encoder", "collection"]).ngroups, _won(recall, (ADAPTIVE, True))
-    found = time_ratios(printed)
+    found = cost_ratios(printed)
     over = found.ratio[found.compared.isin([f"{STATIC} / {ADAPTIVE}", f"{STATIC}, in-batch / {ADAPTIVE}, in-batch"])]
     said = []
     if won != whole - 1:
@@ -278,9 +287,8 @@ def _raised(scores: pd.DataFrame, target: str) -> int:
 
 
 def _range(costs: pd.DataFrame, compared: str) -> str:
-    table = time_ratios(costs)
-    found = table.ratio[table.compared == compared]
-    return range_in_words(found, ".1f")
+    table = cost_ratios(costs)
+    return range_in_words(table.ratio[table.compared == compared], ".3g" if by_triples(costs) else ".1f")
 
 
 def _times(count: int, of: int) -> str:

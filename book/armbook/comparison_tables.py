@@ -22,6 +22,7 @@ from armbook.tables import cell, two_levels, yes_or_no
 from armlib.training.settings import MEASURE
 
 HOUR = 3600
+APART = 1.06  # by which encoders at the same cost stand apart
 SHORT = 600  # seconds; where the shortest training takes less, times have seconds
 Sources = Mapping[str, pd.DataFrame]
 Row = tuple[str, str, bool]  # encoder as `armbook.comparison.model_names` calls it, target, in-batch
@@ -72,26 +73,35 @@ def costs_table(costs: Sources) -> pd.DataFrame:
 
 
 def ratios_table(costs: Sources) -> pd.DataFrame:
-    """How many times as long static targets take, search included, as targets that need none, as text; a column for each source."""
+    """How many times as much static targets cost, search included, as targets that need none, as text; a column for each source."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for source, frame in costs.items():
         names = model_names(frame.encoder)
-        for encoder, compared, ratio in time_ratios(frame).itertuples(index=False):
+        for encoder, compared, ratio in cost_ratios(frame).itertuples(index=False):
             row = rows.setdefault((compared, names[encoder]), {"compared": compared, "encoder": names[encoder]})
-            row[source] = f"{ratio:.1f}×"
+            row[source] = f"{ratio:.3g}×" if by_triples(frame) else f"{ratio:.1f}×"
     order = list(dict.fromkeys(compared for compared, _ in rows))
     return pd.DataFrame(sorted(rows.values(), key=lambda row: order.index(row["compared"])))
 
 
-def time_ratios(costs: pd.DataFrame) -> pd.DataFrame:
+def by_triples(costs: pd.DataFrame) -> bool:
+    """Whether variants are compared by triples: all see equally many, so that times would say what else the machine did."""
+    return "triples_with_sweep" in costs and costs.triples.nunique() == 1
+
+
+def cost_ratios(costs: pd.DataFrame) -> pd.DataFrame:
     """As `ratios_table`, of one source, in numbers: columns ``encoder``, ``compared``, ``ratio``."""
-    seconds = costs.set_index(["encoder", "target", "in_batch"]).seconds_with_sweep
+    cost = costs.set_index(["encoder", "target", "in_batch"])[_measured_by(costs)]
     rows = [
-        (encoder, f"{variant_name(*first)} / {variant_name(*second)}", seconds[(encoder, *first)] / seconds[(encoder, *second)])
+        (encoder, f"{variant_name(*first)} / {variant_name(*second)}", cost[(encoder, *first)] / cost[(encoder, *second)])
         for first, second in COMPARED
         for encoder in dict.fromkeys(costs.encoder)
     ]
     return pd.DataFrame(rows, columns=["encoder", "compared", "ratio"])
+
+
+def _measured_by(costs: pd.DataFrame) -> str:
+    return "triples_with_sweep" if by_triples(costs) else "seconds_with_sweep"
 
 
 def grades_in_words(scores: Sources, measure: str) -> str:
@@ -106,15 +116,16 @@ def grades_in_words(scores: Sources, measure: str) -> str:
 
 
 def effectiveness_and_cost(scores: Sources, costs: Sources) -> Figure:
-    """nDCG@10 in full ranking over training time, search included; a panel for each source, one below the other.
+    """nDCG@10 in full ranking over the cost of training, search included; a panel for each source, one below the other.
 
     Args:
         scores, costs: as `armbook.comparison.scores_by_source` and `armbook.comparison.costs_by_source` give them.
 
     Returns:
         A figure in which every encoder and variant is one marker, with half the range of its seeds up and down. Static targets
-        stand at the time of their search; where that of one training run is known, a thin line leads back to it. Of several
-        collections the one of 2019 is shown, as in the paper's figures, else the first.
+        stand at the cost of their search; where that of one training run is known, a thin line leads back to it. Cost is time, or
+        triples where `by_triples` says so; encoders then stand a little apart. Of several collections the one of 2019 is shown, as
+        in the paper's figures, else the first.
     """
     with plt.rc_context(STYLE):
         size = (5.4, 1.0 + 2.3 * len(scores))
@@ -123,11 +134,11 @@ def effectiveness_and_cost(scores: Sources, costs: Sources) -> Figure:
             collections = paper_collections(frame.collection)
             collection = next((name for name in collections if PREFERRED in name), collections[0])
             own = frame[(frame.collection == collection) & (frame.measure == MEASURE)]
-            _draw_source(axes, own, costs[source], HOUR if source == PUBLISHED else 1)
             unit = "hours" if source == PUBLISHED else "seconds"
             axes.set(xscale="log", title=f"{source}: {titled(collection)}", ylabel=MEASURE, xlabel=f"training time ({unit})")
             for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
                 set_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+            _draw_source(axes, own, costs[source], HOUR if source == PUBLISHED else 1)
         names = [variant_name(*variant) for variant in VARIANTS]
         handles = [Line2D([], [], color=colour(name), linewidth=4, label=name) for name in names]
         for name in dict.fromkeys(name for frame in scores.values() for name in model_names(frame.encoder).values()):
@@ -137,16 +148,24 @@ def effectiveness_and_cost(scores: Sources, costs: Sources) -> Figure:
 
 
 def _draw_source(axes: Axes, scores: pd.DataFrame, costs: pd.DataFrame, unit: float) -> None:
-    cost = costs.set_index(["encoder", "target", "in_batch"])
+    cost, measured = costs.set_index(["encoder", "target", "in_batch"]), _measured_by(costs)
+    encoders, apart = list(dict.fromkeys(scores.encoder)), APART if by_triples(costs) else 1.0
     for row in scores.itertuples():
         spent = cost.loc[row.encoder, row.target, row.in_batch]
-        shade, whole = colour(variant_name(row.target, row.in_batch)), spent.seconds_with_sweep / unit
-        if row.target == STATIC and "seconds" in spent:
-            ends, name = [spent.seconds / unit, whole], model_names(scores.encoder)[row.encoder]
+        scale = apart ** (encoders.index(row.encoder) - (len(encoders) - 1) / 2) / unit
+        shade, whole = colour(variant_name(row.target, row.in_batch)), spent[measured] * scale
+        one = measured.removesuffix("_with_sweep")
+        if row.target == STATIC and one in spent:
+            ends, name = [spent[one] * scale, whole], model_names(scores.encoder)[row.encoder]
             axes.plot(ends, [row.mean] * 2, color=shade, linewidth=0.8, zorder=1, label=f"{OF}{name}")
         style = {"color": shade, "marker": marker(row.encoder), "linestyle": "none", "elinewidth": 0.8}
         spread = row.spread if row.seeds > 1 else 0
         axes.errorbar(whole, row.mean, yerr=spread, label=f"{row.encoder}, {variant_name(row.target, row.in_batch)}", **style)
+    if by_triples(costs):
+        there = sorted(set(costs[measured]))
+        axes.set_xticks(there, [short_count(count) for count in there])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("triples seen, search included")
 
 
 def _in_order(rows: Mapping[Row, Mapping[tuple[str, str], str]], sources: Iterable[str]) -> pd.DataFrame:

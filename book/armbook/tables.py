@@ -107,6 +107,7 @@ BEST = "best"  # marks a score by the word after it
 DASH = "–"  # for what there is not
 SHORT = 20  # letters of a cell that are not broken into lines
 COLUMN = 50  # ems of a table's letters that a page's column takes
+LETTER = {"h": 0.7, "d": 0.57}  # ems of a letter on average, in heads, which are bold, and in cells
 MANY = 15  # rows from which on a page offers to sort and filter
 MARKED_BEST = re.compile(rf"[-+]?\d[\d.,]*( ± [\d.,]+)?( \S+)? {BEST}")  # a score with its marks, and no sentence that ends so
 
@@ -162,13 +163,13 @@ def _width(made: str) -> int:
     widths: dict[int, float] = {}
     for row in re.findall(r"<tr[^>]*>(.*?)</tr>", made, flags=re.DOTALL):
         column = 0
-        for span, inner in re.findall(r"<t[hd](?:[^>]*?colspan=\"(\d+)\")?[^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL):
+        for kind, span, inner in re.findall(r"<t([hd])(?:[^>]*?colspan=\"(\d+)\")?[^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL):
             if not span:  # the heading of several columns fits where they do
                 words = html.unescape(re.sub(r"<wbr>", " ", re.sub(r"<(?!wbr)[^>]*>", "", inner)))
                 longest = max((len(word) for word in words.split(" ")), default=0)
-                widths[column] = max(widths.get(column, 0), longest, min(len(words), SHORT))
+                widths[column] = max(widths.get(column, 0), LETTER[kind] * max(longest, min(len(words), SHORT)))
             column += int(span or 1)
-    return round(sum(0.57 * letters + 1.2 for letters in widths.values()))
+    return round(sum(width + 1.2 for width in widths.values()))
 
 
 def _unmarked(text: str) -> str:

@@ -26,7 +26,16 @@ from armbook.comparison import (
     variant_scores,
     variants,
 )
-from armbook.comparison_tables import costs_table, effectiveness_and_cost, grades_in_words, ratios_table, scores_table, time_ratios
+from armbook.comparison_tables import (
+    APART,
+    by_triples,
+    cost_ratios,
+    costs_table,
+    effectiveness_and_cost,
+    grades_in_words,
+    ratios_table,
+    scores_table,
+)
 from armbook.miniature import HERE, NAME
 from armbook.results import RECALL, headed, is_of_the_paper
 from armbook.side_by_side import PUBLISHED, model_names, paper_collections, titled
@@ -66,8 +75,10 @@ def test_costs_add_up() -> None:
     table = training_costs(five_variants()).set_index(["encoder", "target", "in_batch"])
     static = table.loc["lsa/distilbert", "static", False]
     assert static.seconds == 10.5 and static.seconds_with_sweep == 21.0  # two targets, each the mean of 10 and 11 seconds
+    assert static.triples == 1000 and static.triples_with_sweep == 2000
     distributed = table.loc["lsa/distilbert", "distributed", False]
-    assert distributed.seconds == distributed.seconds_with_sweep == 8.0 and distributed.triples == 1000
+    assert distributed.seconds == distributed.seconds_with_sweep == 8.0
+    assert distributed.triples == distributed.triples_with_sweep == 1000
     assert set(table.best_triples) == {500}
     assert set(training_costs(five_variants(best_step=100)).best_triples) == {1000}
 
@@ -229,9 +240,16 @@ def test_costs_and_ratios_stand_side_by_side() -> None:
     ratios = ratios_table(costs)
     assert list(ratios) == ["compared", "encoder", PUBLISHED, NAME, HERE] and len(ratios) == 16
     first = ratios[ratios.compared == "static / distributed"].set_index("encoder")
-    assert first.loc["distilBERT"].tolist()[1:] == ["3.8×", "2.6×", "2.6×"]
+    assert first.loc["distilBERT"].tolist()[1:] == ["3.8×", "2×", "2×"], "hours, and triples of two targets over those of one"
     assert first.loc["mine", PUBLISHED] != first.loc["mine", PUBLISHED], "not published"
-    found = time_ratios(costs[HERE])
+    assert not by_triples(costs[PUBLISHED]) and by_triples(costs[HERE])
+
+
+def test_time_counts_where_training_stops_early() -> None:
+    costs = training_costs(five_variants())
+    costs.loc[0, "triples"] = 900
+    found = cost_ratios(costs)
+    assert not by_triples(costs)
     assert found.ratio[(found.encoder == "mine") & (found.compared == "static / distributed")].item() == 21 / 8
 
 
@@ -273,14 +291,16 @@ def test_points_are_at_the_cost_and_the_score(figure) -> None:
     scores, costs = scores_by_source(SHOWN), costs_by_source(SHOWN)
     titles = [f"{PUBLISHED}: TREC-DL 2019", f"{NAME}: TREC-DL 2019", f"{HERE}: docstrings/test"]
     assert [axes.get_title() for axes in figure.axes] == titles
-    for axes, source, unit in zip(figure.axes, scores, (3600, 1, 1), strict=True):
+    for axes, source in zip(figure.axes, scores, strict=True):
         cost = costs[source].set_index(["encoder", "target", "in_batch"])
         own = scores[source][(scores[source].measure == "nDCG@10") & (scores[source].collection != "TREC-DL 2020")]
         assert len(axes.containers) == len(own) == (15 if source == PUBLISHED else 10) and axes.get_xscale() == "log"
         for drawn, row in zip(axes.containers, own.to_dict("records"), strict=True):
             point, _, (bar,) = drawn.lines
-            seconds = cost.loc[(row["encoder"], row["target"], row["in_batch"])].seconds_with_sweep
-            assert (point.get_xdata()[0], point.get_ydata()[0]) == (seconds / unit, row["mean"])
+            spent = cost.loc[(row["encoder"], row["target"], row["in_batch"])]
+            apart = APART ** (0.5 if row["encoder"] == "mine" else -0.5)
+            there = spent.seconds_with_sweep / 3600 if source == PUBLISHED else spent.triples_with_sweep * apart
+            assert point.get_xdata()[0] == pytest.approx(there) and point.get_ydata()[0] == row["mean"]
             low, high = bar.get_segments()[0][:, 1]
             spread = 0 if source == PUBLISHED else row["spread"]
             assert (low, high) == pytest.approx((row["mean"] - spread, row["mean"] + spread))
@@ -292,7 +312,7 @@ def test_a_line_leads_back_to_one_training_run_where_its_time_is_known(figure) -
     counts = []
     for axes in figure.axes:
         lines = [line for line in axes.lines if len(line.get_xdata()) == 2]
-        assert all(list(line.get_xdata()) == [10.5, 21.0] and len(set(line.get_ydata())) == 1 for line in lines)
+        assert all(line.get_xdata()[1] == 2 * line.get_xdata()[0] and len(set(line.get_ydata())) == 1 for line in lines)
         counts.append(len(lines))
     assert counts == [0, 4, 4]
 
