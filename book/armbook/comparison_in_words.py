@@ -217,13 +217,14 @@ def hits_in_words(scores: Sources) -> str:
     """
     lines = []
     for source, frame in scores.items():
-        for collection, part in _group(frame, HITS).groupby("collection", sort=False):
-            low, high = part["mean"].min(), part["mean"].max()
-            where = f"{OPENINGS[source]}, Hits@100 on {titled(collection)}"
-            if np.isclose(low, high):
-                lines.append(f"{where} is {low:.3f} for every encoder and variant: the first stage alone decides it.")
-            else:
-                lines.append(f"{where} goes from {low:.3f} to {high:.3f}.")
+        groups = _group(frame, HITS).groupby("collection", sort=False)["mean"]
+        found = {titled(str(name)): (means.min(), means.max()) for name, means in groups}
+        same = {where: low for where, (low, high) in found.items() if np.isclose(low, high)}
+        if same:
+            told = listed_in_words([f"{value:.3f} on {where}" for where, value in same.items()])
+            lines.append(f"{OPENINGS[source]}, Hits@100 is {told} for every encoder and variant: the first stage alone decides it.")
+        others = [(where, *span) for where, span in found.items() if where not in same]
+        lines += [f"{OPENINGS[source]}, Hits@100 on {where} goes from {low:.3f} to {high:.3f}." for where, low, high in others]
     return " ".join(lines)
 
 

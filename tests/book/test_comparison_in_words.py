@@ -151,7 +151,7 @@ def test_a_mark_that_is_missing_beside_a_higher_score_is_told() -> None:
 
 def test_hits_that_tell_nothing_apart_are_told() -> None:
     text = hits_in_words({HERE: scores({("docs", "nDCG@10"): STATIC_LEADS, ("docs", HITS): TIED})})
-    assert text == "In this copy, Hits@100 on docs is 0.853 for every encoder and variant: the first stage alone decides it."
+    assert text == "In this copy, Hits@100 is 0.853 on docs for every encoder and variant: the first stage alone decides it."
     other = hits_in_words({NAME: scores({("docs", HITS): STATIC_LEADS})})
     assert other == "In miniature, Hits@100 on docs goes from 0.400 to 0.600."
 
