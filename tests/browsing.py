@@ -116,6 +116,7 @@ def small_book(root: Path) -> Path:
     explorer = nbformat.read(REPOSITORY / f"{EXPLORER}.ipynb", 4)
     for cell in explorer.cells:
         cell.source = _unlinked(cell.source) if cell.cell_type == "markdown" else cell.source
+    explorer.cells[0].metadata["prerequisites"] = _unlinked(explorer.cells[0].metadata["prerequisites"])
     nbformat.write(explorer, root / f"{EXPLORER}.ipynb")
     words = "# One of each\n\nSee {numref}`fig-line`, $x^2 + y_i$ and [a link](https://example.org/).\n" + MATHEMATICS
     words += "\n:::{table} Names.\n| name | value |\n| --- | --- |\n| $x$ | `code` |\n:::\n"

@@ -182,9 +182,9 @@ def _bold_best(text: str) -> str:
 
 
 def _unbroken(cell: str) -> str:
-    """What stands in a cell, never broken if it is short, such as a number with its marks, ``0.647 ± 0.004 †``."""
+    """What stands in a cell: never broken if short, such as a number with its marks, ``0.647 ± 0.004 †``, else marked as long."""
     short = len(html.unescape(re.sub(r"<[^>]*>", "", cell))) <= SHORT
-    return f"<span>{cell.replace('<wbr>', '')}</span>" if short else cell
+    return f"<span>{cell.replace('<wbr>', '')}</span>" if short else f'<div class="long">{cell}</div>'
 
 
 def _inline(markdown: str) -> str:

@@ -158,7 +158,10 @@ function arrange(svg, narrow, row) {
     if (home) home.push(panel);
     else groups.push([panel]);
   }
-  if (groups.length < 2) return;
+  if (groups.length < 2) {
+    svg.classList.toggle("stacked", narrow && svg.viewBox.baseVal.width <= 400);  // one panel that can still be read when it is shrunk
+    return;
+  }
   ownAxes(panels, narrow);
   ownTitles(svg, panels);
   const shown = groups.filter((group) => !row || group.some((panel) => panel.axes.dataset.row === row));

@@ -66,7 +66,7 @@ def time_by_size(growth: pd.DataFrame) -> Figure:
         growth: what `armbook.index_costs.growth.grow` measured.
     """
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+        figure, axes = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
         for (kind, released), rows in growth.groupby(["kind", "released"], sort=False):
             look = {**_RELEASED_LOOK, "linestyle": "dotted"} if released else _look(kind, None)
             label = RELEASED_LABEL if released else f"{_NAMES.get(kind, 'paper')}{_settings(rows['index'].iloc[-1])}"
