@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from armbook.index_costs.measurements import FLAT, HNSW, IVF, K_FACTORS, PAPER, IndexMeasurements
+from armbook.index_costs.summary import NAMES
 from armbook.style import GREY, STYLE
 
 # Kinds of index are no variants of the loss, so none has a variant's colour; markers and dashes tell them apart in grey.
@@ -69,7 +70,7 @@ def time_by_size(growth: pd.DataFrame) -> Figure:
         figure, axes = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
         for (kind, released), rows in growth.groupby(["kind", "released"], sort=False):
             look = {**_RELEASED_LOOK, "linestyle": "dotted"} if released else _look(kind, None)
-            label = RELEASED_LABEL if released else f"{_NAMES.get(kind, 'paper')}{_settings(rows['index'].iloc[-1])}"
+            label = RELEASED_LABEL if released else f"{_NAMES.get(kind, NAMES[PAPER])}{_settings(rows['index'].iloc[-1])}"
             spread = [rows.ms - rows["ms low"], rows["ms high"] - rows.ms]
             axes.errorbar(rows["size"], rows.ms, yerr=spread, elinewidth=0.8, label=label, **look)
         axes.set(xscale="log", yscale="log", xlabel="vectors", ylabel="milliseconds a query, one thread")
@@ -107,7 +108,7 @@ def _look(kind: str, factor: float | None) -> dict:
 
 
 def _name(kind: str, factor: float | None) -> str:
-    return _NAMES[kind] if factor is None else f"paper's factory, k_factor={factor:g}"
+    return _NAMES[kind] if factor is None else f"{NAMES[PAPER]}, k_factor={factor:g}"
 
 
 def _settings(index: str) -> str:

@@ -103,7 +103,7 @@ def test_times_are_drawn_by_size(tmp_path, monkeypatch) -> None:
     growth = pd.DataFrame(rows)
     figure = time_by_size(growth)
     (axes,) = figure.axes
-    assert [bars.get_label() for bars in axes.containers] == ["flat (exact), nprobe=7", "paper, nprobe=7", RELEASED_LABEL]
+    assert [bars.get_label() for bars in axes.containers] == ["flat (exact), nprobe=7", "paper's factory, nprobe=7", RELEASED_LABEL]
     for number, bars in enumerate(axes.containers):
         line, _, (ranges,) = bars.lines
         np.testing.assert_allclose(line.get_xdata(orig=False), [1000, 4000])
