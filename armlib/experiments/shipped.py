@@ -108,7 +108,7 @@ class ShippedResult(Result):
 
     def _refuse(self, what: str) -> NoReturn:
         raise InputError(
-            f"the result {self.key} was shipped without {what}: {self.folder.parent} holds measures and learning curves alone; "
+            f"the result {self.key} was shipped without {what}: {self.folder.parent} holds measures and learning curves; "
             f"whoever has {self.experiment.collection} trains it in a run store"
         )
 

@@ -132,7 +132,7 @@ def _ship(options: argparse.Namespace) -> None:
             print(f"missing {experiment.key()} | {experiment}")
     if options.rankings:
         runs = shipped_rankings.write_rankings(
-            shipped_rankings.compared(profile, shipped, store), profile.name, shipped.path / shipped_rankings.FOLDER
+            shipped_rankings.compared(profile, shipped, store), profile.name, shipped.path / shipped_rankings.RANKINGS
         )
         print(f"{len(runs)} rankings in {runs[0].parent}")
     size = sum(file.stat().st_size for file in shipped.path.rglob("*") if file.is_file())

@@ -21,7 +21,7 @@ from armlib.experiments.shipped import Shipped
 from armlib.experiments.store import RunStore
 from armlib.retrieval.run_files import write_run
 
-FOLDER = "rankings"
+RANKINGS = "rankings"  # the folder, below that of the results
 DEPTH = 100  # passages of a query
 DIGITS = 9  # of a score, as many as tell any two float32 numbers apart
 

@@ -135,17 +135,19 @@ def values_in_words(shown: Mapping[str, Sequence[Result]]) -> str:
 
 def scores_shown(shown: Mapping[str, Sequence[Result]], collections: Mapping[str, str]) -> str:
     """Which scores the figure shows of each source, in Markdown; where recall takes the place of hits, with the reason."""
-    places: dict[str, list[str]] = {}
+    places: dict[tuple[str, str], list[str]] = {}
     for source, results in shown.items():
         mode, measure = hits_measure(swept(results), collections[source])
-        instead = f"{MEASURE} of re-ranking and, in place of Hits@100, {headed(measure)} of full ranking"
-        scores = f"{MEASURE} and {headed(measure)} of re-ranking" if mode == RERANKING else instead
         opening = OPENINGS[source]
-        places.setdefault(scores, []).append(f"{opening[0].lower()}{opening[1:]} on {titled(collections[source])}")
+        where = f"{opening[0].lower()}{opening[1:]} on {titled(collections[source])}"
+        places.setdefault((mode, headed(measure)), []).append(where)
     lines = []
-    for scores, where in places.items():
-        lines.append(f"Scores are {scores}: {', '.join(where)}.")
-        if "in place of" in scores:
+    for (mode, measure), found in places.items():
+        where = ", ".join(found)
+        if mode == RERANKING:
+            lines.append(f"Scores are {MEASURE} and {measure} of re-ranking: {where}.")
+        else:
+            lines.append(f"Scores are {MEASURE} of re-ranking and, in place of Hits@100, {measure} of full ranking: {where}.")
             share = f"at least {SATURATED:.0%} of what the first stage allows"
             lines.append(f"Hits@100 would tell nothing apart there, since every result has {share}.")
     return " ".join(lines)

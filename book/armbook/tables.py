@@ -109,7 +109,7 @@ SHORT = 20  # letters of a cell that are not broken into lines
 COLUMN = 50  # ems of a table's letters that a page's column takes
 LETTER = {"h": 0.73, "d": 0.57}  # ems of a letter on average, in heads, which are bold, and in cells
 MANY = 15  # rows from which on a page offers to sort and filter
-MARKED_BEST = re.compile(rf"[-+]?\d[\d.,]*( ± [\d.,]+)?( \S+)? {BEST}")  # a score with its marks, and no sentence that ends so
+MARKED_BEST = re.compile(rf"[-+]?\d[\d.,]*( ± [\d.,]+)?( [^\w\s])? {BEST}")  # a score with its marks, and no sentence that ends so
 
 
 def cell(mean: float, spread: float | None, mark: str, digits: int = 3) -> str:

@@ -365,6 +365,19 @@ def test_the_answer_on_distributed_targets_knows_its_other_cases(sizes) -> None:
     )
 
 
+def test_an_encoder_of_one_batch_size_is_not_compared_with_itself() -> None:
+    sizes = ((ENCODERS[0], 16, 0.4), (ENCODERS[0], 64, 0.5), (ENCODERS[1], 64, 0.5))
+    both = [
+        peaked(4, best, target="distributed", encoder=encoder, batch_size=size, seed=seed)
+        for encoder, size, best in sizes
+        for seed in (0, 1)
+    ]
+    alone = [each for each in both if each.experiment.encoder == ENCODERS[0]]
+    assert distributed_targets.answer(both) == distributed_targets.answer(alone)
+    found, expected = (distributed_targets.observations({"here": results}).here[1:4].tolist() for results in (both, alone))
+    assert found == expected and expected[1] == "0.100"
+
+
 def test_readings_of_figure_5_stand_beside_the_paper_s(sizes) -> None:
     others = [
         peaked(4, best, target="adaptive", in_batch=in_batch, encoder=ENCODERS[0], seed=seed)

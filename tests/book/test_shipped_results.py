@@ -18,8 +18,7 @@ import pytest
 import yaml
 
 from armbook import baselines, chapters, evidence, factorial, learning_curves, tables, teacher_figures
-from armbook.shipped_rankings import DEPTH
-from armbook.shipped_rankings import FOLDER as RANKINGS
+from armbook.shipped_rankings import DEPTH, RANKINGS
 from armbook.tuned_losses import Tuning
 from armlib import evaluate, names
 from armlib.cli.experiment_options import add_experiment_options

@@ -56,7 +56,7 @@ def test_names_are_shown_and_never_read_as_markup_or_formulas(tmp_path, monkeypa
 def test_scores_marked_best_are_bold_and_sentences_that_end_so_are_left(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("ARMLIB_FIGURES", str(tmp_path))
     bold = {"0.64 † best": "0.64 †", "0.853 ± 0.003 best": "0.853 ± 0.003", "-0.1 best": "-0.1"}
-    plain = ["where 0 is best", "exact re-ranking of the best", "1,000 passages are the best", "0.64 †"]
+    plain = ["where 0 is best", "3 is best", "exact re-ranking of the best", "1,000 passages are the best", "0.64 †"]
     shown = tables.show(pd.DataFrame({"x": [*bold, *plain]}), "marked", "").data
     latex = (tmp_path / "marked.tex").read_text()
     assert shown.count("<b>") == latex.count(r"\bfseries") == len(bold)

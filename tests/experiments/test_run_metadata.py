@@ -45,6 +45,7 @@ def test_every_run_has_its_metadata(measured, small_store, small_experiment) -> 
     assert platform["hardware"]["cpu"]["number of cores"] == machine["cores"]
     assert platform["hardware"]["ram"] == f"{machine['memory_gib'] * 1.073741824:.1f} GB"
     assert platform["software"]["retrieval toolkit"] == [f"armlib=={result.about['versions']['armlib']}"]
+    assert "-" not in platform["operating system"]["kernel"], "the version, and not what the machine's owner called it"
     assert f"torch=={result.about['versions']['torch']}" in platform["software"]["libraries"]["python"]
     assert set(made) == {"schema-version", "run-version", "tag", "platform", "research goal", "implementation", "method", "data"}
 

@@ -21,7 +21,7 @@ LOOKS = {
 }
 RELEASED_LABEL = "released code: nprobe=1, k_factor=1"
 _RELEASED_LOOK = {"marker": "X", "color": "#d6616b", "markersize": 11, "linestyle": "none", "markeredgecolor": GREY, "zorder": 5}
-_NAMES = {FLAT: "flat (exact)", IVF: "IVF", HNSW: "HNSW"}
+LABELS = NAMES | {FLAT: "flat (exact)"}
 
 
 def recall_and_cost(costs: IndexMeasurements, depth: int = 0) -> Figure:
@@ -70,7 +70,7 @@ def time_by_size(growth: pd.DataFrame) -> Figure:
         figure, axes = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
         for (kind, released), rows in growth.groupby(["kind", "released"], sort=False):
             look = {**_RELEASED_LOOK, "linestyle": "dotted"} if released else _look(kind, None)
-            label = RELEASED_LABEL if released else f"{_NAMES.get(kind, NAMES[PAPER])}{_settings(rows['index'].iloc[-1])}"
+            label = RELEASED_LABEL if released else f"{LABELS[kind]}{_settings(rows['index'].iloc[-1])}"
             spread = [rows.ms - rows["ms low"], rows["ms high"] - rows.ms]
             axes.errorbar(rows["size"], rows.ms, yerr=spread, elinewidth=0.8, label=label, **look)
         axes.set(xscale="log", yscale="log", xlabel="vectors", ylabel="milliseconds a query, one thread")
@@ -108,7 +108,7 @@ def _look(kind: str, factor: float | None) -> dict:
 
 
 def _name(kind: str, factor: float | None) -> str:
-    return _NAMES[kind] if factor is None else f"{NAMES[PAPER]}, k_factor={factor:g}"
+    return LABELS[kind] if factor is None else f"{LABELS[kind]}, k_factor={factor:g}"
 
 
 def _settings(index: str) -> str:

@@ -60,8 +60,7 @@ def settings_table(costs: IndexMeasurements) -> pd.DataFrame:
         against exact search), ``compared`` (passages a query) and ``ms`` (a query); the released code's row says so.
     """
     table = costs.table
-    names = table.kind.map(NAMES) + table.released.map({True: ", as released", False: ""})
-    shown = pd.DataFrame({"index": names})
+    shown = pd.DataFrame({"index": _named(table)})
     for name in ("nprobe", "efSearch", "k_factor"):
         shown[name] = [DASH if pd.isna(value) else f"{value}" for value in table[name]]
     for name in table.filter(like="recall@"):
@@ -72,8 +71,7 @@ def settings_table(costs: IndexMeasurements) -> pd.DataFrame:
 
 def exponents_table(powers: pd.DataFrame) -> pd.DataFrame:
     """`armbook.index_costs.growth.exponents` with names of indexes."""
-    names = powers.kind.map(NAMES) + powers.released.map({True: ", as released", False: ""})
-    return pd.DataFrame({"index": names, **powers[["from", "to", "exponent"]]})
+    return pd.DataFrame({"index": _named(powers), **powers[["from", "to", "exponent"]]})
 
 
 def kinds_table(costs: IndexMeasurements) -> pd.DataFrame:
@@ -91,7 +89,7 @@ def kinds_table(costs: IndexMeasurements) -> pd.DataFrame:
 def scores_table(costs: IndexMeasurements) -> pd.DataFrame:
     """Scores by judgments as text: ``index``, ``nprobe``, and a column for each collection and measure."""
     judged = costs.scores.assign(
-        index=costs.scores.kind.map(NAMES) + costs.scores.released.map({True: ", as released", False: ""}),
+        index=_named(costs.scores),
         nprobe=[DASH if pd.isna(value) else f"{value}" for value in costs.scores.nprobe],
         column=costs.scores.measure.map(headed) + ", " + costs.scores.collection,
         text=costs.scores.value.map("{:.3f}".format),
@@ -118,3 +116,8 @@ def projection_table(projected: pd.DataFrame) -> pd.DataFrame:
 
 def _megabytes(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _named(table: pd.DataFrame) -> pd.Series:
+    """The name of each row's index."""
+    return table.kind.map(NAMES) + table.released.map({True: ", as released", False: ""})

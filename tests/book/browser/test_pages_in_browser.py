@@ -47,6 +47,10 @@ def test_the_checks_see_faults(visitor, addresses):
     faulty = "<p style='width: 500px; color: #999; background: #fff'>faint</p><img src='../_static/favicon.svg'>"
     page.locator("article section").first.evaluate("(node, faulty) => node.insertAdjacentHTML('beforeend', faulty)", faulty)
     assert any("p. reaches" in fault for fault in overflowing(page))
+    assert cut_formulas(page, displayed=True) == []
+    formula = "<p><span class='math' style='display: inline-block'><span style='display: block; width: 500px'>x</span></span></p>"
+    page.locator("article section").first.evaluate("(node, formula) => node.insertAdjacentHTML('beforeend', formula)", formula)
+    assert [fault.split(" px")[0] for fault in cut_formulas(page, displayed=False)] == ["a formula of 500"]
     assert {fault.split()[0] for fault in accessibility_faults(page)} == {"color-contrast", "image-alt"}
     with page.expect_console_message(lambda message: message.text == "no network"):
         page.evaluate("fetch('https://example.org/').catch(() => console.warn('no network'))")
