@@ -20,7 +20,8 @@ from sphinx.util.docutils import docutils_namespace
 import armlib
 import armlib.losses
 from armbook.building.checks import pages
-from armbook.extensions.api_reference import EXPLAINED, OVERVIEW, _listed, _sentence, _single, docstring, signature
+from armbook.extensions.api_reference import EXPLAINED, OVERVIEW, _sentence
+from armbook.extensions.docstrings import _listed, _single, docstring, signature
 from books import REPOSITORY
 
 SOURCES = sorted((REPOSITORY / "book").glob("api_*.md"))
